@@ -1,0 +1,152 @@
+"""What happened, told to hooks and counted: one Event for each occurrence, one Recorder for each function."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+logger = logging.getLogger("s3memo")
+
+EventKind: TypeAlias = Literal["hit", "miss", "compute", "store", "refresh", "invalidate", "clear", "error"]
+RequestKind: TypeAlias = Literal["LIST", "GET", "PUT", "DELETE"]
+Tier: TypeAlias = Literal["memory", "store"]
+
+PRICES: dict[RequestKind, float] = {"LIST": 5e-6, "GET": 4e-7, "PUT": 5e-6, "DELETE": 0.0}
+"""US dollars a request: S3 Standard's list prices in us-east-1. Assign to it where yours differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened to one function's cache.
+
+    `seconds` is what a hit saved, or what a computation took; `size` is in bytes as stored; `error` is what went wrong
+    and was survived, and `message` says in words what that means.
+    """
+
+    kind: EventKind
+    function: str
+    key: str = ""
+    tier: Tier | None = None
+    seconds: float = 0.0
+    size: int = 0
+    error: Exception | None = None
+    message: str = ""
+
+
+Hook: TypeAlias = Callable[[Event], None]
+
+
+class CacheInfo(NamedTuple):
+    """What a function's cache did in this process; the first four fields are those of `functools.lru_cache`.
+
+    `maxsize` and `currsize` count entries of the memory tier; `bytes_…` what went over the wire; `seconds_saved` sums
+    what the hits had taken to compute; `requests` counts what the store was sent, and `cost` is their price in US
+    dollars by `s3memo.PRICES`.
+    """
+
+    hits: int
+    misses: int
+    maxsize: int
+    currsize: int
+    memory_hits: int
+    store_hits: int
+    errors: int
+    bytes_read: int
+    bytes_written: int
+    seconds_saved: float
+    requests: Mapping[RequestKind, int]
+    cost: float
+
+
+class Recorder:
+    """Counts a function's events and passes each to the hooks; safe to call from many threads."""
+
+    def __init__(self, function: str, hooks: tuple[Hook, ...] = ()) -> None:
+        self.function = function
+        self._hooks = hooks
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+        self._requests: Counter[RequestKind] = Counter()
+        self._seconds_saved = 0.0
+        self._warned: set[str] = set()
+
+    def emit(self, kind: EventKind, **details: Any) -> None:
+        """Count an event and tell the hooks; `details` are fields of Event."""
+        event = Event(kind, self.function, **details)
+        with self._lock:
+            self._count(event)
+        for hook in self._hooks:
+            try:
+                hook(event)
+            except Exception:
+                if self._first(f"hook {hook!r}"):
+                    logger.exception("s3memo: the hook %r failed on %s; further failures are not logged", hook, event)
+
+    def trouble(self, error: Exception, message: str, *, key: str = "") -> None:
+        """Make a survived error visible: an event each time, a WARNING the first time and DEBUG after that."""
+        level = logging.WARNING if self._first(f"{type(error).__name__} {message}") else logging.DEBUG
+        logger.log(level, "s3memo: %s: %s (%s: %s)", self.function, message, type(error).__name__, error)
+        self.emit("error", key=key, error=error, message=message)
+
+    @contextmanager
+    def counting_requests(self) -> Iterator[None]:
+        """Count for this function every request that a store sends meanwhile in this context."""
+        token = _counting.set(self)
+        try:
+            yield
+        finally:
+            _counting.reset(token)
+
+    def info(self, *, maxsize: int, currsize: int) -> CacheInfo:
+        """Return the numbers so far."""
+        with self._lock:
+            counts, requests = self._counts, dict(self._requests)
+            return CacheInfo(
+                hits=counts["hit memory"] + counts["hit store"],
+                misses=counts["miss"],
+                maxsize=maxsize,
+                currsize=currsize,
+                memory_hits=counts["hit memory"],
+                store_hits=counts["hit store"],
+                errors=counts["error"],
+                bytes_read=counts["bytes read"],
+                bytes_written=counts["bytes written"],
+                seconds_saved=self._seconds_saved,
+                requests=requests,
+                cost=sum(PRICES[kind] * count for kind, count in requests.items()),
+            )
+
+    def _count(self, event: Event) -> None:
+        self._counts[f"{event.kind} {event.tier}" if event.tier else event.kind] += 1
+        if event.kind == "hit":
+            self._seconds_saved += event.seconds
+            if event.tier == "store":
+                self._counts["bytes read"] += event.size
+        elif event.kind == "store":
+            self._counts["bytes written"] += event.size
+
+    def _count_request(self, kind: RequestKind) -> None:
+        with self._lock:
+            self._requests[kind] += 1
+
+    def _first(self, trouble: str) -> bool:
+        with self._lock:
+            first = trouble not in self._warned
+            self._warned.add(trouble)
+            return first
+
+
+_counting: ContextVar[Recorder | None] = ContextVar("s3memo_counting", default=None)
+
+
+def count_request(kind: RequestKind) -> None:
+    """Called by a store for each request that it is about to send."""
+    recorder = _counting.get()
+    if recorder is not None:
+        recorder._count_request(kind)

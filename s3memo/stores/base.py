@@ -1,0 +1,64 @@
+"""What a store is: dumb bytes by object key, and a clock. Tiers above add the meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+PutMode: TypeAlias = Literal["overwrite", "create"]
+PAGE_SIZE = 1000
+"""How many names one LIST answers, and one DELETE takes, on S3."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """What a listing tells of one object: `size` in bytes, `last_modified` in POSIX seconds by the store's clock."""
+
+    key: str
+    size: int
+    last_modified: float
+
+
+class TimeBounds(NamedTuple):
+    """An interval, in POSIX seconds, that holds the store's clock at the moment it was asked for."""
+
+    earliest: float
+    latest: float
+
+
+@runtime_checkable
+class Store(Protocol):
+    """Bytes by object key, synchronous and thread-safe. Every method may raise a StoreError."""
+
+    @property
+    def url(self) -> str:
+        """Where the store is, as a user would write it; equal URLs mean the same objects."""
+        ...
+
+    def list(self, prefix: str, *, start_after: str = "", limit: int | None = None) -> Iterator[ObjectInfo]:
+        """Yield the objects whose key starts with `prefix` and sorts after `start_after`, ascending by UTF-8 bytes.
+
+        Pages are fetched as the iterator advances; with `limit` (objects) of at most PAGE_SIZE, one page suffices.
+        """
+        ...
+
+    def get(self, object_key: str) -> Buffer:
+        """Return the object's bytes, or raise NotFoundError."""
+        ...
+
+    def put(self, object_key: str, data: Buffer, *, mode: PutMode = "overwrite") -> None:
+        """Write the object, whole or not at all; in mode "create" raise AlreadyExistsError if there is one."""
+        ...
+
+    def delete(self, object_keys: Iterable[str]) -> None:
+        """Delete the objects, in the order given where the store can; deleting what is not there is no error.
+
+        Every failure of a single key is collected, and one StoreError names them all.
+        """
+        ...
+
+    def time(self) -> TimeBounds:
+        """Return bounds of the store's clock; asks the store only if nothing is known of it yet."""
+        ...

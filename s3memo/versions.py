@@ -1,0 +1,208 @@
+"""Object names: pure functions that make and parse them, and what a listing of them means.
+
+    v1/memo/<namespace>/<tag>/<digest>/<version>
+    version = <order>_<created>_<ttl>_<elapsed>_<nonce>.s3m      (.dead: a tombstone)
+
+`order` counts down, so the newest version comes first in a listing. Lance inverts its version numbers likewise
+(https://lance.org/format/table/transaction/).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from base64 import b32hexencode
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+
+MICROSECONDS = 1_000_000
+DAY = 86_400 * MICROSECONDS
+MEMO_ROOT = "v1/memo/"
+MAX_KEY_BYTES = 512
+"""The longest object key below a store's root: two escaped parts, a digest and a version leave some to spare."""
+
+_ORDER_LIMIT = 2**56 - 1
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MAX_PART_BYTES = 180
+_UNSAFE = re.compile(rb"[^A-Za-z0-9._-]")
+_NAME = re.compile(
+    r"(?P<order>[0-9a-f]{14})_(?P<created>\d{8}T\d{6}\.\d{6}Z)_(?P<ttl>0|[1-9]\d{0,11}|inf)"
+    r"_(?P<elapsed>0|[1-9]\d{0,14})_(?P<nonce>[0-9a-f]{8})\.(?P<suffix>s3m|dead)",
+    re.ASCII,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One immutable write of a key, as its name tells it.
+
+    `order` decides recency and `created` age and burial, both in µs since 1970 by the store's clock; `ttl` is what the
+    writer gave it, in seconds (None: for ever); `elapsed` is how long it took to compute, in ms.
+    """
+
+    order: int
+    created: int
+    ttl: int | None
+    elapsed: int
+    nonce: str
+    dead: bool = False
+
+    def __post_init__(self) -> None:
+        if not (self.created == self.order if self.dead else 0 <= self.created <= self.order):
+            raise ValueError(f"a version cannot be created after its own order: {self.created} > {self.order}")
+        if self.order > _ORDER_LIMIT:
+            raise ValueError(f"a version's order is at most {_ORDER_LIMIT}: {self.order}")
+
+    @property
+    def name(self) -> str:
+        """The last part of the object's key; a newer version's name sorts before an older one's."""
+        ttl = "inf" if self.ttl is None else self.ttl
+        suffix = "dead" if self.dead else "s3m"
+        return (
+            f"{_ORDER_LIMIT - self.order:014x}_{self.created_at:%Y%m%dT%H%M%S.%fZ}"
+            f"_{ttl}_{self.elapsed}_{self.nonce}.{suffix}"
+        )
+
+    @property
+    def created_at(self) -> datetime:
+        """When its computation began."""
+        return _EPOCH + timedelta(microseconds=self.created)
+
+
+def parse_version(name: str) -> Version | None:
+    """Return the version of that name, or None if s3memo writes no such name."""
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return None
+    try:
+        moment = datetime.strptime(match["created"], "%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC)
+        version = Version(
+            order=_ORDER_LIMIT - int(match["order"], 16),
+            created=(moment - _EPOCH) // timedelta(microseconds=1),
+            ttl=None if match["ttl"] == "inf" else int(match["ttl"]),
+            elapsed=int(match["elapsed"]),
+            nonce=match["nonce"],
+            dead=match["suffix"] == "dead",
+        )
+    except ValueError:
+        return None
+    return version
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One logical call: which function, which code, which arguments. `str(key)` is stable."""
+
+    namespace: str
+    tag: str
+    digest: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.tag}/{self.digest}"
+
+    @property
+    def prefix(self) -> str:
+        """What the object keys of all its versions begin with."""
+        return f"{tag_prefix(self.namespace, self.tag)}{self.digest}/"
+
+
+def namespace_prefix(namespace: str) -> str:
+    """Return what the object keys of a function begin with, whatever its code was."""
+    return f"{MEMO_ROOT}{escape(namespace)}/"
+
+
+def tag_prefix(namespace: str, tag: str) -> str:
+    """Return what the object keys of a function with one tag begin with."""
+    return f"{namespace_prefix(namespace)}{escape(tag)}/"
+
+
+def escape(part: str) -> str:
+    """Return `part` in the characters [A-Za-z0-9._-] and `=xx` per other UTF-8 byte; a long one ends in a hash."""
+    if part in {".", ".."}:
+        return part.replace(".", "=2e")
+    raw = part.encode("utf-8", "surrogatepass")
+    escaped = _UNSAFE.sub(lambda match: b"=%02x" % match[0][0], raw).decode("ascii")
+    if len(escaped) <= _MAX_PART_BYTES:
+        return escaped
+    ending = "=h" + base32(hashlib.blake2b(raw, digest_size=20).digest())  # no byte is escaped as =h
+    return re.sub("=[0-9a-f]?$", "", escaped[: _MAX_PART_BYTES - len(ending)]) + ending
+
+
+def base32(raw: bytes) -> str:
+    """Return `raw` in lower-case base32hex, which sorts as the bytes do."""
+    return b32hexencode(raw).decode("ascii").rstrip("=").lower()
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What one look at a digest's prefix showed, newest first, and all that follows from it.
+
+    `full` says that there may be more behind the last name seen.
+    """
+
+    versions: tuple[Version, ...] = ()
+    full: bool = False
+
+    @classmethod
+    def of(cls, names: Iterable[str], *, latest: float, full: bool = False) -> Listing:
+        """Read names as listed; what is not ours, or dated over a day after `latest` (POSIX seconds), is foreign."""
+        horizon = int(latest * MICROSECONDS) + DAY
+        parsed = (parse_version(name) for name in names)
+        return cls(tuple(version for version in parsed if version and version.order <= horizon), full)
+
+    @cached_property
+    def tombstone(self) -> int | None:
+        """The date of the newest tombstone, in µs: nothing created up to then counts."""
+        return max((version.created for version in self.versions if version.dead), default=None)
+
+    @property
+    def newest(self) -> Version | None:
+        """The version that a reader gets, unless it has expired."""
+        return next((version for version in self.versions if not version.dead and not self._buries(version)), None)
+
+    @property
+    def settled(self) -> bool:
+        """Whether names further back could not change what this listing says.
+
+        A tombstone's order is its date, so one that buries the newest version here, and a version it does not bury,
+        sort before the date on which that newest one was created.
+        """
+        if not self.full:
+            return True
+        return bool(self.versions) and self.versions[-1].order < self.versions[0].created - 1
+
+    def next_version(self, begun: float, *, ttl: int | None, elapsed: int, nonce: str) -> Version:
+        """Return the version to write for a computation that began at `begun`, the earliest by the store's clock.
+
+        A hybrid logical clock (Kulkarni et al. 2014): physical time, pushed past everything seen.
+        """
+        created = int(begun * MICROSECONDS)
+        if self.tombstone is not None:
+            created = max(created, self.tombstone + 1)
+        order = max(created, max((version.order for version in self.versions), default=0) + 1)
+        return Version(order, created, ttl, elapsed, nonce)
+
+    def superseded(self, by: Version, *, keep: int) -> list[Version]:
+        """Return what a writer of `by` may delete, oldest first: older results beyond the `keep` newest."""
+        older = [version for version in self.versions if not version.dead and version.order < by.order]
+        return older[keep - 1 :][::-1]
+
+    def rival(self, tombstone: Version) -> Version | None:
+        """Return another tombstone so late that a version written after it could outlive `tombstone`."""
+        others = (version for version in self.versions if version.dead and version != tombstone)
+        newest = max(others, key=lambda version: version.created, default=None)
+        return newest if newest and newest.created >= tombstone.created - 1 else None
+
+    def buried(self, by: Version) -> list[Version]:
+        """Return what the tombstone `by` makes void, oldest first; older tombstones included."""
+        return [version for version in self.versions if version.created <= by.created and version != by][::-1]
+
+    def _buries(self, version: Version) -> bool:
+        return self.tombstone is not None and version.created <= self.tombstone
+
+
+def tombstone(at: float | int, *, nonce: str) -> Version:
+    """Return a tombstone dated `at`, in µs since 1970."""
+    return Version(order=int(at), created=int(at), ttl=None, elapsed=0, nonce=nonce, dead=True)
