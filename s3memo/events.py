@@ -131,7 +131,8 @@ class Recorder:
         elif event.kind == "store":
             self._counts["bytes written"] += event.size
 
-    def _count_request(self, kind: RequestKind) -> None:
+    def count_request(self, kind: RequestKind) -> None:
+        """Count one request."""
         with self._lock:
             self._requests[kind] += 1
 
@@ -149,4 +150,4 @@ def count_request(kind: RequestKind) -> None:
     """Called by a store for each request that it is about to send."""
     recorder = _counting.get()
     if recorder is not None:
-        recorder._count_request(kind)
+        recorder.count_request(kind)

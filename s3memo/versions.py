@@ -10,12 +10,14 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 from base64 import b32hexencode
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from operator import itemgetter
 
 MICROSECONDS = 1_000_000
 DAY = 86_400 * MICROSECONDS
@@ -26,6 +28,8 @@ MAX_KEY_BYTES = 512
 _ORDER_LIMIT = 2**56 - 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_PART_BYTES = 180
+_PART = r"(?:[A-Za-z0-9._-]|=[0-9a-f]{2}|=h)+"
+_MEMO_PREFIX = re.compile(rf"v1/memo/{_PART}/{_PART}/[0-9a-v]{{32}}", re.ASCII)
 _UNSAFE = re.compile(rb"[^A-Za-z0-9._-]")
 _NAME = re.compile(
     r"(?P<order>[0-9a-f]{14})_(?P<created>\d{8}T\d{6}\.\d{6}Z)_(?P<ttl>0|[1-9]\d{0,11}|inf)"
@@ -135,6 +139,40 @@ def base32(raw: bytes) -> str:
     return b32hexencode(raw).decode("ascii").rstrip("=").lower()
 
 
+def parse_object_key(object_key: str) -> tuple[str, Version] | None:
+    """Return the prefix of a memo version's key and the version, or None if s3memo writes no such object."""
+    prefix, _, name = object_key.rpartition("/")
+    version = parse_version(name)
+    return (f"{prefix}/", version) if version and _MEMO_PREFIX.fullmatch(prefix) else None
+
+
+def clearing(object_keys: Iterable[str], *, batch: int) -> Iterator[list[str]]:
+    """Yield, in batches, the results to delete out of a listing; each digest's oldest go first, tombstones stay.
+
+    No batch holds both a digest's newest version and an older one, for a store may carry out only part of a batch,
+    and the older one would be found again.
+    """
+    found = filter(None, map(parse_object_key, object_keys))
+    results = ((prefix, version) for prefix, version in found if not version.dead)
+    superseded: list[str] = []
+    newest: list[str] = []
+    for prefix, group in itertools.groupby(results, key=itemgetter(0)):
+        names = [prefix + version.name for _, version in group]
+        newest.append(names[0])
+        superseded += names[:0:-1]
+        if len(newest) == batch:
+            yield from _chunks(superseded, batch)
+            yield newest
+            superseded, newest = [], []
+    yield from _chunks(superseded, batch)
+    yield from _chunks(newest, batch)
+
+
+def _chunks(names: list[str], size: int) -> Iterator[list[str]]:
+    for start in range(0, len(names), size):
+        yield names[start : start + size]
+
+
 @dataclass(frozen=True)
 class Listing:
     """What one look at a digest's prefix showed, newest first, and all that follows from it.
@@ -145,12 +183,11 @@ class Listing:
     versions: tuple[Version, ...] = ()
     full: bool = False
 
-    @classmethod
-    def of(cls, names: Iterable[str], *, latest: float, full: bool = False) -> Listing:
-        """Read names as listed; what is not ours, or dated over a day after `latest` (POSIX seconds), is foreign."""
+    def extended(self, names: Iterable[str], *, latest: float, full: bool = False) -> Listing:
+        """Return this listing with one more page; names not ours, or over a day after `latest` (POSIX s), are foreign."""
         horizon = int(latest * MICROSECONDS) + DAY
         parsed = (parse_version(name) for name in names)
-        return cls(tuple(version for version in parsed if version and version.order <= horizon), full)
+        return Listing((*self.versions, *(found for found in parsed if found and found.order <= horizon)), full)
 
     @cached_property
     def tombstone(self) -> int | None:
@@ -203,6 +240,6 @@ class Listing:
         return self.tombstone is not None and version.created <= self.tombstone
 
 
-def tombstone(at: float | int, *, nonce: str) -> Version:
+def tombstone(at: float, *, nonce: str) -> Version:
     """Return a tombstone dated `at`, in µs since 1970."""
     return Version(order=int(at), created=int(at), ttl=None, elapsed=0, nonce=nonce, dead=True)

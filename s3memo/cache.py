@@ -1,0 +1,410 @@
+"""The cache of one store: the one way to read a key, the one way to write it, and what else can be done to it.
+
+Every decision is taken by `versions` and `freshness`; what stands here is the order of the requests.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Generic, Literal, Self, TypeAlias, TypeVar, cast, get_args
+
+import platformdirs
+
+from s3memo import codec, envelope, settings
+from s3memo.errors import CodecError, NotFoundError, SettingsError, StoreError
+from s3memo.events import CacheInfo, Hook, Recorder, Tier, logger
+from s3memo.flight import Flight, Flights
+from s3memo.freshness import Policy, judge
+from s3memo.memory import Held, Memory, MemoryTier
+from s3memo.settings import Location, check_choice, parse_url
+from s3memo.stores import open_store
+from s3memo.stores.base import PAGE_SIZE, Buffer, Store
+from s3memo.versions import DAY, MICROSECONDS, Key, Listing, Version, clearing, parse_object_key, tombstone
+
+OnError: TypeAlias = Literal["compute", "raise"]
+T = TypeVar("T")
+
+_LOOKS = 3
+"""How often a version that vanished between LIST and GET is looked for again."""
+
+_LONGEST_COMPUTATION = 7 * DAY
+"""µs. A tombstone may be collected after that, so an older computation can no longer be told from a fresh one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the cache has to know of the function it works for."""
+
+    recorder: Recorder
+    policy: Policy
+    keep: int
+    on_error: OnError
+
+
+@dataclass(frozen=True, slots=True)
+class Entry(Generic[T]):
+    """A stored result: its value and what its name tells. `size` is what the object takes in the store, in bytes."""
+
+    key: Key
+    value: T
+    version: Version
+    size: int
+
+    @property
+    def created_at(self) -> datetime:
+        """When its computation began, by the store's clock."""
+        return self.version.created_at
+
+    @property
+    def elapsed(self) -> float:
+        """How long it took to compute, in seconds."""
+        return self.version.elapsed / 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """What looking for a key found: an entry or none; and the listing, if the store was asked."""
+
+    entry: Entry[Any] | None = None
+    listing: Listing | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A version, its value for this one caller, and the tier that had it."""
+
+    held: Held
+    value: Any
+    tier: Tier
+
+
+class Cache:
+    """What functions returned, in one store with a memory tier before it. Safe to share between threads.
+
+    `url_or_store` is a URL, a directory or a Store; None: what `configure` or S3MEMO_URL says, else an embedded store
+    in the user's cache directory. `memory=None` keeps nothing in the process. `compression` is "auto" (zstd where it
+    helps) or "none". `on_error="raise"` lets errors of the store and of stored bytes out, for tests; "compute" makes
+    each a visible miss. `read_only` computes what is missing and stores nothing. Each of `hooks` is called with every
+    Event. Raises SettingsError.
+    """
+
+    def __init__(
+        self,
+        url_or_store: str | os.PathLike[str] | Store | None = None,
+        *,
+        memory: MemoryTier | None = MemoryTier(),  # noqa: B008  it is immutable
+        compression: envelope.Compression = "auto",
+        on_error: OnError = "compute",
+        read_only: bool = False,
+        hooks: Iterable[Hook] = (),
+    ) -> None:
+        check_choice("on_error", on_error, get_args(OnError))
+        check_choice("compression", compression, get_args(envelope.Compression))
+        self.store = _store_of(url_or_store)
+        self.hooks = tuple(hooks)
+        self.on_error: OnError = on_error
+        self._read_only = read_only
+        self._compression: envelope.Compression = compression
+        self._memory = Memory(memory or MemoryTier(max_entries=0))
+        self._flights = Flights()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.store.url!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the store's connections; a later call opens them again."""
+        close = getattr(self.store, "close", None)
+        if close is not None:
+            close()
+
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing is written to the store."""
+        return self._read_only or settings.current().read_only
+
+    def fetch(self, key: Key, terms: Terms, compute: Callable[[], T]) -> T:
+        """Return the key's value: remembered, or computed and then remembered."""
+        with self._flights.begin(key) as flight:
+            found = self._recall_or_miss(key, terms, flight)
+            if found.entry is not None:
+                return cast("T", found.entry.value)
+            terms.recorder.emit("miss", key=str(key))
+            return self._compute(key, terms, compute, found.listing, flight)
+
+    def get(self, key: Key, terms: Terms) -> Entry[Any] | None:
+        """Return what `fetch` would find without computing, or None."""
+        with self._flights.begin(key) as flight:
+            return self._recall_or_miss(key, terms, flight).entry
+
+    def refresh(self, key: Key, terms: Terms, compute: Callable[[], T]) -> T:
+        """Compute, remember and return the value, whatever is stored."""
+        with self._flights.begin(key) as flight:
+            listing = None
+            with _fail_open(terms, key, "the store could not be read, so the result will not be stored"):
+                listing = self._look(key, terms)
+            return self._compute(key, terms, compute, listing, flight)
+
+    def set(self, key: Key, terms: Terms, value: Any) -> None:
+        """Remember a value that was not computed here. Raises EncodeError and StoreError."""
+        self._check_writable("cache_set")
+        with self._flights.begin(key) as flight:
+            listing = self._look(key, terms)
+            held, sealed = self._seal(key, terms, value, listing, begun=self.store.time().earliest, elapsed=0.0)
+            try:
+                self.remember(key, terms, held, sealed, listing)
+            finally:
+                self._flights.detach(key, but=flight)
+                self._memory.discard(key)
+            self._land(key, flight, held, terms)
+
+    def invalidate(self, key: Key, terms: Terms) -> None:
+        """Make void every result whose computation began before now. Raises StoreError."""
+        self._check_writable("cache_invalidate")
+        with terms.recorder.counting_requests():
+            try:
+                grave = self._bury(key, math.ceil(self.store.time().latest * MICROSECONDS))
+                listing = self._look(key, terms)
+                rival = listing.rival(grave)
+                if rival is not None:
+                    grave = self._bury(key, rival.created + 2)
+            finally:
+                self._flights.detach(key)
+                self._memory.discard(key)
+        terms.recorder.emit("invalidate", key=str(key))
+        self._delete(key, terms, listing.buried(grave))
+
+    def clear(self, prefix: str, belongs: Callable[[Key], bool], terms: Terms) -> int:
+        """Delete every result below `prefix`, and forget the keys that `belongs` is true of; return how many.
+
+        Raises StoreError; what was deleted until then is gone, each digest's oldest first.
+        """
+        self._check_writable("cache_clear")
+        deleted = 0
+        self._flights.detach_all(belongs)
+        try:
+            with terms.recorder.counting_requests():
+                for batch in clearing((info.key for info in self.store.list(prefix)), batch=PAGE_SIZE):
+                    self.store.delete(batch)
+                    deleted += len(batch)
+        finally:
+            self.forget(belongs)
+        terms.recorder.emit("clear", message=f"{deleted} objects deleted below {prefix}")
+        logger.info("s3memo: %s: %d objects deleted below %s in %s", terms.recorder.function, deleted, prefix, self)
+        return deleted
+
+    def forget(self, belongs: Callable[[Key], bool]) -> None:
+        """Drop from memory the keys that `belongs` is true of, and what is being looked up for them now."""
+        self._flights.detach_all(belongs)
+        self._memory.discard_all(belongs)
+
+    def history(self, key: Key, terms: Terms) -> list[Version]:
+        """Return all versions of the key that the store has, tombstones included, newest first. Raises StoreError."""
+        with terms.recorder.counting_requests():
+            found = map(parse_object_key, (info.key for info in self.store.list(key.prefix)))
+            return [version for _, version in filter(None, found)]
+
+    def info(self, belongs: Callable[[Key], bool], recorder: Recorder) -> CacheInfo:
+        """Return a function's numbers; `belongs` tells its keys."""
+        return recorder.info(maxsize=self._memory.tier.max_entries, currsize=self._memory.count(belongs))
+
+    def recall(self, key: Key, terms: Terms, flight: Flight) -> Recall:
+        """The one read path: memory, else the newest version that the store lists. Raises StoreError."""
+        held = self._memory.get(key)
+        if held is not None and self._is_current(held, terms):
+            return self._hit(key, _Found(held, held.load(), "memory"), terms, None)
+        listing = Listing()
+        for _ in range(_LOOKS):
+            listing = self._look(key, terms)
+            version = listing.newest
+            if version is None or not self._is_fresh(version, key, terms):
+                break
+            try:
+                found = self._load(key, version, terms, held)
+            except NotFoundError:
+                continue  # replaced since it was listed
+            except CodecError as error:
+                _survive(error, terms, key, "a stored result is unreadable and is computed anew")
+                break
+            self._land(key, flight, found.held, terms)
+            return self._hit(key, found, terms, listing)
+        return Recall(listing=listing)
+
+    def remember(self, key: Key, terms: Terms, held: Held, sealed: Buffer, listing: Listing) -> None:
+        """The one write path: PUT the version, then DELETE what it supersedes. Raises StoreError if the PUT fails."""
+        with terms.recorder.counting_requests():
+            self.store.put(key.prefix + held.version.name, sealed)
+        terms.recorder.emit("store", key=str(key), size=held.size)
+        self._delete(key, terms, listing.superseded(held.version, keep=terms.keep))
+
+    def _recall_or_miss(self, key: Key, terms: Terms, flight: Flight) -> Recall:
+        with _fail_open(terms, key, "the store could not be read"):
+            return self.recall(key, terms, flight)
+        return Recall()
+
+    def _hit(self, key: Key, found: _Found, terms: Terms, listing: Listing | None) -> Recall:
+        entry = Entry(key, found.value, found.held.version, found.held.size)
+        terms.recorder.emit("hit", key=str(key), tier=found.tier, seconds=entry.elapsed, size=entry.size)
+        return Recall(entry, listing)
+
+    def _compute(self, key: Key, terms: Terms, compute: Callable[[], T], listing: Listing | None, flight: Flight) -> T:
+        """Compute, and store the value if the store could be read: without a listing no version can be dated."""
+        begun = 0.0 if listing is None else self.store.time().earliest
+        started = time.perf_counter()
+        value = compute()
+        elapsed = time.perf_counter() - started
+        terms.recorder.emit("compute", key=str(key), seconds=elapsed)
+        if listing is not None:
+            with _fail_open(terms, key, "the result could not be stored and is returned all the same"):
+                held, sealed = self._seal(key, terms, value, listing, begun=begun, elapsed=elapsed)
+                self._land(key, flight, held, terms)
+                if not flight.detached and not self.read_only:
+                    self.remember(key, terms, held, sealed, listing)
+        return value
+
+    def _look(self, key: Key, terms: Terms) -> Listing:
+        """LIST the key's prefix: one page, or as many as it takes until those behind could not change the answer."""
+        listing, start_after = Listing(), ""
+        with terms.recorder.counting_requests():
+            while True:
+                page = list(self.store.list(key.prefix, start_after=start_after, limit=PAGE_SIZE))
+                names = (info.key.removeprefix(key.prefix) for info in page)
+                listing = listing.extended(names, latest=self.store.time().latest, full=len(page) == PAGE_SIZE)
+                if listing.settled:
+                    return listing
+                start_after = page[-1].key
+
+    def _load(self, key: Key, version: Version, terms: Terms, held: Held | None) -> _Found:
+        """Return a version from memory, if that is the one held there, else GET it. Raises NotFoundError, CodecError."""
+        if held is not None and held.version == version:
+            held = replace(held, confirmed=self.store.time().earliest)
+            return _Found(held, held.load(), "memory")
+        with terms.recorder.counting_requests():
+            data = self.store.get(key.prefix + version.name)
+        _, payload = envelope.unseal(data)
+        value = codec.decode(payload)
+        return _Found(self._held(version, value, payload, size=len(data)), value, "store")
+
+    def _seal(
+        self, key: Key, terms: Terms, value: Any, listing: Listing, *, begun: float, elapsed: float
+    ) -> tuple[Held, bytes]:
+        """Encode a value whose computation began at `begun` (POSIX s) and took `elapsed` seconds. Raises EncodeError."""
+        ttl = None if terms.policy.ttl is None else math.ceil(terms.policy.ttl)
+        version = listing.next_version(begun, ttl=ttl, elapsed=int(elapsed * 1000), nonce=secrets.token_hex(4))
+        if self.store.time().latest * MICROSECONDS - version.created > _LONGEST_COMPUTATION:
+            raise StoreError(f"the computation of {key} took over seven days, so an invalidation could not be told")
+        payload = codec.encode(value)
+        sealed = envelope.seal(
+            payload,
+            created=version.created,
+            ttl=version.ttl,
+            elapsed=version.elapsed,
+            function=key.namespace,
+            compression=self._compression,
+        )
+        return self._held(version, value, payload, size=len(sealed)), sealed
+
+    def _held(self, version: Version, value: Any, payload: bytes | memoryview, *, size: int) -> Held:
+        return Held.of(version, value, payload, size=size, confirmed=self.store.time().earliest)
+
+    def _land(self, key: Key, flight: Flight, held: Held, terms: Terms) -> None:
+        lifetime = math.inf
+        if terms.policy.ttl is not None:
+            lifetime = terms.policy.ttl - self._age(held.version)
+        self._flights.land(key, flight, held.version.order, lambda: self._memory.put(key, held, lifetime=lifetime))
+
+    def _is_current(self, held: Held, terms: Terms) -> bool:
+        """Whether a held version may be served without asking the store."""
+        trust = self._memory.revalidate_after
+        return judge(self._age(held.version), terms.policy) == "fresh" and (
+            trust is None or self.store.time().latest - held.confirmed < trust
+        )
+
+    def _is_fresh(self, version: Version, key: Key, terms: Terms) -> bool:
+        age = self._age(version)
+        freshness = judge(age, terms.policy)
+        if freshness == "ahead":
+            skew = StoreError(f"{key.prefix}{version.name} is dated {-age:.0f} s ahead of {self.store.url}")
+            terms.recorder.trouble(skew, "clock skew: the version counts as expired", key=str(key))
+        return freshness == "fresh"
+
+    def _age(self, version: Version) -> float:
+        return self.store.time().latest - version.created / MICROSECONDS
+
+    def _bury(self, key: Key, at: int) -> Version:
+        grave = tombstone(at, nonce=secrets.token_hex(4))
+        self.store.put(key.prefix + grave.name, b"")
+        return grave
+
+    def _delete(self, key: Key, terms: Terms, versions: list[Version]) -> None:
+        if not versions:
+            return
+        with (
+            _fail_open(terms, key, "old versions could not be deleted; the next write tries again"),
+            terms.recorder.counting_requests(),
+        ):
+            self.store.delete(key.prefix + version.name for version in versions)
+
+    def _check_writable(self, operation: str) -> None:
+        if self.read_only:
+            raise SettingsError(f"{operation}: this cache is read-only (read_only=True or S3MEMO_READ_ONLY)")
+
+
+@contextmanager
+def _fail_open(terms: Terms, key: Key, message: str) -> Iterator[None]:
+    """Survive, visibly, whatever a store or a codec raises: the caller's function must run all the same."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001  a store of somebody else's may raise anything
+        _survive(error, terms, key, message)
+
+
+def _survive(error: Exception, terms: Terms, key: Key, message: str) -> None:
+    if terms.on_error == "raise":
+        raise error
+    terms.recorder.trouble(error, message, key=str(key))
+
+
+def _store_of(url_or_store: str | os.PathLike[str] | Store | None) -> Store:
+    if url_or_store is None:
+        return default_store()
+    if isinstance(url_or_store, str | os.PathLike):
+        return open_store(parse_url(url_or_store))
+    if isinstance(url_or_store, Store):
+        return url_or_store
+    raise SettingsError(f"{url_or_store!r} is neither a URL, nor a directory, nor a Store")
+
+
+def default_store() -> Store:
+    """Return the store that `configure` or S3MEMO_URL names, else the embedded one, with a WARNING."""
+    url = settings.current().url
+    if url is not None:
+        return open_store(parse_url(url))
+    directory = platformdirs.user_cache_path("s3memo")
+    logger.warning("s3memo: no store is named, so results stay on this machine, in %s: set S3MEMO_URL", directory)
+    return open_store(parse_url(directory))
+
+
+_shared: dict[Location | None, Cache] = {}
+_shared_lock = threading.Lock()
+
+
+def shared_cache(location: Location | None = None) -> Cache:
+    """Return this process's Cache for a location; None: for the store that is used where none is named."""
+    with _shared_lock:
+        if location not in _shared:
+            _shared[location] = Cache(None if location is None else str(location))
+        return _shared[location]

@@ -1,0 +1,63 @@
+"""How old a result may be: durations as people write them, and the judgement of an age."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal, TypeAlias
+
+from s3memo.errors import SettingsError
+
+Duration: TypeAlias = float | timedelta | str
+Freshness: TypeAlias = Literal["fresh", "expired", "ahead"]
+
+MAX_AHEAD = 300.0
+"""Seconds by which a version's date may lead the store's clock before it is taken for a fault."""
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([smhdw])\s*", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a reader accepts: results up to `ttl` seconds old; None: of any age."""
+
+    ttl: float | None = None
+
+
+def judge(age: float, policy: Policy) -> Freshness:
+    """Say what a result of that age, in seconds, is to a reader; "ahead" counts as expired, for its date is wrong."""
+    if age < -MAX_AHEAD:
+        return "ahead"
+    return "fresh" if policy.ttl is None or age < policy.ttl else "expired"
+
+
+def seconds(duration: Duration | None, *, name: str) -> float | None:
+    """Return a duration given as seconds, timedelta or "90s" "15m" "6h" "7d" "2w" in seconds; None stays None.
+
+    Raises SettingsError, which calls the argument `name`.
+    """
+    match duration:
+        case None:
+            return None
+        case bool():
+            pass
+        case timedelta():
+            return _checked(duration.total_seconds(), duration, name)
+        case int() | float():
+            return _checked(float(duration), duration, name)
+        case str() if match := _DURATION.fullmatch(duration):
+            return float(match[1]) * _UNITS[match[2]]
+        case _:
+            pass
+    raise SettingsError(
+        f'{name}={duration!r} is no duration: give seconds, a timedelta, or "90s", "15m", "6h", "7d", "2w"'
+    )
+
+
+def _checked(value: float, duration: object, name: str) -> float:
+    if not (math.isfinite(value) and value >= 0):
+        raise SettingsError(f"{name}={duration!r} must be finite and not negative; None means for ever")
+    return value

@@ -1,0 +1,148 @@
+"""What the environment and `configure` say, and what a store's URL means."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, TypeAlias
+from urllib.parse import unquote, urlsplit
+
+from s3memo.errors import SettingsError
+
+Scheme: TypeAlias = Literal["s3", "file", "memory"]
+
+_FLAGS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+
+
+def check_choice(name: str, value: object, choices: Iterable[object]) -> None:
+    """Raise SettingsError unless `value` is one of `choices`."""
+    allowed = tuple(choices)
+    if value not in allowed:
+        raise SettingsError(f"{name}={value!r} must be {' or '.join(map(repr, allowed))}")
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A store's URL, taken apart and normalised: equal locations are the same store.
+
+    `root` is the bucket, the directory or the name; `prefix` is what stands before every object key in a bucket.
+    """
+
+    scheme: Scheme
+    root: str
+    prefix: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.root}" + (f"/{self.prefix}" if self.prefix else "")
+
+
+def parse_url(url: str | os.PathLike[str]) -> Location:
+    """Return the location that a URL or path names, or raise SettingsError."""
+    text = os.fspath(url)
+    if text.startswith(("/", "./", "~")) or isinstance(url, os.PathLike):
+        return _directory(text)
+    parts = urlsplit(text)
+    match parts.scheme:
+        case "s3" if parts.netloc and not parts.query and not parts.fragment:
+            return Location("s3", parts.netloc, parts.path.strip("/"))
+        case "file" if parts.netloc in {"", "localhost"} and parts.path.startswith("/"):
+            return _directory(unquote(parts.path))
+        case "memory" if not parts.path.strip("/"):
+            return Location("memory", parts.netloc)
+    raise SettingsError(
+        f"{text!r} names no store: give s3://bucket/prefix, file:///directory, memory://, "
+        "or a directory that starts with /, ./ or ~"
+    )
+
+
+def _directory(text: str) -> Location:
+    return Location("file", str(Path(text).expanduser().absolute()))
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What holds for the whole process unless an argument says otherwise."""
+
+    url: str | None = None
+    disabled: bool = False
+    read_only: bool = False
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """Read S3MEMO_URL, S3MEMO_DISABLED and S3MEMO_READ_ONLY; raises SettingsError."""
+        return cls(
+            url=environment.get("S3MEMO_URL") or None,
+            disabled=_flag(environment, "S3MEMO_DISABLED"),
+            read_only=_flag(environment, "S3MEMO_READ_ONLY"),
+        )
+
+
+def _flag(environment: Mapping[str, str], name: str) -> bool:
+    text = environment.get(name, "").strip().lower()
+    if not text:
+        return False
+    if text not in _FLAGS:
+        raise SettingsError(f"{name}={environment[name]!r} is neither yes nor no: set it to 1 or 0")
+    return _FLAGS[text]
+
+
+class _Process:
+    """The settings of this process: open to `configure` until they are first used."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._settings: Settings | None = None
+        self._used = False
+
+    def use(self) -> Settings:
+        with self._lock:
+            self._used = True
+            if self._settings is None:
+                self._settings = Settings.from_environment(os.environ)
+            return self._settings
+
+    def configure(self, **changes: str | bool) -> None:
+        with self._lock:
+            if self._used:
+                raise SettingsError("configure() comes too late: a cached function was already called or asked")
+            self._settings = replace(self._settings or Settings.from_environment(os.environ), **changes)  # type: ignore[arg-type]
+
+
+_process = _Process()
+_disabled_here: ContextVar[bool] = ContextVar("s3memo_disabled", default=False)
+
+
+def current() -> Settings:
+    """Return the settings of this process; from now on they stay as they are."""
+    return _process.use()
+
+
+def configure(
+    *, url: str | os.PathLike[str] | None = None, disabled: bool | None = None, read_only: bool | None = None
+) -> None:
+    """Set what S3MEMO_URL, S3MEMO_DISABLED and S3MEMO_READ_ONLY would, before the first cached call.
+
+    Raises SettingsError for a URL that names no store, and when it comes too late.
+    """
+    given = {"url": None if url is None else str(parse_url(url)), "disabled": disabled, "read_only": read_only}
+    _process.configure(**{name: value for name, value in given.items() if value is not None})
+
+
+@contextmanager
+def disabled() -> Iterator[None]:
+    """Let cached functions run as if they were not decorated, in this thread or task, for a while."""
+    token = _disabled_here.set(True)
+    try:
+        yield
+    finally:
+        _disabled_here.reset(token)
+
+
+def is_disabled() -> bool:
+    """Return whether cached functions are to run as if they were not decorated."""
+    return _disabled_here.get() or current().disabled

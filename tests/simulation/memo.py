@@ -1,0 +1,42 @@
+"""The memo protocol as one simulated process uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from s3memo.cache import Cache, Terms
+from s3memo.events import Recorder
+from s3memo.freshness import Policy
+from s3memo.versions import Key
+from tests.simulation.world import SimulatedStore
+
+
+class Memo:
+    """s3memo's own Cache over a simulated store. Each logical key has a tag of its own, so that it can be cleared."""
+
+    def __init__(self, store: SimulatedStore) -> None:
+        self.cache = Cache(store, on_error="raise")
+        self.terms = Terms(Recorder("job"), Policy(), keep=1, on_error="raise")
+
+    @staticmethod
+    def key(key: str) -> Key:
+        return Key("job", key, "0" * 32)
+
+    def get(self, key: str) -> str | None:
+        entry = self.cache.get(self.key(key), self.terms)
+        return None if entry is None else entry.value
+
+    def set(self, key: str, value: str) -> None:
+        self.cache.set(self.key(key), self.terms, value)
+
+    def fetch(self, key: str, compute: Callable[[], str]) -> str:
+        return self.cache.fetch(self.key(key), self.terms, compute)
+
+    def refresh(self, key: str, compute: Callable[[], str]) -> str:
+        return self.cache.refresh(self.key(key), self.terms, compute)
+
+    def invalidate(self, key: str) -> None:
+        self.cache.invalidate(self.key(key), self.terms)
+
+    def clear(self, key: str) -> None:
+        self.cache.clear(f"v1/memo/job/{key}/", lambda other: other.tag == key, self.terms)
