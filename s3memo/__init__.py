@@ -1,37 +1,41 @@
 """s3memo remembers what Python functions returned, in S3, so that no later run computes it again.
 
-    from s3memo import s3_cached
+from s3memo import s3_cached
 
-    @s3_cached("s3://bucket/prefix", ttl="7d")
-    def expensive(x): ...
+@s3_cached("s3://bucket/prefix", ttl="7d")
+def expensive(x): ...
 """
 
-from s3memo.cache import Entry
-from s3memo.decorator import Cache, s3_cached
-from s3memo.errors import (
-    AlreadyExistsError,
-    CodecError,
-    DecodeError,
-    EncodeError,
-    IntegrityError,
-    KeyDerivationError,
-    NotFoundError,
-    S3MemoError,
-    SettingsError,
-    StoreAccessError,
-    StoreError,
-    StoreNotSupportedError,
-    StoreUnavailableError,
-)
-from s3memo.events import PRICES, CacheInfo, Event, Hook
-from s3memo.keys import register_key
-from s3memo.memory import MemoryTier
-from s3memo.settings import configure, disabled
-from s3memo.stores.base import ObjectInfo, Store, TimeBounds
-from s3memo.stores.local import LocalStore
-from s3memo.stores.memory import MemoryStore
-from s3memo.stores.s3 import S3Store
-from s3memo.versions import Key, Version
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from s3memo.cache import Entry
+    from s3memo.decorator import Cache, s3_cached
+    from s3memo.errors import (
+        AlreadyExistsError,
+        CodecError,
+        DecodeError,
+        EncodeError,
+        IntegrityError,
+        KeyDerivationError,
+        NotFoundError,
+        S3MemoError,
+        SettingsError,
+        StoreAccessError,
+        StoreError,
+        StoreNotSupportedError,
+        StoreUnavailableError,
+    )
+    from s3memo.events import PRICES, CacheInfo, Event, Hook
+    from s3memo.keys import register_key
+    from s3memo.memory import MemoryTier
+    from s3memo.settings import configure, disabled
+    from s3memo.stores.base import ObjectInfo, Store, TimeBounds
+    from s3memo.stores.local import LocalStore
+    from s3memo.stores.memory import MemoryStore
+    from s3memo.stores.s3 import S3Store
+    from s3memo.versions import Key, Version
 
 __version__ = "0.1.0"
 
@@ -70,3 +74,64 @@ __all__ = [
     "register_key",
     "s3_cached",
 ]
+
+_HOMES = {
+    "s3memo.cache": ("Entry",),
+    "s3memo.decorator": (
+        "Cache",
+        "s3_cached",
+    ),
+    "s3memo.errors": (
+        "AlreadyExistsError",
+        "CodecError",
+        "DecodeError",
+        "EncodeError",
+        "IntegrityError",
+        "KeyDerivationError",
+        "NotFoundError",
+        "S3MemoError",
+        "SettingsError",
+        "StoreAccessError",
+        "StoreError",
+        "StoreNotSupportedError",
+        "StoreUnavailableError",
+    ),
+    "s3memo.events": (
+        "PRICES",
+        "CacheInfo",
+        "Event",
+        "Hook",
+    ),
+    "s3memo.keys": ("register_key",),
+    "s3memo.memory": ("MemoryTier",),
+    "s3memo.settings": (
+        "configure",
+        "disabled",
+    ),
+    "s3memo.stores.base": (
+        "ObjectInfo",
+        "Store",
+        "TimeBounds",
+    ),
+    "s3memo.stores.local": ("LocalStore",),
+    "s3memo.stores.memory": ("MemoryStore",),
+    "s3memo.stores.s3": ("S3Store",),
+    "s3memo.versions": (
+        "Key",
+        "Version",
+    ),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first asked for, so that importing the package costs next to nothing."""
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(home), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

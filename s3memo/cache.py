@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import os
-import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -15,8 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Generic, Literal, Self, TypeAlias, TypeVar, cast, get_args
-
-import platformdirs
 
 from s3memo import codec, envelope, settings
 from s3memo.errors import CodecError, NotFoundError, SettingsError, StoreError
@@ -303,7 +300,7 @@ class Cache:
     ) -> tuple[Held, bytes]:
         """Encode a value whose computation began at `begun` (POSIX s) and took `elapsed` seconds. Raises EncodeError."""
         ttl = None if terms.policy.ttl is None else math.ceil(terms.policy.ttl)
-        version = listing.next_version(begun, ttl=ttl, elapsed=int(elapsed * 1000), nonce=secrets.token_hex(4))
+        version = listing.next_version(begun, ttl=ttl, elapsed=int(elapsed * 1000), nonce=_nonce())
         if self.store.time().latest * MICROSECONDS - version.created > _LONGEST_COMPUTATION:
             raise StoreError(f"the computation of {key} took over seven days, so an invalidation could not be told")
         payload = codec.encode(value)
@@ -345,7 +342,7 @@ class Cache:
         return self.store.time().latest - version.created / MICROSECONDS
 
     def _bury(self, key: Key, at: int) -> Version:
-        grave = tombstone(at, nonce=secrets.token_hex(4))
+        grave = tombstone(at, nonce=_nonce())
         self.store.put(key.prefix + grave.name, b"")
         return grave
 
@@ -361,6 +358,10 @@ class Cache:
     def _check_writable(self, operation: str) -> None:
         if self.read_only:
             raise SettingsError(f"{operation}: this cache is read-only (read_only=True or S3MEMO_READ_ONLY)")
+
+
+def _nonce() -> str:
+    return os.urandom(4).hex()
 
 
 @contextmanager
@@ -393,6 +394,8 @@ def default_store() -> Store:
     url = settings.current().url
     if url is not None:
         return open_store(parse_url(url))
+    import platformdirs  # noqa: PLC0415  most programs name a store and never need it
+
     directory = platformdirs.user_cache_path("s3memo")
     logger.warning("s3memo: no store is named, so results stay on this machine, in %s: set S3MEMO_URL", directory)
     return open_store(parse_url(directory))

@@ -153,7 +153,7 @@ class Interleavings(RuleBasedStateMachine):
         nonces = random.Random(0)
         self.patches = ExitStack()
         self.patches.enter_context(patch.object(cache, "PAGE_SIZE", self.page_size))
-        self.patches.enter_context(patch.object(cache.secrets, "token_hex", lambda size: nonces.randbytes(size).hex()))
+        self.patches.enter_context(patch.object(cache, "_nonce", lambda: nonces.randbytes(4).hex()))
         self.simulation = Simulation(self.scheme, clocks=CLOCKS, page_size=self.page_size)
 
     def teardown(self) -> None:

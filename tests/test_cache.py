@@ -1,0 +1,540 @@
+"""What a cached function does, over a store and a clock in this process."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from s3memo import (
+    Cache,
+    EncodeError,
+    Event,
+    IntegrityError,
+    MemoryStore,
+    MemoryTier,
+    SettingsError,
+    StoreError,
+    StoreUnavailableError,
+    s3_cached,
+)
+from s3memo.stores.base import Buffer
+from s3memo.versions import DAY, Version, parse_object_key, tombstone
+
+
+@dataclass
+class Clock:
+    now: float = 1_790_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class Calls:
+    """A function to be cached, which knows how often it ran."""
+
+    values: list[Any] = field(default_factory=list)
+
+    def __call__(self, value: Any) -> Any:
+        self.values.append(value)
+        return value
+
+    @property
+    def count(self) -> int:
+        return len(self.values)
+
+
+class BrokenStore(MemoryStore):
+    """Fails in the operations named in `broken`."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock=clock)
+        self.broken: set[str] = set()
+
+    def list(self, *args: Any, **kwargs: Any) -> Any:
+        self._check("list")
+        return super().list(*args, **kwargs)
+
+    def get(self, object_key: str) -> Buffer:
+        self._check("get")
+        return super().get(object_key)
+
+    def put(self, *args: Any, **kwargs: Any) -> None:
+        self._check("put")
+        super().put(*args, **kwargs)
+
+    def delete(self, *args: Any) -> None:
+        self._check("delete")
+        super().delete(*args)
+
+    def _check(self, operation: str) -> None:
+        if operation in self.broken:
+            raise StoreUnavailableError(f"{operation} is broken")
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(clock: Clock) -> BrokenStore:
+    return BrokenStore(clock)
+
+
+@pytest.fixture
+def calls() -> Calls:
+    return Calls()
+
+
+@pytest.fixture
+def cached(store: BrokenStore, calls: Calls) -> Callable[..., Any]:
+    """Make one more process's view on the same function: a cache of its own over the shared store."""
+
+    def make(**options: Any) -> Any:
+        cache = {name: options.pop(name) for name in ("memory", "on_error", "read_only", "hooks") if name in options}
+        return Cache(store, **cache).cached(name="jobs.load", version=1, **options)(calls_of(calls))
+
+    return make
+
+
+def calls_of(calls: Calls) -> Callable[[Any], Any]:
+    def load(value: Any) -> Any:
+        return calls(value)
+
+    return load
+
+
+def names(store: MemoryStore) -> list[str]:
+    return [info.key for info in store.list("")]
+
+
+def test_a_result_is_computed_once_and_found_by_other_processes(cached: Any, calls: Calls) -> None:
+    first, second = cached(), cached()
+    assert first("a") == "a"
+    assert first("a") == "a"
+    assert second("a") == "a"
+    assert calls.values == ["a"]
+    assert first.cache_info()[:2] == (1, 1)
+    assert first.cache_info().memory_hits == 1
+    assert second.cache_info().store_hits == 1
+
+
+def test_none_is_a_value(cached: Any, calls: Calls) -> None:
+    function = cached(memory=None)
+    assert function(None) is None
+    assert function(None) is None
+    assert calls.count == 1
+    assert function.cache_get(None).value is None
+    assert function.cache_get("unknown") is None
+
+
+def test_a_result_expires_after_the_readers_ttl(cached: Any, calls: Calls, clock: Clock) -> None:
+    patient, strict = cached(ttl="1h"), cached(ttl=60)
+    patient("a")
+    clock.now += 59.9
+    assert strict.cache_get("a") is not None
+    clock.now += 0.2
+    assert strict.cache_get("a") is None, "neither from the store nor from memory"
+    assert patient.cache_get("a") is not None
+    strict("a")
+    assert calls.count == 2
+
+
+def test_age_counts_from_when_the_computation_began(cached: Any, store: BrokenStore, clock: Clock) -> None:
+    def slow(value: str) -> str:
+        clock.now += 50
+        return value
+
+    function = Cache(store).cached(ttl=60)(slow)
+    function("a")
+    assert function.cache_get("a").created_at.timestamp() == clock.now - 50
+    clock.now += 11
+    assert function.cache_get("a") is None
+
+
+def test_a_version_from_the_future_counts_as_expired_and_is_reported_once(
+    cached: Any, calls: Calls, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock.now += 301
+    cached()("a")
+    clock.now -= 301
+    function = cached()
+    function("a")
+    function.cache_get("a")
+    assert calls.count == 2
+    assert caplog.text.count("clock skew") == 1
+
+
+def test_a_write_deletes_what_it_replaces_and_keeps_as_many_as_asked(
+    cached: Any, store: BrokenStore, clock: Clock
+) -> None:
+    function = cached(keep=2)
+    for value in "abc":
+        clock.now += 1
+        function.cache_set(value, "key")
+    assert [version.created_at.timestamp() for version in function.cache_history("key")] == [clock.now, clock.now - 1]
+    assert len(names(store)) == 2
+
+
+def test_a_refresh_computes_and_replaces(cached: Any, calls: Calls, store: BrokenStore) -> None:
+    function = cached()
+    function("a")
+    assert function.cache_refresh("a") == "a"
+    assert calls.count == 2
+    assert len(names(store)) == 1
+
+
+def test_a_set_value_is_served_here_and_elsewhere(cached: Any, calls: Calls) -> None:
+    here, elsewhere = cached(), cached()
+    here("a")
+    here.cache_set("set", "a")
+    assert here("a") == elsewhere("a") == "set"
+    assert calls.count == 1
+
+
+def test_an_invalidation_reaches_memory_and_store_and_a_later_result_lives(
+    cached: Any, calls: Calls, store: BrokenStore
+) -> None:
+    here, elsewhere = cached(), cached()
+    here("a")
+    elsewhere.cache_invalidate("a")
+    assert elsewhere.cache_get("a") is None
+    here.cache_clear(memory_only=True)
+    here("a")
+    assert calls.count == 2
+    assert elsewhere("a") == "a"
+    assert calls.count == 2
+    assert [version.dead for version in here.cache_history("a")] == [False, True]
+
+
+def test_repeated_invalidations_leave_one_tombstone(cached: Any, store: BrokenStore) -> None:
+    function = cached()
+    for _ in range(3):
+        function.cache_invalidate("a")
+    assert len(names(store)) == 1
+
+
+def test_a_computation_that_an_invalidation_overtook_serves_its_caller_only(store: BrokenStore, clock: Clock) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    @Cache(store).cached(name="slow", version=1)
+    def slow(value: str) -> str:
+        begun.set()
+        go_on.wait(10)
+        return value
+
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(slow, "a")
+        assert begun.wait(10)
+        slow.cache_invalidate("a")
+        go_on.set()
+        assert future.result() == "a"
+    assert slow.cache_get("a") is None
+    assert [version.dead for version in slow.cache_history("a")] == [True]
+
+
+def test_clear_deletes_this_code_or_all_and_leaves_others(store: BrokenStore) -> None:
+    cache = Cache(store)
+    old, new = (cache.cached(name="jobs.load", version=version)(calls_of(Calls())) for version in (1, 2))
+    other = cache.cached(name="jobs.load2", version=1)(calls_of(Calls()))
+    for function in (old, new, other):
+        for value in "abc":
+            function(value)
+    store.put("v1/memo/jobs.load/1/notes.txt", b"foreign")
+    assert new.cache_clear() == 3
+    assert new.cache_get("a") is None
+    assert old.cache_get("a") is not None
+    assert old.cache_clear(all_tags=True) == 3
+    assert other.cache_get("a") is not None
+    assert "v1/memo/jobs.load/1/notes.txt" in names(store)
+
+
+def test_clear_keeps_tombstones_so_that_nothing_invalidated_comes_back(cached: Any, store: BrokenStore) -> None:
+    function = cached()
+    function.cache_invalidate("a")
+    assert function.cache_clear() == 0
+    assert len(names(store)) == 1
+
+
+def test_memory_alone_can_be_cleared(cached: Any, store: BrokenStore) -> None:
+    function = cached()
+    function("a")
+    assert function.cache_info().currsize == 1
+    assert function.cache_clear(memory_only=True) == 0
+    assert function.cache_info().currsize == 0
+    assert function.cache_get("a") is not None
+
+
+def test_mutable_results_are_fresh_for_every_caller_and_immutable_ones_shared(store: BrokenStore) -> None:
+    @Cache(store).cached
+    def rows(count: int) -> list[int]:
+        return list(range(count))
+
+    @Cache(store).cached
+    def text(count: int) -> tuple[str, ...]:
+        return ("x" * count,)
+
+    mine = rows(3)
+    mine.append(99)
+    assert rows(3) == rows(3) == [0, 1, 2]
+    assert rows(3) is not rows(3)
+    assert text(3) is text(3)
+
+
+def test_memory_is_confirmed_with_one_list_after_a_while(cached: Any, clock: Clock) -> None:
+    watchful = cached(memory=MemoryTier(revalidate_after="1m"))
+    watchful("a")
+    clock.now += 59
+    watchful("a")
+    before = watchful.cache_info().requests
+    clock.now += 2
+    assert watchful("a") == "a"
+    after = watchful.cache_info().requests
+    assert after == {**before, "LIST": before["LIST"] + 1}
+    cached().cache_set("newer", "a")
+    assert watchful("a") == "a", "confirmed less than a minute ago"
+    clock.now += 61
+    assert watchful("a") == "newer"
+
+
+def test_memory_is_bounded_by_entries_and_bytes(store: BrokenStore) -> None:
+    few = Cache(store, memory=MemoryTier(max_entries=2)).cached(calls_of(Calls()))
+    small = Cache(store, memory=MemoryTier(max_bytes=4000)).cached(calls_of(Calls()))
+    for value in ("x" * 1000, "y" * 1000, "z" * 1000, "w" * 5000):
+        few(value)
+        small(value)
+    assert few.cache_info().currsize == 2
+    assert small.cache_info().currsize == 2
+
+
+# --- trouble ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("operation", ["list", "put"])
+def test_a_broken_store_is_a_visible_miss(
+    operation: str, cached: Any, store: BrokenStore, calls: Calls, caplog: pytest.LogCaptureFixture
+) -> None:
+    events: list[Event] = []
+    function = cached(hooks=[events.append], memory=None)
+    store.broken = {operation}
+    assert function("a") == "a"
+    assert function("a") == "a"
+    assert calls.count == 2
+    assert function.cache_info().errors == 2
+    errors = [event for event in events if event.kind == "error"]
+    assert [type(event.error) for event in errors] == [StoreUnavailableError] * 2
+    assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 1
+    store.broken = set()
+    function("a")
+    function("a")
+    assert calls.count == 3
+
+
+def test_a_broken_get_is_a_visible_miss_without_a_blind_write(cached: Any, store: BrokenStore, calls: Calls) -> None:
+    cached()("a")
+    store.broken = {"get"}
+    function = cached()
+    assert function("a") == "a"
+    assert calls.count == 2
+    assert function.cache_info().errors == 1
+
+
+def test_a_failed_delete_is_an_event_and_the_next_write_tries_again(cached: Any, store: BrokenStore) -> None:
+    function = cached()
+    function("a")
+    store.broken = {"delete"}
+    function.cache_refresh("a")
+    assert function.cache_info().errors == 1
+    assert len(names(store)) == 2
+    store.broken = set()
+    function.cache_refresh("a")
+    assert len(names(store)) == 1
+
+
+@pytest.mark.parametrize("operation", ["list", "put"])
+def test_what_was_asked_of_the_store_explicitly_raises(operation: str, cached: Any, store: BrokenStore) -> None:
+    function = cached()
+    function("a")
+    store.broken = {operation}
+    for ask in (function.cache_invalidate, lambda value: function.cache_set("new", value)):
+        with pytest.raises(StoreUnavailableError):
+            ask("a")
+    store.broken = set()
+    found = function.cache_get("a")
+    assert found is None or found.value == "a", "nothing half done is served"
+
+
+def test_on_error_raise_lets_errors_out(cached: Any, store: BrokenStore) -> None:
+    store.broken = {"list"}
+    with pytest.raises(StoreUnavailableError):
+        cached(on_error="raise")("a")
+    store.broken = {"put"}
+    with pytest.raises(StoreUnavailableError):
+        cached(on_error="raise")("a")
+
+
+def test_the_functions_own_exceptions_pass_through_and_are_not_stored(store: BrokenStore) -> None:
+    @Cache(store).cached
+    def fails(value: str) -> str:
+        raise KeyError(value)
+
+    for _ in range(2):
+        with pytest.raises(KeyError, match="a"):
+            fails("a")
+    assert names(store) == []
+    assert fails.cache_info().misses == 2
+
+
+def test_the_functions_own_store_errors_are_not_taken_for_the_caches(store: BrokenStore) -> None:
+    @Cache(store).cached
+    def fails() -> None:
+        raise StoreError("mine")
+
+    with pytest.raises(StoreError, match="mine"):
+        fails()
+    assert fails.cache_info().errors == 0
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:-1], lambda data: b"", lambda data: data[:20] + b"x" + data[21:]]
+)
+def test_a_corrupt_object_is_computed_anew_and_replaced(
+    damage: Any, cached: Any, store: BrokenStore, calls: Calls, caplog: pytest.LogCaptureFixture
+) -> None:
+    cached()("a")
+    [name] = names(store)
+    store.put(name, damage(bytes(store.get(name))))
+    function = cached()
+    assert function("a") == "a"
+    assert calls.count == 2
+    assert "unreadable" in caplog.text
+    assert name not in names(store)
+    assert cached()("a") == "a"
+    assert calls.count == 2
+
+
+def test_a_corrupt_object_raises_where_errors_are_let_out(cached: Any, store: BrokenStore) -> None:
+    cached()("a")
+    [name] = names(store)
+    store.put(name, bytes(store.get(name))[:-1] + b"x")
+    with pytest.raises(IntegrityError):
+        cached(on_error="raise")("a")
+
+
+def test_a_result_that_cannot_be_stored_is_returned_with_one_warning(
+    store: BrokenStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    @Cache(store).cached
+    def make(number: int) -> object:
+        return Clock(number)
+
+    assert make(1) == Clock(1)
+    assert make(2) == Clock(2)
+    assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 1
+    assert "Clock" in caplog.text
+    with pytest.raises(EncodeError):
+        make.cache_set(Clock(3), 3)
+    assert names(store) == []
+
+
+def test_a_version_that_vanishes_again_and_again_is_a_miss(store: BrokenStore, cached: Any, calls: Calls) -> None:
+    cached()("a")
+
+    class Vanishing(BrokenStore):
+        def get(self, object_key: str) -> Buffer:
+            return super().get(object_key + "x")
+
+    vanishing = Vanishing(Clock())
+    vanishing.put(names(store)[0], store.get(names(store)[0]))
+    function = Cache(vanishing, memory=None).cached(name="jobs.load", version=1)(calls_of(calls))
+    assert function("a") == "a"
+    assert function.cache_info().requests["GET"] == 3
+    assert function.cache_info().errors == 0
+
+
+def test_a_computation_of_over_seven_days_is_not_stored(store: BrokenStore, clock: Clock) -> None:
+    @Cache(store).cached
+    def slow(value: str) -> str:
+        clock.now += 7 * DAY / 10**6 + 1
+        return value
+
+    assert slow("a") == "a"
+    assert names(store) == []
+    assert slow.cache_info().errors == 1
+
+
+def test_a_read_only_cache_computes_and_stores_nothing(cached: Any, store: BrokenStore, calls: Calls) -> None:
+    reader = cached(read_only=True)
+    assert reader("a") == reader("a") == "a"
+    assert calls.count == 1, "memory still serves"
+    assert names(store) == []
+    for ask in (reader.cache_invalidate, lambda value: reader.cache_set("x", value), lambda _: reader.cache_clear()):
+        with pytest.raises(SettingsError, match="read-only"):
+            ask("a")
+
+
+def test_a_raising_hook_harms_nobody(cached: Any, caplog: pytest.LogCaptureFixture) -> None:
+    def hook(event: Event) -> None:
+        raise ZeroDivisionError
+
+    function = cached(hooks=[hook])
+    assert function("a") == "a"
+    assert function.cache_info().misses == 1
+    assert len(caplog.records) == 1
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_hooks_are_told_what_happened(cached: Any) -> None:
+    events: list[Event] = []
+    function = cached(hooks=[events.append])
+    function("a")
+    function("a")
+    function.cache_invalidate("a")
+    function.cache_clear()
+    assert [event.kind for event in events] == ["miss", "compute", "store", "hit", "invalidate", "clear"]
+    assert {event.function for event in events} == {"jobs.load"}
+    assert events[0].key == str(function.cache_key("a"))
+
+
+def test_foreign_objects_beside_a_digest_change_nothing(
+    cached: Any, store: BrokenStore, calls: Calls, clock: Clock
+) -> None:
+    function = cached(memory=None)
+    prefix = function.cache_key("a").prefix
+    ahead = tombstone(int((clock.now + 90_000) * 10**6), nonce="00000000")
+    for number in range(1100):
+        store.put(f"{prefix}0{number:04}", b"foreign, and sorts first")
+    store.put(prefix + ahead.name, b"")
+    function("a")
+    function("a")
+    assert calls.count == 1
+    function.cache_invalidate("a")
+    assert len([name for name in names(store) if parse_object_key(name) is None]) == 1100
+
+
+def test_sibling_caches_at_one_url_are_one() -> None:
+    one = s3_cached("memory://siblings", name="f", version=1)(calls_of(Calls()))
+    other = s3_cached("memory://siblings", name="f", version=1)(calls_of(Calls()))
+    one("a")
+    other("a")
+    assert other.cache_info().memory_hits == 1
+
+
+def test_an_entry_tells_what_its_name_tells(cached: Any, clock: Clock) -> None:
+    function = cached(ttl="1h")
+    function("a")
+    entry = function.cache_get("a")
+    assert isinstance(entry.version, Version)
+    assert entry.value == "a"
+    assert entry.version.ttl == 3600
+    assert entry.created_at.timestamp() == clock.now
+    assert entry.elapsed < 1
+    assert entry.size > 0
+    assert str(entry.key).startswith("jobs.load/1/")

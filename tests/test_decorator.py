@@ -1,0 +1,277 @@
+"""`@s3_cached` as its users meet it: how it is put on a function, what it leaves of it, what it refuses."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+import textwrap
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from s3memo import Cache, KeyDerivationError, MemoryStore, SettingsError, s3_cached
+
+
+def test_bare_with_options_with_a_url_a_path_a_store_and_a_cache(tmp_path: Path) -> None:
+    cache = Cache(MemoryStore())
+
+    def double(number: int) -> int:
+        return 2 * number
+
+    for decorate in (
+        s3_cached(f"file://{tmp_path}/url"),
+        s3_cached(tmp_path / "path"),
+        s3_cached(str(tmp_path / "string"), ttl="6h"),
+        s3_cached(MemoryStore()),
+        s3_cached(cache, name="cache"),
+        cache.cached,
+        cache.cached(ttl=60, name="own"),
+    ):
+        function = decorate(double)
+        assert function(2) == function(number=2) == 4
+        assert function.cache_info().misses == 1
+    assert (tmp_path / "url").is_dir()
+
+
+def test_the_function_keeps_its_looks() -> None:
+    @s3_cached(MemoryStore(), ttl="1h")
+    def documented(number: int, *, scale: float = 1.0) -> float:
+        """Scale a number."""
+        return number * scale
+
+    assert documented.__name__ == "documented"
+    assert documented.__doc__ == "Scale a number."
+    assert str(inspect.signature(documented)) == "(number: 'int', *, scale: 'float' = 1.0) -> 'float'"
+    assert documented.__wrapped__(2, scale=3.0) == 6.0
+    assert documented.cache_parameters()["ttl"] == 3600.0
+    assert repr(documented).startswith("<s3_cached tests.test_decorator.")
+
+
+def test_equal_calls_are_one_however_they_are_written() -> None:
+    @s3_cached(MemoryStore())
+    def add(a: int, b: int = 2) -> int:
+        return a + b
+
+    assert add.cache_key(1) == add.cache_key(1, 2) == add.cache_key(b=2, a=1)
+    assert str(add.cache_key(1)) == str(add.cache_key(1, 2))
+    assert len({add.cache_key(1), add.cache_key(1.0), add.cache_key(True), add.cache_key("1")}) == 4  # type: ignore[arg-type]
+
+
+def test_key_and_ignore_choose_what_tells_calls_apart() -> None:
+    store = MemoryStore()
+
+    @s3_cached(store, ignore=["verbose"])
+    def quiet(number: int, verbose: bool = False) -> int:
+        return number
+
+    @s3_cached(store, key=lambda row: row["id"])
+    def by_id(row: dict[str, Any]) -> int:
+        return len(row)
+
+    assert quiet.cache_key(1) == quiet.cache_key(1, verbose=True)
+    assert by_id.cache_key({"id": 1, "x": object()}) == by_id.cache_key({"id": 1})
+
+
+def test_an_argument_that_cannot_be_keyed_is_an_error_that_says_what_helps() -> None:
+    @s3_cached(MemoryStore())
+    def load(connection: object) -> None: ...
+
+    with pytest.raises(KeyDerivationError, match=r"connection.*object.*ignore=\('connection',\)"):
+        load(object())
+
+
+def test_a_call_that_does_not_fit_is_the_functions_own_type_error() -> None:
+    @s3_cached(MemoryStore())
+    def add(a: int, b: int) -> int:
+        return a + b
+
+    with pytest.raises(TypeError, match="'b'"):
+        add(1)  # type: ignore[call-arg]
+
+
+def test_a_method_is_bound_and_its_instance_is_keyed_or_ignored() -> None:
+    class Loader:
+        @s3_cached(MemoryStore(), ignore=("self",))
+        def load(self, name: str) -> str:
+            return name * 2
+
+    assert Loader().load("ab") == Loader().load("ab") == "abab"
+    assert Loader.load.cache_info().hits == 1
+
+
+def generator() -> Iterator[int]:
+    yield 1
+
+
+async def async_generator() -> AsyncIterator[int]:
+    yield 1
+
+
+async def coroutine() -> int:
+    return 1
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [(generator, "generator"), (async_generator, "generator"), (coroutine, "async")],
+)
+def test_what_returns_no_plain_result_is_refused_at_decoration(function: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        s3_cached(MemoryStore())(function)
+
+
+@pytest.mark.parametrize("wrapper", [staticmethod, classmethod])
+def test_the_wrong_decorator_order_is_refused_at_decoration(wrapper: Any) -> None:
+    with pytest.raises(SettingsError, match=f"below @{wrapper.__name__}"):
+        s3_cached(MemoryStore())(wrapper(len))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"ttl": "soon"}, "ttl='soon'"),
+        ({"ttl": -1}, "ttl=-1"),
+        ({"ttl": True}, "ttl=True"),
+        ({"keep": 0}, "keep=0"),
+        ({"keep": 1.5}, r"keep=1\.5"),
+        ({"on_error": "ignore"}, "'compute' or 'raise'"),
+        ({"code": "deep"}, "later release"),
+        ({"code": "bytes"}, "'source'"),
+        ({"version": ""}, "version=''"),
+        ({"depends": "helper"}, "depends='helper'"),
+        ({"name": ""}, "name=''"),
+        ({"ignore": ["numbr"]}, "number"),
+        ({"version": 1}, "give name="),
+    ],
+)
+def test_a_wrong_option_is_refused_at_decoration(options: dict[str, Any], message: str) -> None:
+    def function(number: int) -> int:
+        return number
+
+    with pytest.raises(SettingsError, match=message):
+        s3_cached(MemoryStore(), **options)(function)
+
+
+@pytest.mark.parametrize("cache", ["bucket", "http://bucket", "s3://", 5, "file://host/dir", "memory://a/b"])
+def test_what_names_no_store_is_refused_at_decoration(cache: Any) -> None:
+    with pytest.raises(SettingsError, match=r"names no store|give a function"):
+        s3_cached(cache)
+
+
+def test_what_is_no_function_is_refused() -> None:
+    with pytest.raises(SettingsError, match="not callable"):
+        s3_cached(MemoryStore())(5)  # type: ignore[arg-type]
+
+
+def test_a_misspelt_option_is_a_type_error() -> None:
+    with pytest.raises(TypeError, match="tll"):
+        s3_cached(tll=5)  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match="tll"):
+        Cache(MemoryStore()).cached(tll=5)  # type: ignore[call-overload]
+
+
+def test_changed_code_is_another_tag_and_the_old_one_hits_again(tmp_path: Path) -> None:
+    script = tmp_path / "job.py"
+
+    def run(body: str) -> str:
+        script.write_text(
+            textwrap.dedent(
+                f"""
+                from s3memo import s3_cached
+
+                @s3_cached({str(tmp_path / "store")!r})
+                def load(number):
+                    return {body}
+
+                print(load(20), load.cache_info().misses)
+                """
+            )
+        )
+        return subprocess.run([sys.executable, script], check=True, capture_output=True, text=True).stdout.strip()
+
+    assert run("number + 1") == "21 1"
+    assert run("number + 1  # the same code") == "21 0"
+    assert run("number + 2") == "22 1"
+    assert run("number + 1") == "21 0"
+
+
+def test_disabled_functions_run_as_if_not_decorated(tmp_path: Path) -> None:
+    code = f"""
+from s3memo import disabled, s3_cached
+
+@s3_cached({str(tmp_path)!r})
+def load(thing):
+    return thing
+
+with disabled():
+    load(object())
+load(1)
+print(load.cache_info().misses)
+"""
+    plain = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert plain.stdout.strip() == "1", plain.stderr
+    disabled = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True, env={"S3MEMO_DISABLED": "1"}
+    )
+    assert disabled.stdout.strip() == "0", disabled.stderr
+
+
+def test_without_a_url_the_embedded_store_is_used_with_one_warning(tmp_path: Path) -> None:
+    code = """
+from s3memo import s3_cached
+
+@s3_cached
+def one(number): return number
+
+@s3_cached
+def other(number): return number
+
+one(1), other(1)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={"XDG_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path)},
+    )
+    assert done.stderr.count("S3MEMO_URL") == 1
+    assert list(tmp_path.glob("s3memo/*.db"))
+
+
+def test_settings_of_the_environment_and_of_configure(tmp_path: Path) -> None:
+    code = """
+import sys
+from s3memo import SettingsError, configure, s3_cached
+
+@s3_cached
+def load(number): return number
+
+if len(sys.argv) > 1:
+    configure(url=sys.argv[1])
+load(1)
+try:
+    configure(url="memory://")
+except SettingsError as error:
+    print(error)
+"""
+
+    def run(*arguments: str, url: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            check=True,
+            capture_output=True,
+            text=True,
+            env={"S3MEMO_URL": url, "HOME": str(tmp_path)},
+        )
+        assert not done.stderr
+        return done.stdout
+
+    assert "too late" in run(url=f"file://{tmp_path}/environment")
+    assert (tmp_path / "environment").is_dir()
+    run(str(tmp_path / "configured"), url=f"file://{tmp_path}/unused")
+    assert (tmp_path / "configured").is_dir()
+    assert not (tmp_path / "unused").exists()

@@ -1,0 +1,124 @@
+"""The request table of the design, as a real server counts it: not what s3memo believes to have sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from s3memo import Cache, S3Store
+from tests.servers.proxy import CountingProxy
+from tests.servers.server import S3Server
+
+MEMORY_HIT: dict[str, int] = {}
+STORE_HIT = {"LIST": 1, "GET": 1}
+MISS = {"LIST": 1, "PUT": 1}
+REPLACED = {"LIST": 1, "PUT": 1, "DELETE": 1}
+
+
+@pytest.fixture
+def proxy(s3_server: S3Server) -> Iterator[CountingProxy]:
+    with CountingProxy(s3_server) as counting:
+        yield counting
+
+
+@pytest.fixture
+def cached(proxy: CountingProxy) -> Callable[..., Any]:
+    """Make one more process's view on the same function, its time bounds known and nothing in its memory."""
+    store = S3Store(proxy.server.make_bucket(), "results", client_options=proxy.server.client_options)
+    store.time()
+    proxy.reset()
+
+    def make(**options: Any) -> Any:
+        return Cache(store, on_error="raise").cached(name="jobs.double", version=1, **options)(double)
+
+    return make
+
+
+def double(number: int) -> int:
+    return 2 * number
+
+
+@pytest.fixture
+def sent(proxy: CountingProxy) -> Callable[..., dict[str, int]]:
+    """Return what the server received while a call was made."""
+
+    def count(call: Callable[..., Any], *arguments: Any) -> dict[str, int]:
+        proxy.reset()
+        call(*arguments)
+        return {str(kind): number for kind, number in proxy.counts().items()}
+
+    return count
+
+
+def test_hits_and_misses(cached: Any, sent: Any) -> None:
+    function = cached()
+    assert sent(function, 1) == MISS
+    assert sent(function, 1) == MEMORY_HIT
+    fresh = cached()
+    assert sent(fresh, 1) == STORE_HIT
+    assert sent(fresh, 1) == MEMORY_HIT
+    assert sent(cached().cache_get, 1) == STORE_HIT
+    assert sent(cached().cache_get, 2) == {"LIST": 1}
+
+
+def test_refreshes(cached: Any, sent: Any) -> None:
+    function = cached()
+    assert sent(function.cache_refresh, 1) == MISS
+    assert sent(function.cache_refresh, 1) == REPLACED
+    expired = cached(ttl=0)
+    assert sent(expired, 1) == REPLACED
+    assert sent(cached(keep=9).cache_refresh, 1) == MISS
+
+
+def test_setting(cached: Any, sent: Any) -> None:
+    function = cached()
+    assert sent(function.cache_set, 5, 1) == MISS
+    assert sent(function.cache_set, 6, 1) == REPLACED
+    assert sent(function, 1) == MEMORY_HIT
+
+
+def test_invalidating(cached: Any, sent: Any) -> None:
+    function = cached()
+    function(1)
+    assert sent(function.cache_invalidate, 1) == {"LIST": 1, "PUT": 1, "DELETE": 1}
+    assert sent(function.cache_get, 1) == {"LIST": 1}
+    assert sent(function, 1) == MISS
+    assert sent(function.cache_invalidate, 2) == {"LIST": 1, "PUT": 1}
+
+
+def test_invalidating_again_before_the_clock_is_past_the_last_tombstone_puts_twice(cached: Any, sent: Any) -> None:
+    """A tombstone is dated at the upper bound of the time, so the next one may have to be dated past it."""
+    function = cached()
+    function.cache_invalidate(1)
+    requests = sent(function.cache_invalidate, 1)
+    assert requests.pop("PUT") in {1, 2}
+    assert requests == {"LIST": 1, "DELETE": 1}
+
+
+def test_clearing(cached: Any, sent: Any) -> None:
+    function = cached()
+    for number in range(3):
+        function(number)
+    assert sent(function.cache_clear) == {"LIST": 1, "DELETE": 1}
+    assert sent(function.cache_clear) == {"LIST": 1}
+    assert sent(function.cache_history, 1) == {"LIST": 1}
+
+
+def test_the_first_invalidation_of_a_process_lists_for_the_time(proxy: CountingProxy, sent: Any) -> None:
+    store = S3Store(proxy.server.make_bucket(), client_options=proxy.server.client_options)
+    function = Cache(store).cached(name="jobs.double", version=1)(double)
+    assert sent(function.cache_invalidate, 1) == {"LIST": 2, "PUT": 1}
+
+
+def test_what_cache_info_reports_is_what_the_server_received(cached: Any, proxy: CountingProxy) -> None:
+    function = cached()
+    for number in (1, 2, 1):
+        function(number)
+    function.cache_refresh(1)
+    function.cache_invalidate(2)
+    function.cache_get(2)
+    function.cache_history(1)
+    function.cache_clear()
+    assert function.cache_info().requests == proxy.counts()
