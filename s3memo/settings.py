@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from s3memo.errors import SettingsError
 
@@ -38,11 +38,14 @@ class Location:
     prefix: str = ""
 
     def __str__(self) -> str:
-        return f"{self.scheme}://{self.root}" + (f"/{self.prefix}" if self.prefix else "")
+        root = quote(self.root) if self.scheme == "file" else self.root
+        return f"{self.scheme}://{root}" + (f"/{self.prefix}" if self.prefix else "")
 
 
 def parse_url(url: str | os.PathLike[str]) -> Location:
     """Return the location that a URL or path names, or raise SettingsError."""
+    if not isinstance(url, str | os.PathLike):
+        raise SettingsError(f"{url!r} is neither a URL nor a path")
     text = os.fspath(url)
     if text.startswith(("/", "./", "~")) or isinstance(url, os.PathLike):
         return _directory(text)
@@ -61,7 +64,7 @@ def parse_url(url: str | os.PathLike[str]) -> Location:
 
 
 def _directory(text: str) -> Location:
-    return Location("file", str(Path(text).expanduser().absolute()))
+    return Location("file", os.path.abspath(Path(text).expanduser()))  # noqa: PTH100  equal paths, with .. in them too
 
 
 @dataclass(frozen=True, slots=True)

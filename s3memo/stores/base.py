@@ -34,7 +34,7 @@ class Store(Protocol):
 
     @property
     def url(self) -> str:
-        """Where the store is, as a user would write it; equal URLs mean the same objects."""
+        """Where the store is, as a user would write it. Each MemoryStore is a store of its own, whatever its URL."""
         ...
 
     def list(self, prefix: str, *, start_after: str = "", limit: int | None = None) -> Iterator[ObjectInfo]:

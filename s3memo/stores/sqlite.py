@@ -1,0 +1,280 @@
+"""One SQLite file for many threads and processes: opened, recognised, its connections pooled and kept apart by fork().
+
+sqlite3's errors leave here as StoreErrors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeAlias
+
+from s3memo.errors import StoreAccessError, StoreError, StoreNotSupportedError, StoreUnavailableError
+
+_APPLICATION_ID = int.from_bytes(b"s3me", "big")
+_FORMAT = 1
+_SCHEMA = (
+    """
+    CREATE TABLE objects (
+        key TEXT NOT NULL PRIMARY KEY,  -- the default BINARY collation compares UTF-8 bytes
+        size INTEGER NOT NULL,
+        last_modified REAL NOT NULL,
+        data BLOB NOT NULL
+    )
+    """,
+    # A listing reads this index alone, which is eight times faster than looking up each row beside its blob.
+    "CREATE INDEX listing ON objects (key, size, last_modified)",
+    f"PRAGMA application_id = {_APPLICATION_ID}",
+    f"PRAGMA user_version = {_FORMAT}",
+)
+_MAX_IDLE = 16
+_RETRY_SECONDS = 0.01
+_FORK_PATIENCE_SECONDS = 15.0
+
+_NO_PERMISSION = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
+
+_Remedy: TypeAlias = tuple[type[StoreError], str]
+_DAMAGED: _Remedy = StoreAccessError, "move it away together with its -wal and -shm files, and a new one will be made"
+_FORBIDDEN: _Remedy = StoreAccessError, "see that the directory exists and that this user may read and write in it"
+_LOCKED: _Remedy = (
+    StoreUnavailableError,
+    "other processes kept it locked; try again, or give LocalStore a longer timeout",
+)
+_REMEDIES: dict[int, _Remedy] = {
+    sqlite3.SQLITE_BUSY: _LOCKED,
+    sqlite3.SQLITE_LOCKED: _LOCKED,
+    sqlite3.SQLITE_PROTOCOL: _LOCKED,
+    sqlite3.SQLITE_FULL: (StoreUnavailableError, "free some space, or choose a directory on another disk"),
+    sqlite3.SQLITE_IOERR: (StoreUnavailableError, "see whether the disk is full or failing"),
+    sqlite3.SQLITE_NOTADB: _DAMAGED,
+    sqlite3.SQLITE_CORRUPT: _DAMAGED,
+    sqlite3.SQLITE_ERROR: _DAMAGED,
+    sqlite3.SQLITE_CANTOPEN: _FORBIDDEN,
+    sqlite3.SQLITE_READONLY: _FORBIDDEN,
+    sqlite3.SQLITE_PERM: _FORBIDDEN,
+    sqlite3.SQLITE_AUTH: _FORBIDDEN,
+}
+
+
+class _Connection(sqlite3.Connection):
+    """`file` identifies the file that it was opened on; None means that it must not be used again."""
+
+    file: tuple[int, int] | None = None
+
+
+class Database:
+    """Connections to the file at an absolute path, each lent for one operation.
+
+    `timeout` is how long an operation waits, in seconds, while other processes write.
+    """
+
+    def __init__(self, path: Path, *, timeout: float) -> None:
+        self.path = path
+        self._timeout = timeout
+        self._idle: list[_Connection] = []
+        weakref.finalize(self, _close_all, self._idle)
+        _forks.watch(self)
+
+    @contextmanager
+    def connection(self, purpose: str) -> Iterator[sqlite3.Connection]:
+        """Lend a connection in autocommit mode; `purpose` completes "could not …" in a StoreError's message."""
+        with _forks.held_off():
+            try:
+                connection = self._reusable() or self._open()
+                try:
+                    yield connection
+                except BaseException:
+                    connection.close()  # rolls back
+                    raise
+                self._give_back(connection)
+            except (sqlite3.DatabaseError, OSError) as error:
+                raise _explained(error, f"could not {purpose} in {self.path}") from error
+
+    def close(self) -> None:
+        """Close the idle connections; the next operation opens a new one."""
+        _close_all(self._idle)
+
+    def disown(self) -> None:
+        """In a forked child: keep the parent's connections for ever, neither using nor closing them."""
+        _disowned.extend(self._idle)
+        self._idle.clear()
+
+    def _reusable(self) -> _Connection | None:
+        present = _file_at(self.path)
+        with contextlib.suppress(IndexError):
+            while True:
+                connection = self._idle.pop()
+                if connection.file == present:
+                    return connection
+                connection.close()  # its file was moved or deleted: nobody would find what is written there
+        return None
+
+    def _give_back(self, connection: _Connection) -> None:
+        if connection.file is not None and len(self._idle) < _MAX_IDLE:
+            self._idle.append(connection)
+        else:
+            connection.close()
+
+    def _open(self) -> _Connection:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            connection = self._connect("mode=rwc")
+        except sqlite3.OperationalError as error:
+            if _primary_code(error) not in _NO_PERMISSION or not self._is_settled():
+                raise
+            # On read-only media SQLite cannot make the files that it locks with. A file that nobody writes needs none,
+            # but may find a writer at any time: such a connection serves one operation.
+            return self._connect("mode=ro&immutable=1")
+        connection.file = _file_at(self.path)
+        return connection
+
+    def _is_settled(self) -> bool:
+        """Return whether all that was written is in the file itself, with no log beside it."""
+        return self.path.is_file() and not self.path.with_name(f"{self.path.name}-wal").exists()
+
+    def _connect(self, query: str) -> _Connection:
+        connection = sqlite3.connect(
+            f"{self.path.as_uri()}?{query}",
+            uri=True,
+            timeout=self._timeout,
+            isolation_level=None,  # autocommit in every Python version
+            check_same_thread=False,
+            factory=_Connection,
+        )
+        try:
+            connection.execute("PRAGMA synchronous = NORMAL")  # with WAL, all but a power failure keeps every commit
+            if not self._recognise(connection):
+                self._initialise(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _recognise(self, connection: sqlite3.Connection) -> bool:
+        """Return whether the file is ours, or False where it is still empty; raise StoreNotSupportedError if neither."""
+        identity = """
+            SELECT application_id, user_version, (SELECT count(*) FROM sqlite_master)
+            FROM pragma_application_id, pragma_user_version
+        """
+        application_id, version, tables = connection.execute(identity).fetchone()
+        if (application_id, version, tables) == (0, 0, 0):
+            return False
+        if application_id != _APPLICATION_ID:
+            raise StoreNotSupportedError(
+                f"{self.path} is the database of another program; choose another directory, or move the file away"
+            )
+        if version != _FORMAT:
+            raise StoreNotSupportedError(
+                f"{self.path} has format {version} and this s3memo knows format {_FORMAT}; "
+                "upgrade s3memo, or choose another directory"
+            )
+        return True
+
+    def _initialise(self, connection: sqlite3.Connection) -> None:
+        self._switch_to_wal(connection)
+        connection.execute("BEGIN IMMEDIATE")
+        if not self._recognise(connection):  # or another process was first
+            for statement in _SCHEMA:
+                connection.execute(statement)
+        connection.execute("COMMIT")
+
+    def _switch_to_wal(self, connection: sqlite3.Connection) -> None:
+        deadline = time.monotonic() + self._timeout
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:  # where others switch too, SQLite does not wait
+                if _primary_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(_RETRY_SECONDS)
+            else:
+                return
+
+
+class _ForkGuard:
+    """Lets fork() happen only between operations and with all connections closed.
+
+    SQLite's memory of the locks that a process holds is inherited and the locks are not: even a connection that a child
+    opens for itself would rely on locks that nobody holds, and another process could delete the log under it.
+    (https://www.sqlite.org/howtocorrupt.html, "Carrying an open database connection across a fork()")
+    """
+
+    def __init__(self) -> None:
+        self._databases: weakref.WeakSet[Database] = weakref.WeakSet()
+        self._reset()
+        os.register_at_fork(before=self._before, after_in_parent=self._in_parent, after_in_child=self._in_child)
+
+    def watch(self, database: Database) -> None:
+        """Take care of one more database, for as long as it lives."""
+        with self._entrance:
+            self._databases.add(database)
+
+    @contextmanager
+    def held_off(self) -> Iterator[None]:
+        """No fork happens meanwhile."""
+        with self._entrance, self._left:
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._left:
+                self._inside -= 1
+                self._left.notify_all()
+
+    def _reset(self) -> None:
+        self._entrance = threading.RLock()  # a signal's handler may come back in
+        self._left = threading.Condition()
+        self._inside = 0
+
+    def _before(self) -> None:
+        self._entrance.acquire()
+        with self._left:
+            self._left.wait_for(lambda: not self._inside, timeout=_FORK_PATIENCE_SECONDS)
+        for database in self._databases:
+            database.close()
+
+    def _in_parent(self) -> None:
+        self._entrance.release()
+
+    def _in_child(self) -> None:
+        self._reset()
+        for database in self._databases:
+            database.disown()
+
+
+_forks = _ForkGuard()
+_disowned: list[_Connection] = []
+
+
+def _close_all(connections: list[_Connection]) -> None:
+    with contextlib.suppress(IndexError):  # the list may shrink meanwhile
+        while True:
+            connections.pop().close()
+
+
+def _file_at(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _primary_code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF
+
+
+def _explained(error: sqlite3.DatabaseError | OSError, failure: str) -> StoreError:
+    """The one place where foreign errors become ours."""
+    if isinstance(error, OSError):
+        kind, remedy = _FORBIDDEN
+        return kind(f"{failure}: {error.strerror}; {remedy}")
+    kind, remedy = _REMEDIES.get(_primary_code(error), (StoreError, "this is unexpected: please report it"))
+    return kind(f"{failure}: {error}; {remedy}")

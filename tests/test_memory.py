@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from s3memo import codec
+from s3memo.errors import SettingsError
+from s3memo.memory import Held, Memory, MemoryTier
+from s3memo.versions import Key, Version
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def key(name: str) -> Key:
+    return Key("f", "t", name)
+
+
+def held(value: Any, order: int = 1) -> Held:
+    return Held.of(Version(order, order, None, 0, "00000000"), value, codec.encode(value), size=1, confirmed=0.0)
+
+
+def test_a_newer_version_stays() -> None:
+    memory = Memory(MemoryTier())
+    memory.put(key("a"), held("new", 2), lifetime=10)
+    memory.put(key("a"), held("old", 1), lifetime=10)
+    found = memory.get(key("a"))
+    assert found is not None
+    assert found.load() == "new"
+
+
+def test_what_has_expired_makes_room() -> None:
+    clock = Clock()
+    memory = Memory(MemoryTier(max_entries=2), timer=clock)
+    memory.put(key("brief"), held(1), lifetime=1)
+    memory.put(key("long"), held(2), lifetime=100)
+    clock.now = 2
+    memory.put(key("other"), held(3), lifetime=100)
+    assert memory.get(key("brief")) is None
+    assert memory.get(key("long")) is not None
+
+
+def test_the_least_recently_used_goes_first() -> None:
+    memory = Memory(MemoryTier(max_entries=2))
+    for name in "ab":
+        memory.put(key(name), held(name), lifetime=10)
+    memory.get(key("a"))
+    memory.put(key("c"), held("c"), lifetime=10)
+    assert [memory.get(key(name)) is not None for name in "abc"] == [True, False, True]
+
+
+def test_what_is_larger_than_the_tier_is_not_held_and_evicts_nobody() -> None:
+    memory = Memory(MemoryTier(max_bytes=2000))
+    memory.put(key("small"), held("x"), lifetime=10)
+    memory.put(key("large"), held("x" * 5000), lifetime=10)
+    assert memory.get(key("small")) is not None
+    assert memory.get(key("large")) is None
+
+
+def test_a_mutable_value_cannot_be_reached_through_memory() -> None:
+    mutable = held([1])
+    mutable.load().append(2)
+    assert mutable.load() == [1]
+    immutable = held((1, "x"))
+    assert immutable.load() is immutable.load()
+
+
+def test_keys_are_discarded_and_counted_by_what_they_belong_to() -> None:
+    memory = Memory(MemoryTier())
+    for name in "abc":
+        memory.put(key(name), held(name), lifetime=10)
+    memory.discard(key("a"))
+    memory.discard(key("unknown"))
+    assert memory.count(lambda other: other.digest > "a") == 2
+    memory.discard_all(lambda other: other.digest == "b")
+    assert memory.count(lambda _: True) == 1
+
+
+@pytest.mark.parametrize(
+    "options", [{"max_bytes": -1}, {"max_entries": 1.5}, {"max_entries": True}, {"revalidate_after": "soon"}]
+)
+def test_a_tier_of_no_sense_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match=next(iter(options))):
+        MemoryTier(**options)

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from s3memo.errors import SettingsError
+from s3memo.settings import Location, Settings, parse_url
+
+
+@pytest.mark.parametrize(
+    ("url", "location"),
+    [
+        ("s3://bucket", Location("s3", "bucket")),
+        ("s3://bucket/", Location("s3", "bucket")),
+        ("s3://bucket/a/b/", Location("s3", "bucket", "a/b")),
+        ("s3://bucket//a", Location("s3", "bucket", "a")),
+        ("file:///data/store", Location("file", "/data/store")),
+        ("file:///data/store/", Location("file", "/data/store")),
+        ("file://localhost/data/a%20b", Location("file", "/data/a b")),
+        ("/data/../data/store", Location("file", "/data/store")),
+        (Path("/data/store"), Location("file", "/data/store")),
+        ("memory://", Location("memory", "")),
+        ("memory://name/", Location("memory", "name")),
+    ],
+)
+def test_urls_are_normalised_so_that_equal_stores_are_equal(url: Any, location: Location) -> None:
+    assert parse_url(url) == location
+    assert parse_url(str(location)) == location
+
+
+def test_paths_are_taken_from_here_and_from_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert parse_url("./store").root == str(tmp_path / "store")
+    assert parse_url(Path("store")).root == str(tmp_path / "store")
+    assert parse_url("~/store").root == str(tmp_path / "home" / "store")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "bucket", "bucket/prefix", "s3://", "s3:///prefix", "s3://bucket?x=1", "s3://bucket#x", "s3:bucket",
+     "file://host/data", "file:data", "gs://bucket", "https://bucket.s3.amazonaws.com", "memory://a/b", "S4://bucket"],
+)  # fmt: skip
+def test_what_names_no_store_is_refused(url: str) -> None:
+    with pytest.raises(SettingsError, match="names no store"):
+        parse_url(url)
+
+
+def test_an_object_of_another_kind_is_refused() -> None:
+    with pytest.raises(SettingsError, match="neither a URL nor a path"):
+        parse_url(5)  # type: ignore[arg-type]
+
+
+def test_the_environment_is_read_strictly() -> None:
+    assert Settings.from_environment({}) == Settings()
+    given = {"S3MEMO_URL": "s3://b", "S3MEMO_DISABLED": "Yes", "S3MEMO_READ_ONLY": "0"}
+    assert Settings.from_environment(given) == Settings("s3://b", disabled=True, read_only=False)
+    assert Settings.from_environment({"S3MEMO_URL": "", "S3MEMO_DISABLED": " "}) == Settings()
+    with pytest.raises(SettingsError, match="S3MEMO_DISABLED='maybe'"):
+        Settings.from_environment({"S3MEMO_DISABLED": "maybe"})
