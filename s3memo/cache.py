@@ -248,7 +248,7 @@ class Cache:
         self._delete(key, terms, listing.superseded(held.version, keep=terms.keep))
 
     def _recall_or_miss(self, key: Key, terms: Terms, flight: Flight) -> Recall:
-        with _fail_open(terms, key, "the store could not be read"):
+        with _fail_open(terms, key, "the store could not be read, which counts as a miss"):
             return self.recall(key, terms, flight)
         return Recall()
 
