@@ -119,6 +119,7 @@ def s3_cached(
             function,
             namespace=fingerprint.namespace_of(function, name, fingerprinted=version is None and code != "off"),
             find_tag=functools.partial(fingerprint.tag_of, function, version=version, code=code, depends=depends),
+            tag_varies=bool(depends or getattr(function, "__closure__", None)),
             arguments=ArgumentKeys(function, key=key, ignore=ignore),
             find_cache=find_cache,
             terms=lambda cache, recorder: Terms(recorder, policy, keep, on_error or cache.on_error),
@@ -146,6 +147,7 @@ class CachedFunction(Generic[P, R]):
         *,
         namespace: str,
         find_tag: Callable[[], str],
+        tag_varies: bool,
         arguments: ArgumentKeys,
         find_cache: Callable[[], caches.Cache],
         terms: Callable[[caches.Cache, Recorder], Terms],
@@ -154,6 +156,7 @@ class CachedFunction(Generic[P, R]):
         functools.update_wrapper(self, function)
         self._namespace = namespace
         self._find_tag = find_tag
+        self._tag_varies = tag_varies
         self._arguments = arguments
         self._find_cache = find_cache
         self._make_terms = terms
@@ -209,7 +212,7 @@ class CachedFunction(Generic[P, R]):
         Tombstones stay, so that no computation an invalidation made void comes back. Raises StoreError.
         """
         cache, terms = self._bind()
-        belongs = self._owns if all_tags else self._owns_with_tag
+        belongs = self._belongs(all_tags=all_tags)
         if memory_only:
             cache.forget(belongs)
             return 0
@@ -219,22 +222,30 @@ class CachedFunction(Generic[P, R]):
     def cache_info(self) -> CacheInfo:
         """Return what happened to this function in this process; asks no store."""
         cache, terms = self._bind()
-        return cache.info(self._owns_with_tag, terms.recorder)
+        return cache.info(self._belongs(all_tags=True), terms.recorder)
 
     def cache_parameters(self) -> dict[str, Any]:
         """Return the options in force."""
         return dict(self._parameters)
 
+    def __s3memo_key__(self) -> Callable[P, R]:
+        return self.__wrapped__
+
     @cached_property
-    def _tag(self) -> str:
-        # On first use, not at decoration: by then a closure's cells and the names it depends on have their values.
+    def _first_tag(self) -> str:
         return self._find_tag()
 
-    def _owns(self, key: Key) -> bool:
-        return key.namespace == self._namespace
+    @property
+    def _tag(self) -> str:
+        # Not at decoration: a closure's cells get their values later, and may get others between two calls.
+        return self._find_tag() if self._tag_varies else self._first_tag
 
-    def _owns_with_tag(self, key: Key) -> bool:
-        return self._owns(key) and key.tag == self._tag
+    def _belongs(self, *, all_tags: bool = False) -> Callable[[Key], bool]:
+        namespace = self._namespace
+        if all_tags:
+            return lambda key: key.namespace == namespace
+        tag = self._tag
+        return lambda key: key.namespace == namespace and key.tag == tag
 
     def _bind(self) -> tuple[caches.Cache, Terms]:
         # On first use: until then `configure` may still name the store.

@@ -152,7 +152,7 @@ def test_age_counts_from_when_the_computation_began(cached: Any, store: BrokenSt
         clock.now += 50
         return value
 
-    function = Cache(store).cached(ttl=60)(slow)
+    function = Cache(store).cached(ttl=60, name="slow", version=1)(slow)
     function("a")
     assert function.cache_get("a").created_at.timestamp() == clock.now - 50
     clock.now += 11
@@ -460,7 +460,7 @@ def test_a_version_that_vanishes_again_and_again_is_a_miss(store: BrokenStore, c
 
 
 def test_a_computation_of_over_seven_days_is_not_stored(store: BrokenStore, clock: Clock) -> None:
-    @Cache(store).cached
+    @Cache(store).cached(name="slow", version=1)
     def slow(value: str) -> str:
         clock.now += 7 * DAY / 10**6 + 1
         return value

@@ -198,6 +198,67 @@ def test_changed_code_is_another_tag_and_the_old_one_hits_again(tmp_path: Path) 
     assert run("number + 1") == "21 0"
 
 
+def test_closures_are_told_apart_by_what_they_hold_now() -> None:
+    store = MemoryStore()
+
+    def make(factor: int) -> tuple[Any, Any]:
+        def change(new: int) -> None:
+            nonlocal factor
+            factor = new
+
+        @s3_cached(store)
+        def scale(number: int) -> int:
+            return number * factor
+
+        return scale, change
+
+    (double, change), (triple, _) = make(2), make(3)
+    assert (double(5), triple(5)) == (10, 15)
+    change(7)
+    assert double(5) == 35
+    change(2)
+    assert double(5) == 10
+    assert double.cache_info()[:2] == (1, 2)
+
+
+def test_cached_functions_may_call_themselves_and_be_arguments_and_dependencies() -> None:
+    store = MemoryStore()
+
+    def make() -> Any:
+        @s3_cached(store)
+        def factorial(number: int) -> int:
+            return 1 if number < 2 else number * factorial(number - 1)
+
+        return factorial
+
+    @s3_cached(store)
+    def apply(function: Any, number: int) -> Any:
+        return function(number)
+
+    @s3_cached(store, depends=(apply, 3))
+    def twice(number: int) -> int:
+        return 2 * number
+
+    factorial = make()
+    assert factorial(5) == 120
+    assert factorial.cache_info()[:2] == (0, 5)
+    assert apply(factorial, 4) == 24
+    assert make()(5) == 120
+    assert twice(2) == 4
+
+
+def test_a_constant_it_depends_on_may_change() -> None:
+    table = {"rate": 2}
+
+    @s3_cached(MemoryStore(), depends=(table,), name="rated")
+    def rated(number: int) -> int:
+        return number
+
+    before = rated.cache_key(1)
+    table["rate"] = 3
+    assert rated.cache_key(1) != before
+
+
 def test_disabled_functions_run_as_if_not_decorated(tmp_path: Path) -> None:
     code = f"""
 from s3memo import disabled, s3_cached

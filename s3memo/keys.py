@@ -1,0 +1,114 @@
+"""Keys: what a call's arguments come to, the same however they are passed and wherever the call is made."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from s3memo.canonical import Fields, Reduce, UnkeyableError, add_type, form_digest, is_exact, qualified_name
+from s3memo.errors import SettingsError
+
+
+class ArgumentKeys:
+    """Derives the keys of one function's calls, however the arguments are passed. Defaults are applied.
+
+    `key` is called with a call's arguments, and what it returns stands for them; `ignore` names parameters, or what
+    goes into `**kwargs`, that do not count. A wrapper made by another decorator is bound by the wrapper's own
+    signature, since only the wrapper knows how it calls what it wraps. Raises SettingsError.
+    """
+
+    def __init__(
+        self, function: Callable[..., Any], *, key: Callable[..., Any] | None = None, ignore: Iterable[str] = ()
+    ) -> None:
+        self._name = getattr(function, "__qualname__", None) or repr(function)
+        self._signature = _signature(function, self._name)
+        self._key = key
+        ignored = _names(ignore)
+        if key is not None and not callable(key):
+            raise SettingsError(f"key={key!r} is not callable: give a function of {self._name}'s arguments")
+        if key is not None and ignored:
+            raise SettingsError("give key= or ignore=, not both: what key= returns is all that counts")
+        parameters = self._signature.parameters
+        self._ignored = ignored & parameters.keys()
+        self._ignored_keywords = ignored - parameters.keys()
+        self._keywords = next((p.name for p in parameters.values() if p.kind is p.VAR_KEYWORD), None)
+        if self._ignored_keywords and self._keywords is None:
+            raise SettingsError(_no_parameter(min(self._ignored_keywords), self._name, list(parameters)))
+
+    def digest(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+        """Return the digest of one call's arguments. Raises KeyDerivationError, and TypeError for a call amiss."""
+        arguments = self._bind(args, kwargs)
+        try:
+            if self._key is not None:
+                return form_digest(Fields({"key()": self._key(*args, **kwargs)}))
+            return form_digest(arguments)
+        except UnkeyableError as problem:
+            raise problem.explained(f"{self._name}(): ", *self._remedies(problem.outermost)) from problem.__cause__
+
+    def _remedies(self, parameter: object) -> tuple[str, ...]:
+        if self._key is not None:
+            return ("a key= that returns something simpler",)
+        return "key= to derive the key yourself", f"ignore=({parameter!r},) if the result does not depend on it"
+
+    def _bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Fields:
+        try:
+            bound = self._signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{self._name}(): {error}") from None
+        bound.apply_defaults()
+        arguments = Fields((name, value) for name, value in bound.arguments.items() if name not in self._ignored)
+        if self._ignored_keywords and self._keywords is not None and self._keywords in arguments:
+            keywords = arguments[self._keywords].items()
+            arguments[self._keywords] = {name: value for name, value in keywords if name not in self._ignored_keywords}
+        return arguments
+
+
+def digest_of(value: Any) -> str:
+    """Return the digest of one value. Raises KeyDerivationError."""
+    try:
+        return form_digest(value)
+    except UnkeyableError as problem:
+        raise problem.explained("") from problem.__cause__
+
+
+def register_key(kind: type, fn: Reduce) -> None:
+    """Make instances of `kind`, not of its subclasses, count in keys as what `fn(instance)` returns.
+
+    `fn` must return equal values for equal instances in every process. Raises SettingsError.
+    """
+    if not isinstance(kind, type):
+        raise SettingsError(f"register_key({kind!r}, …): the first argument must be a class")
+    if not callable(fn):
+        raise SettingsError(f"register_key({kind.__qualname__}, {fn!r}): the second argument must be a function")
+    if is_exact(kind):
+        raise SettingsError(f"register_key({kind.__qualname__}, …): its keys are exact as they are")
+    add_type(kind, f"registered {qualified_name(kind)}", fn)
+
+
+def _signature(function: Callable[..., Any], name: str) -> inspect.Signature:
+    try:
+        return inspect.signature(function, follow_wrapped=False)
+    except (TypeError, ValueError):
+        raise SettingsError(f"{name} does not tell its parameters: call it in a function of your own") from None
+
+
+def _names(ignore: Iterable[str]) -> frozenset[str]:
+    """Return the names in `ignore`, which is easily given as one string, whose letters would be the names."""
+    if isinstance(ignore, str):
+        raise SettingsError(f"ignore={ignore!r} must be a tuple or list of names: ignore=({ignore!r},)")
+    try:
+        names = frozenset(ignore)
+    except TypeError:
+        raise SettingsError(f"ignore={ignore!r} must be a tuple or list of names") from None
+    if not all(isinstance(name, str) for name in names):
+        raise SettingsError(f"ignore={ignore!r} must hold the names of parameters, as strings")
+    return names
+
+
+def _no_parameter(name: str, function: str, parameters: list[str]) -> str:
+    closest = difflib.get_close_matches(name, parameters, n=1)
+    suggestion = f" Did you mean {closest[0]!r}?" if closest else ""
+    listed = f"its parameters are {', '.join(parameters)}" if parameters else "it has none"
+    return f"ignore= names {name!r}, which is no parameter of {function}: {listed}.{suggestion}"

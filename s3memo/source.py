@@ -1,0 +1,232 @@
+"""Source: digests of what functions and classes are written as or, where that cannot be had, compiled to.
+
+A function's source is its syntax tree without docstring, annotations, comments and formatting, written in a form of
+our own, for `ast.dump` differs from one Python version to the next. It is believed only if it compiles to the code
+object that runs: files are edited while programs run.
+"""
+
+from __future__ import annotations
+import __future__
+
+import ast
+import importlib.util
+import inspect
+import itertools
+import warnings
+import weakref
+from collections.abc import Iterator
+from functools import lru_cache
+from types import CodeType, FunctionType
+from typing import Any, NamedTuple, TypeAlias
+
+from s3memo.canonical import form_digest
+
+FunctionNode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+
+_FUTURE_FLAGS = sum(getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
+_OMITTED_FIELDS = frozenset({"ctx", "kind", "type_comment", "type_ignores"})  # they say nothing that counts
+
+
+class _File(NamedTuple):
+    """A source text as it is now: its syntax tree, its functions by name and line, and all that it compiles to."""
+
+    tree: ast.Module
+    functions: dict[tuple[str, int], list[FunctionNode]]
+    codes: frozenset[CodeType]
+
+
+def function_digest(code: CodeType) -> str:
+    """Return a digest of the source of a function, if that is what runs, else of its bytecode; its name is left out."""
+    return _function_digest(code, code.co_filename)
+
+
+@lru_cache(maxsize=4096)
+def _function_digest(code: CodeType, _filename: str) -> str:  # of two files, code objects may compare equal
+    node = _find_function(code)
+    return form_digest(_bytecode(code) if node is None else list(_tokens(node, bare=True)))
+
+
+def class_digest(cls: type) -> str:
+    """Return a digest of the source of a class, or if that is not what runs, of its methods.
+
+    Raises ValueError where no source is found.
+    """
+    if cls not in _class_digests:
+        _class_digests[cls] = _class_digest(cls)
+    return _class_digests[cls]
+
+
+_class_digests: weakref.WeakKeyDictionary[type, str] = weakref.WeakKeyDictionary()
+
+
+def _class_digest(cls: type) -> str:
+    methods = {name: code for name, value in vars(cls).items() if (code := _method_code(cls, value)) is not None}
+    for origin in (*methods.values(), inspect.getmodule(cls)):  # the module of a notebook has no file, its methods do
+        file = _load(origin, 0)
+        nodes = _find_classes(file.tree, cls.__qualname__) if file else []
+        if file is not None and nodes:
+            if file.codes.issuperset(methods.values()):
+                return form_digest([list(_tokens(node, bare=False)) for node in nodes])
+            return form_digest({name: function_digest(code) for name, code in methods.items()})
+    raise ValueError(f"the source of the class {cls.__qualname__} is not found")
+
+
+def _method_code(cls: type, value: object) -> CodeType | None:
+    """Return the code of a function that was written in the class's own body."""
+    function = getattr(value, "__func__", value)
+    if not isinstance(function, FunctionType):
+        return None
+    return function.__code__ if function.__code__.co_qualname.startswith(f"{cls.__qualname__}.") else None
+
+
+def _find_classes(tree: ast.Module, qualname: str) -> list[ast.ClassDef]:
+    """Return all definitions of that name, since which of them was carried out cannot be told."""
+    bodies: list[ast.AST] = [tree]
+    for name in qualname.split("."):
+        found = [node for body in bodies for node in _outermost_classes(body) if node.name == name]
+        bodies = list(found)
+    return found
+
+
+def _outermost_classes(node: ast.AST) -> Iterator[ast.ClassDef]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.ClassDef):
+            yield child
+        elif not isinstance(child, FunctionNode):
+            yield from _outermost_classes(child)
+
+
+def _find_function(code: CodeType) -> FunctionNode | None:
+    """Return the syntax tree that was compiled to this code object, if it can be told."""
+    file = _load(code, code.co_flags & _FUTURE_FLAGS)
+    if file is None or code not in file.codes:
+        return None
+    nodes = file.functions.get((code.co_name, code.co_firstlineno), [])
+    if len(nodes) > 1:
+        nodes = _around([node for node in nodes if isinstance(node, ast.Lambda)], code)
+    return nodes[0] if nodes else None
+
+
+def _name_and_line(node: FunctionNode) -> tuple[str, int]:
+    if isinstance(node, ast.Lambda):
+        return "<lambda>", node.lineno
+    return node.name, min(part.lineno for part in (node, *node.decorator_list))
+
+
+def _around(nodes: list[ast.Lambda], code: CodeType) -> list[FunctionNode]:
+    """Return, of the lambdas on one line, the one whose body the code's instructions come from; none in doubt."""
+    positions = [position for position in code.co_positions() if None not in position]
+    spans = [((line, column), (end_line, end_column)) for line, end_line, column, end_column in positions]
+    spans = [(start, end) for start, end in spans if start != end]  # what no text was written for has none
+    if not spans:
+        return []
+    first, last = min(spans)[0], max(end for _, end in spans)
+    around: list[FunctionNode] = [
+        node for node in sorted(nodes, key=_start) if _start(node) <= first and last <= _end(node)
+    ]
+    return around[-1:]  # bodies around one place are nested, and the inner one starts later
+
+
+def _load(origin: object, flags: int) -> _File | None:
+    try:
+        lines, _ = inspect.findsource(origin)  # type: ignore[arg-type]  # what has no source is a TypeError
+        return _parse("".join(lines), flags)
+    except (OSError, TypeError, SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+@lru_cache(maxsize=4)
+def _parse(text: str, flags: int) -> _File:
+    # A notebook's cell may await at its top, and whatever this text warns of was said when it was first compiled.
+    flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    with warnings.catch_warnings(action="ignore"):
+        tree = compile(text, "<source>", "exec", flags | ast.PyCF_ONLY_AST, dont_inherit=True)
+        code = compile(tree, "<source>", "exec", flags, dont_inherit=True)
+    functions: dict[tuple[str, int], list[FunctionNode]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, FunctionNode):
+            functions.setdefault(_name_and_line(node), []).append(node)
+    return _File(tree, functions, frozenset(_all_codes(code)))
+
+
+def _all_codes(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _all_codes(constant)
+
+
+def _bytecode(code: CodeType) -> tuple[Any, ...]:
+    """Return all of a code object that decides what it does: neither names of files nor numbers of lines."""
+    return (
+        importlib.util.MAGIC_NUMBER,
+        code.co_code,
+        code.co_exceptiontable,
+        code.co_flags,
+        (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount),
+        (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars),
+        [_bytecode(value) if isinstance(value, CodeType) else value for value in code.co_consts],
+    )
+
+
+def _tokens(root: ast.AST, *, bare: bool) -> Iterator[tuple[Any, ...]]:
+    """Yield the tree in prefix order, each part with the number of its parts, so that no two trees read alike.
+
+    `bare`: without docstrings and annotations, which Python ignores in the body of a function. Within a class or a
+    decorated function they are kept, since whatever made or decorated it may read them. The root's own name and
+    decorators are left out of a function.
+    """
+    pending: list[tuple[Any, bool]] = [(root, bare)]  # not recursive: a long sum is a deep tree
+    while pending:
+        part, bare = pending.pop()
+        if isinstance(part, ast.AST):
+            if part is not root:
+                bare = bare and not isinstance(part, ast.ClassDef) and not getattr(part, "decorator_list", None)
+            name, fields = _normalized(part, bare=bare)
+            if part is root and isinstance(part, FunctionNode):
+                fields = {field: value for field, value in fields.items() if field not in {"name", "decorator_list"}}
+            kept = {field: value for field, value in fields.items() if value is not None and value != []}
+            yield name, len(kept)
+            for field, value in reversed(kept.items()):
+                pending += [(value, bare), (field, bare)]
+        elif isinstance(part, list):
+            yield (len(part),)
+            pending += [(item, bare) for item in reversed(part)]
+        else:
+            yield "", part, None
+
+
+def _normalized(node: ast.AST, *, bare: bool) -> tuple[str, dict[str, Any]]:
+    """Return the name of a node's type and its fields, in the form that is the same for what means the same."""
+    name = type(node).__name__
+    fields = {field: value for field, value in ast.iter_fields(node) if field not in _OMITTED_FIELDS}
+    match node:
+        case ast.JoinedStr():
+            fields["values"] = _merged(node.values)
+        case ast.AnnAssign(target=target, value=ast.expr() as value) if bare:
+            return "Assign", {"targets": [target], "value": value}
+        case ast.FunctionDef() | ast.AsyncFunctionDef() if bare and ast.get_docstring(node, clean=False) is not None:
+            fields["body"] = node.body[1:]
+    if bare:
+        fields.pop("annotation", None)
+        fields.pop("returns", None)
+    return name, fields
+
+
+def _merged(parts: list[ast.expr]) -> list[ast.expr]:
+    """Return an f-string's parts with neighbouring texts joined, and empty ones left out: Python versions differ."""
+    merged: list[ast.expr] = []
+    for is_text, run in itertools.groupby(parts, key=lambda part: isinstance(part, ast.Constant)):
+        if not is_text:
+            merged += run
+        elif text := "".join(part.value for part in run):  # type: ignore[attr-defined]  # they are constants
+            merged.append(ast.Constant(text))
+    return merged
+
+
+def _start(node: ast.Lambda) -> tuple[int, int]:
+    return node.body.lineno, node.body.col_offset
+
+
+def _end(node: ast.Lambda) -> tuple[int, int]:
+    return node.body.end_lineno or 0, node.body.end_col_offset or 0
