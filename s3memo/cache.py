@@ -381,7 +381,7 @@ def _survive(error: Exception, terms: Terms, key: Key, message: str) -> None:
 
 def _store_of(url_or_store: str | os.PathLike[str] | Store | None) -> Store:
     if url_or_store is None:
-        return default_store()
+        return _default_store()
     if isinstance(url_or_store, str | os.PathLike):
         return open_store(parse_url(url_or_store))
     if isinstance(url_or_store, Store):
@@ -389,16 +389,24 @@ def _store_of(url_or_store: str | os.PathLike[str] | Store | None) -> Store:
     raise SettingsError(f"{url_or_store!r} is neither a URL, nor a directory, nor a Store")
 
 
-def default_store() -> Store:
-    """Return the store that `configure` or S3MEMO_URL names, else the embedded one, with a WARNING."""
+def default_location() -> Location:
+    """Return where results are kept if nobody says where: what `configure` or S3MEMO_URL names, else the user's cache.
+
+    Raises SettingsError.
+    """
     url = settings.current().url
     if url is not None:
-        return open_store(parse_url(url))
+        return parse_url(url)
     import platformdirs  # noqa: PLC0415  most programs name a store and never need it
 
-    directory = platformdirs.user_cache_path("s3memo")
-    logger.warning("s3memo: no store is named, so results stay on this machine, in %s: set S3MEMO_URL", directory)
-    return open_store(parse_url(directory))
+    return parse_url(platformdirs.user_cache_path("s3memo"))
+
+
+def _default_store() -> Store:
+    location = default_location()
+    if settings.current().url is None:
+        logger.warning("s3memo: no store is named, so results stay on this machine, in %s: set S3MEMO_URL", location)
+    return open_store(location)
 
 
 _shared: dict[Location | None, Cache] = {}

@@ -119,7 +119,7 @@ def s3_cached(
             function,
             namespace=fingerprint.namespace_of(function, name, fingerprinted=version is None and code != "off"),
             find_tag=functools.partial(fingerprint.tag_of, function, version=version, code=code, depends=depends),
-            tag_varies=bool(depends or getattr(function, "__closure__", None)),
+            tag_varies=fingerprint.may_vary(function, depends),
             arguments=ArgumentKeys(function, key=key, ignore=ignore),
             find_cache=find_cache,
             terms=lambda cache, recorder: Terms(recorder, policy, keep, on_error or cache.on_error),

@@ -15,7 +15,6 @@ before anything is parsed; it is no authentication: whoever can write to the buc
 
 from __future__ import annotations
 
-import platform
 import reprlib
 import struct
 import sys
@@ -105,7 +104,7 @@ def seal(
         codec=codec,
         compression="none" if compressed is None else "zstd",
         raw_size=len(raw),
-        python=platform.python_version(),
+        python=".".join(map(str, sys.version_info[:3])),
         s3memo=__version__,
     )
     return _frame(header, raw if compressed is None else compressed)

@@ -27,6 +27,7 @@ from s3memo.canonical import (
     module_name,
     qualified_name,
 )
+from s3memo.codec import is_immutable
 from s3memo.errors import KeyDerivationError, SettingsError
 
 CODE_CHOICES = ("source", "off")
@@ -80,6 +81,19 @@ def tag_of(
         raise problem.explained(
             f"{name} has no fingerprint: ", "version=, to say yourself when the code changes"
         ) from problem.__cause__
+
+
+def may_vary(function: Callable[..., Any], depends: Iterable[Any] = ()) -> bool:
+    """Whether the fingerprint may differ between two calls: code stays, but what a cell or a container holds may not."""
+    return any(map(_may_vary, (function, *depends)))
+
+
+def _may_vary(thing: Any) -> bool:
+    if isinstance(thing, types.FunctionType):
+        return thing.__closure__ is not None
+    if type(thing) is tuple:
+        return any(map(_may_vary, thing))
+    return not isinstance(thing, type) and not is_immutable(thing)
 
 
 def check_code(*, version: object, code: object, depends: object) -> None:

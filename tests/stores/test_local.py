@@ -80,7 +80,7 @@ def test_url_is_the_absolute_directory(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", "/home/somebody")
 
-    assert LocalStore(tmp_path / "a b").url == f"file://{tmp_path}/a b"
+    assert LocalStore(tmp_path / "a b").url == f"file://{tmp_path}/a%20b"
     assert LocalStore("here").url == f"file://{tmp_path}/here"
     assert LocalStore("~/there").url == "file:///home/somebody/there"
     assert repr(LocalStore("/data")) == "LocalStore('/data')"

@@ -1,0 +1,40 @@
+"""The console script `s3memo`: runs the commands, and says on one line what went wrong."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import NoReturn
+
+from s3memo.errors import S3MemoError, SettingsError
+
+_EXTRA = {"typer", "rich"}
+
+
+def main() -> None:
+    """Run the command line and exit: 0 if done, 1 if it failed, 2 if asked wrongly, 130 if interrupted."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be what no encoding has
+    try:
+        from s3memo.cli.commands import app  # noqa: PLC0415  it needs the extra, and to say so needs a command line
+
+        app(prog_name="s3memo")
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _EXTRA:
+            raise
+        _fail("the command line needs typer and rich: pip install 's3memo[cli]'", 1)
+    except SettingsError as error:
+        _fail(str(error), 2)
+    except S3MemoError as error:
+        _fail(str(error), 1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    print(f"s3memo: {message}", file=sys.stderr)  # noqa: T201  rich may be what is missing
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+"""The commands of `s3memo`, one module each."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from s3memo import __version__
+from s3memo.cli.demo import demo
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+def _show_version(wanted: bool) -> None:  # noqa: FBT001  what typer calls it with
+    if wanted:
+        typer.echo(f"s3memo {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    *,
+    _version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Remember what Python functions returned, in S3 or on this machine."""
+
+
+app.command()(demo)

@@ -1,0 +1,165 @@
+"""`s3memo demo`: an expensive analysis of many real files, remembered file by file."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import sysconfig
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from itertools import count
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.filesize import decimal
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+from rich.table import Table
+
+from s3memo import settings
+from s3memo.cache import default_location
+from s3memo.cli import analysis
+from s3memo.cli.findings import Findings, listing
+from s3memo.decorator import Cache
+from s3memo.errors import SettingsError
+from s3memo.events import CacheInfo
+from s3memo.settings import Location, parse_url
+
+_INSTALLED = {"site-packages", "dist-packages"}
+_LINES_OF_PROGRESS = 10
+
+
+def demo(
+    *,
+    url: Annotated[
+        str | None,
+        typer.Option(
+            help="Where results are kept: s3://bucket/prefix, file:///directory. "
+            "If not given: what S3MEMO_URL says, else your cache directory."
+        ),
+    ] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option(help="Analyze the .py files below this directory instead.", exists=True, file_okay=False),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Analyze only so many files.", min=1)] = None,
+) -> None:
+    """Analyze the source of Python's standard library, and remember the results.
+
+    Run it twice: the second run computes nothing.
+    """
+    started = time.perf_counter()
+    root = source or Path(sysconfig.get_path("stdlib"))
+    files = find_files(root)[:limit]
+    if not files:
+        raise SettingsError(f"there are no .py files below {root}: name another directory with --source")
+    screen = _console()
+    location = find_location(url)
+    screen.print(f"Analyzing {len(files):,} Python files below {root}")
+    screen.print(f"Results are kept in {location}")
+
+    with Cache(str(location)) as cache:
+        next(cache.store.list("v1/", limit=1), None)  # a store that refuses should say so before the work
+        analyze = cache.cached(depends=analysis.PARTS)(analysis.analyze)
+        findings = Findings()
+        with suppress(KeyboardInterrupt):
+            work(root, files, analyze, findings, _console(stderr=True))
+    info = analyze.cache_info()
+
+    findings.show(screen)
+    screen.print(account(info, time.perf_counter() - started, location), "")
+    # Unwrapped, for a command that is broken over two lines cannot be copied.
+    screen.print(
+        advice(info, findings.files, len(files), command=shlex.join(["s3memo", *sys.argv[1:]])), soft_wrap=True
+    )
+    if findings.files < len(files):
+        raise typer.Exit(130)
+
+
+def find_location(url: str | None) -> Location:
+    """Return where results are kept. Raises SettingsError."""
+    if settings.is_disabled():
+        raise SettingsError("S3MEMO_DISABLED is set, so nothing would be remembered: unset it for the demo")
+    return parse_url(url) if url else default_location()
+
+
+def find_files(root: Path) -> list[Path]:
+    """Return the .py files below a directory, always in the same order, without packages that were installed there."""
+    files: list[Path] = []
+    for folder, subfolders, names in os.walk(root):
+        subfolders[:] = sorted(set(subfolders) - _INSTALLED)  # os.walk goes into what is left here
+        files += (Path(folder, name) for name in sorted(names) if name.endswith(".py"))
+    return files
+
+
+def work(
+    root: Path, files: list[Path], analyze: Callable[[bytes], Mapping[str, Any]], findings: Findings, console: Console
+) -> None:
+    """Add the analysis of each file to `findings`, and show how far it is."""
+    with _progress(len(files), console) as advance:
+        for file in files:
+            findings.add(file.relative_to(root).as_posix(), _look_at(file, analyze))
+            advance()
+
+
+def _look_at(file: Path, analyze: Callable[[bytes], Mapping[str, Any]]) -> Mapping[str, Any]:
+    try:
+        return analyze(file.read_bytes())
+    except (OSError, MemoryError, RecursionError) as error:  # true of this machine now, so nothing to be remembered
+        return {"problem": f"{type(error).__name__}: {error}"}
+
+
+@contextmanager
+def _progress(total: int, console: Console) -> Iterator[Callable[[], None]]:
+    """Yield what to call after each step: it moves a bar, or where no bar can be drawn prints a few lines."""
+    if console.is_interactive:
+        with Progress(BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console, transient=True) as bar:
+            task = bar.add_task("", total=total)
+            yield lambda: bar.advance(task)
+    else:
+        steps = count(1)
+        yield lambda: _print_progress(next(steps), total, console)
+
+
+def _print_progress(done: int, total: int, console: Console) -> None:
+    if done * _LINES_OF_PROGRESS // total > (done - 1) * _LINES_OF_PROGRESS // total:
+        console.print(f"{done:,} of {total:,} files")
+
+
+def account(info: CacheInfo, seconds: float, location: Location) -> Table:
+    """Return a table of where the results came from, and what that cost and saved."""
+    requests = ", ".join(f"{number:,} {kind}" for kind, number in info.requests.items()) or "none"
+    price = f", about ${info.cost:.4f} at list prices" if location.scheme == "s3" else ""
+    return listing(
+        "What s3memo did",
+        {
+            "computed": f"{info.misses:,}",
+            "from memory": f"{info.memory_hits:,}",
+            "from the store": f"{info.store_hits:,}",
+            "requests": requests + price,
+            "bytes": f"{decimal(info.bytes_read)} read, {decimal(info.bytes_written)} written",
+            "errors": f"{info.errors:,}" if info.errors else "",
+            "seconds": f"{seconds:.1f} spent, {info.seconds_saved:.1f} saved",
+        },
+    )
+
+
+def advice(info: CacheInfo, done: int, total: int, *, command: str) -> str:
+    """Return what to do next."""
+    if done < total:
+        return f"Stopped after {done:,} of {total:,} files. To go on from there: {command}"
+    if info.errors:
+        return "Not everything could be remembered: the warnings above say why."
+    if info.bytes_written:
+        return f"Run it again, and nothing is computed: {command}"
+    if info.misses:
+        return "Nothing was stored, for S3MEMO_READ_ONLY is set."
+    return "Nothing was computed. Edit a file, and it alone will be."
+
+
+def _console(*, stderr: bool = False) -> Console:
+    # File and function names are printed as they are, whatever is in them.
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)

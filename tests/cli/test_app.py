@@ -1,0 +1,62 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from s3memo import __version__
+
+PROJECT = Path(__file__).parents[2]
+
+
+def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_it_tells_its_version() -> None:
+    result = run("from s3memo.cli.app import main; main()", "--version")
+    assert (result.returncode, result.stdout) == (0, f"s3memo {__version__}\n")
+
+
+def test_help_lists_the_commands() -> None:
+    result = run("from s3memo.cli.app import main; main()", "--help")
+    assert result.returncode == 0
+    assert "demo" in result.stdout
+
+
+@pytest.mark.parametrize("missing", ["typer", "rich"])
+def test_without_the_extra_it_says_how_to_get_it(missing: str) -> None:
+    result = run(f"import sys; sys.modules[{missing!r}] = None; from s3memo.cli.app import main; main()", "demo")
+    assert result.returncode == 1
+    assert result.stderr == "s3memo: the command line needs typer and rich: pip install 's3memo[cli]'\n"
+
+
+def test_another_missing_module_is_not_blamed_on_the_extra() -> None:
+    result = run("import sys; sys.modules['platformdirs'] = None; from s3memo.cli.app import main; main()", "demo")
+    assert result.returncode == 1
+    assert "ModuleNotFoundError" in result.stderr
+    assert "pip install" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        ("SettingsError('no such thing')", 2, "s3memo: no such thing\n"),
+        ("StoreAccessError('no such bucket')", 1, "s3memo: no such bucket\n"),
+        ("KeyboardInterrupt", 130, ""),
+    ],
+)
+def test_an_error_of_ours_is_one_line_and_a_code(error: str, code: int, message: str) -> None:
+    program = f"""
+from s3memo.cli import app, commands
+from s3memo.errors import *
+
+@commands.app.command()
+def fail():
+    raise {error}
+
+app.main()
+"""
+    result = run(program, "fail")
+    assert (result.returncode, result.stdout, result.stderr) == (code, "", message)
