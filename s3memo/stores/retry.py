@@ -1,0 +1,79 @@
+"""How patient a store is: how often it asks, how long it waits, and when it gives up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from s3memo.errors import SettingsError
+
+_FIRST_PAUSE = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """Bounds of one operation on a store; times in seconds.
+
+    An attempt may take `connect_timeout` to connect and then `read_timeout` without a sign from the server;
+    `operation_timeout` bounds all attempts together, their data included.
+    """
+
+    attempts: int = 3
+    operation_timeout: float = 15.0
+    connect_timeout: float = 3.0
+    read_timeout: float = 10.0
+
+    def __post_init__(self) -> None:
+        if self.attempts < 1:
+            raise SettingsError(f"attempts={self.attempts} must be at least 1")
+        if min(self.connect_timeout, self.read_timeout) <= 0:
+            raise SettingsError(
+                f"connect_timeout={self.connect_timeout} and read_timeout={self.read_timeout} must be above 0 seconds"
+            )
+        if self.longest_silence > self.operation_timeout:
+            raise SettingsError(
+                f"connect_timeout={self.connect_timeout} and read_timeout={self.read_timeout} together must not exceed "
+                f"operation_timeout={self.operation_timeout}"
+            )
+
+    @property
+    def longest_silence(self) -> float:
+        """How long one attempt waits for a server that says nothing."""
+        return self.connect_timeout + self.read_timeout
+
+    def pause(self, *, tried: int, elapsed: float, jitter: float) -> float | None:
+        """Return how long to wait after `tried` attempts, or None if another might not end in time.
+
+        `jitter` is random in [0, 1): "full jitter" (Brooker, Exponential Backoff and Jitter, 2015).
+        """
+        pause = jitter * _FIRST_PAUSE * 2 ** (tried - 1)
+        in_time = elapsed + pause + self.longest_silence <= self.operation_timeout
+        return pause if in_time and tried < self.attempts else None
+
+
+class Deadline:
+    """When an operation must be over, by an injected clock."""
+
+    def __init__(self, clock: Callable[[], float], policy: RetryPolicy) -> None:
+        self.policy = policy
+        self._clock = clock
+        self._begun = clock()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the operation began."""
+        return self._clock() - self._begun
+
+    def left(self) -> float:
+        """Return the seconds that are left, or raise TimeoutError."""
+        expired = self.expired()
+        if expired is not None:
+            raise expired
+        return self.policy.operation_timeout - self.elapsed
+
+    def expired(self) -> TimeoutError | None:
+        """Return the error that says that no time is left, or None."""
+        timeout = self.policy.operation_timeout
+        if self.elapsed < timeout:
+            return None
+        return TimeoutError(f"not done within operation_timeout={timeout:g} seconds; large objects need more")

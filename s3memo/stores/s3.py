@@ -1,0 +1,271 @@
+"""A store in an S3 bucket, on AWS or on any server that speaks S3. boto3 is imported when it is first asked."""
+
+from __future__ import annotations
+
+import builtins
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice, pairwise
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from s3memo.errors import SettingsError, StoreNotSupportedError
+from s3memo.stores.base import PAGE_SIZE, Buffer, ObjectInfo, PutMode, TimeBounds
+from s3memo.stores.clock import ServerClock, local_clock
+from s3memo.stores.retry import Deadline, RetryPolicy
+from s3memo.stores.transfer import as_body, read_body
+from s3memo.versions import MAX_KEY_BYTES
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+    from s3memo.stores.s3client import Connection
+
+_S3_KEY_BYTES = 1024
+_DIRECTORY_BUCKET = ("--x-s3", "--xa-s3")
+_OURS = frozenset({"Bucket", "Key", "Body", "IfMatch", "IfNoneMatch"})
+_EVERYWHERE = frozenset({"ExpectedBucketOwner", "RequestPayer"})
+_ON_GET = _EVERYWHERE | {"SSECustomerAlgorithm", "SSECustomerKey", "SSECustomerKeyMD5"}
+
+
+class S3Store:
+    """Objects below a prefix of a bucket; see Store for the methods.
+
+    `client_options` are those of `boto3.client`; credentials, region and endpoint are otherwise found as boto3 finds
+    them. `put_options` go to PutObject (ServerSideEncryption, SSEKMSKeyId, StorageClass, …), and those that other
+    requests take, such as ExpectedBucketOwner, to them too. `attempts` and the time-outs (seconds) are those of
+    RetryPolicy. A `client` of your own is used as it is: its own time-outs and retries hold as well, it is not closed,
+    and it is neither pickled nor made anew in a forked child.
+    """
+
+    def __init__(
+        self,
+        bucket: str,
+        prefix: str = "",
+        *,
+        client: S3Client | None = None,
+        client_options: Mapping[str, Any] | None = None,
+        put_options: Mapping[str, Any] | None = None,
+        attempts: int = 3,
+        operation_timeout: float = 15.0,
+        connect_timeout: float = 3.0,
+        read_timeout: float = 10.0,
+        clock: Callable[[], float] = local_clock,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        if client is not None and client_options is not None:
+            raise SettingsError("give client= or client_options=, not both: the options are for making a client")
+        self._bucket = _checked_bucket(bucket)
+        self._root = _checked_root(prefix)
+        self._given_client = client
+        self._client_options = dict(client_options or {})
+        self._put_options = _checked_put_options(put_options or {})
+        self._policy = RetryPolicy(attempts, operation_timeout, connect_timeout, read_timeout)
+        self._clock = clock
+        self._sleep = sleep
+        self._forget()
+
+    def _forget(self) -> None:
+        self._server_clock = ServerClock(self._clock)
+        self._connections: dict[int, Connection] = {}
+
+    def __repr__(self) -> str:
+        return f"<S3Store {self.url}>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self._given_client is not None:
+            raise TypeError(f"cannot pickle {self!r}: it was given a client=; give client_options= instead")
+        return {name: value for name, value in vars(self).items() if name not in {"_server_clock", "_connections"}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._forget()
+
+    @property
+    def url(self) -> str:
+        """`s3://bucket/prefix`; the endpoint is not part of it."""
+        return self._url().rstrip("/")
+
+    def list(self, prefix: str, *, start_after: str = "", limit: int | None = None) -> Iterator[ObjectInfo]:
+        """Yield the objects under a prefix, ascending; see Store. A directory bucket is read whole before the first."""
+        if self._bucket.endswith(_DIRECTORY_BUCKET):
+            return islice(self._sort(prefix, start_after), limit)
+        return self._walk(prefix, start_after, limit)
+
+    def get(self, object_key: str) -> bytearray:
+        """Return the object's bytes in a buffer that is the caller's own, or raise NotFoundError."""
+        options = self._options(_ON_GET, Key=self._root + object_key)
+        return self._connection.ask(
+            "GET", self._url(object_key), lambda client, _: client.get_object(**options), read_body
+        )
+
+    def put(self, object_key: str, data: Buffer, *, mode: PutMode = "overwrite") -> None:
+        """Write the object; in mode "create" raise AlreadyExistsError if there is one.
+
+        A create that is sent again after its answer was lost may meet its own object.
+        """
+        options: dict[str, Any] = {"Bucket": self._bucket, "Key": self._root + object_key, **self._put_options}
+        if mode == "create":
+            options["IfNoneMatch"] = "*"
+        self._connection.ask(
+            "PUT",
+            self._url(object_key),
+            lambda client, deadline: client.put_object(Body=as_body(data, deadline), **options),
+            _nothing,
+        )
+
+    def delete(self, object_keys: Iterable[str]) -> None:
+        """Delete the objects, a thousand in a request, in the order given.
+
+        After a request that left some of its objects the later ones are not sent, so that nothing newer goes while
+        something older stays; the StoreError names what was left and why.
+        """
+        remaining = iter(object_keys)
+        while batch := builtins.list(islice(remaining, PAGE_SIZE)):
+            self._delete_batch(batch)
+
+    def time(self) -> TimeBounds:
+        """Return bounds of the server's clock; sends a LIST for one name if no answer has told the time yet."""
+        bounds = self._server_clock.bounds()
+        if bounds is None:
+            self._list_page("", MaxKeys=1)
+            bounds = self._server_clock.bounds()
+        if bounds is None:
+            raise StoreNotSupportedError(
+                f"the server of {self.url} answers without a Date header, so nothing tells its time: "
+                "use a server, or a proxy before it, that sends one"
+            )
+        return bounds
+
+    def close(self) -> None:
+        """Close this process's client, unless it was given; the store may be used again."""
+        connection = self._connections.pop(os.getpid(), None)
+        if connection is not None and self._given_client is None:
+            connection.close()
+
+    @property
+    def _connection(self) -> Connection:
+        # By process: in a forked child the parent's client, its sockets and its lock must be neither used nor closed.
+        process = os.getpid()
+        connection = self._connections.get(process)
+        if connection is None:
+            from s3memo.stores.s3client import Connection, make_client  # noqa: PLC0415  boto3 takes long to load
+
+            def make() -> S3Client:
+                return self._given_client or make_client(self._client_options, self._policy)
+
+            fresh = Connection(make, self._policy, self._server_clock, self._clock, self._sleep)
+            connection = self._connections.setdefault(process, fresh)
+        return connection
+
+    def _url(self, object_key: str = "") -> str:
+        return f"s3://{self._bucket}/{self._root}{object_key}"
+
+    def _options(self, taken: frozenset[str], **options: Any) -> dict[str, Any]:
+        """Return a request's options: the bucket, those given, and the `put_options` that it takes too."""
+        shared = {name: value for name, value in self._put_options.items() if name in taken}
+        return {"Bucket": self._bucket, **shared, **options}
+
+    def _walk(self, prefix: str, start_after: str, limit: int | None) -> Iterator[ObjectInfo]:
+        """Yield a listing as the server orders it, page by page."""
+        position: dict[str, str] | None = {"StartAfter": self._root + start_after} if start_after else {}
+        last, left = start_after, limit
+        while position is not None and (left is None or left > 0):
+            size = PAGE_SIZE if left is None else min(left, PAGE_SIZE)
+            page = self._list_page(prefix, MaxKeys=size, **position)
+            found = self._objects(page)
+            self._check_order([last, *(info.key for info in found)])
+            yield from found
+            position = self._next_position(page)
+            last = found[-1].key if found else last
+            left = None if left is None else left - len(found)
+
+    def _sort(self, prefix: str, start_after: str) -> Iterator[ObjectInfo]:
+        """Yield a directory bucket's listing in order; its server knows no order, no StartAfter and no part of a name."""
+        folder = prefix[: prefix.rfind("/") + 1]
+        position: dict[str, str] | None = {}
+        found: builtins.list[ObjectInfo] = []
+        while position is not None:
+            page = self._list_page(folder, MaxKeys=PAGE_SIZE, **position)
+            found += [info for info in self._objects(page) if info.key.startswith(prefix) and info.key > start_after]
+            position = self._next_position(page)
+        yield from sorted(found, key=attrgetter("key"))
+
+    def _next_position(self, page: Mapping[str, Any]) -> dict[str, str] | None:
+        """Return where the next page begins, or None after the last; a page without objects need not be the last."""
+        if page.get("IsTruncated") is False:
+            return None
+        if "NextContinuationToken" not in page:
+            raise StoreNotSupportedError(
+                f"the server of {self.url} answered a LIST without saying whether or where it goes on: "
+                "correct the endpoint, or use a server that speaks ListObjectsV2"
+            )
+        return {"ContinuationToken": page["NextContinuationToken"]}
+
+    def _list_page(self, prefix: str, **options: Any) -> Mapping[str, Any]:
+        options = self._options(_EVERYWHERE, Prefix=self._root + prefix, **options)
+        return self._connection.ask(
+            "LIST", self._url(prefix), lambda client, _: client.list_objects_v2(**options), _answer
+        )
+
+    def _objects(self, page: Mapping[str, Any]) -> builtins.list[ObjectInfo]:
+        """Return what a page shows; the object that some tools make of the prefix itself is not below it."""
+        return [
+            ObjectInfo(entry["Key"].removeprefix(self._root), entry["Size"], entry["LastModified"].timestamp())
+            for entry in page.get("Contents", ())
+            if entry["Key"] != self._root
+        ]
+
+    def _check_order(self, keys: builtins.list[str]) -> None:
+        for key, following in pairwise(keys):
+            if following <= key:  # text compares by code point, which is the order of its UTF-8 bytes
+                raise StoreNotSupportedError(
+                    f"the server of {self.url} lists {following!r} after {key!r}: s3memo needs ascending UTF-8 order"
+                )
+
+    def _delete_batch(self, object_keys: builtins.list[str]) -> None:
+        objects = [{"Key": self._root + key} for key in object_keys]
+        options = self._options(_EVERYWHERE, Delete={"Objects": objects, "Quiet": True})
+        answer = self._connection.ask("DELETE", self.url, lambda client, _: client.delete_objects(**options), _answer)
+        failures = {
+            error.get("Key", "").removeprefix(self._root): error.get("Code", "")
+            for error in answer.get("Errors", ())
+            if error.get("Code") != "NoSuchKey"
+        }
+        if failures:
+            raise self._connection.deletion_error(self.url, failures)
+
+
+def _answer(answer: Mapping[str, Any], _: Deadline) -> Mapping[str, Any]:
+    return answer
+
+
+def _nothing(_answer: Mapping[str, Any], _deadline: Deadline) -> None:
+    return None
+
+
+def _checked_bucket(bucket: str) -> str:
+    if not bucket or "/" in bucket:
+        raise SettingsError(f"bucket={bucket!r} is no bucket's name; what follows a slash belongs into prefix=")
+    return bucket
+
+
+def _checked_root(prefix: str) -> str:
+    """Return what stands before every object key: empty, or the prefix with one slash at its end."""
+    root = prefix.strip("/")
+    root += "/" if root else ""
+    most = _S3_KEY_BYTES - MAX_KEY_BYTES
+    if len(root.encode()) > most:
+        raise SettingsError(
+            f"prefix={prefix!r} is too long: with a slash at its end it may take {most} bytes, "
+            f"so that no object key exceeds S3's {_S3_KEY_BYTES}"
+        )
+    return root
+
+
+def _checked_put_options(put_options: Mapping[str, Any]) -> dict[str, Any]:
+    taken = _OURS.intersection(put_options)
+    if taken:
+        raise SettingsError(f"put_options cannot have {', '.join(sorted(taken))}: s3memo decides those itself")
+    return dict(put_options)

@@ -1,0 +1,153 @@
+"""boto3's client, as s3memo sets it up and asks it: bounded in time, tried again, and listened to for the time of day."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from urllib.parse import urlsplit
+
+import boto3.session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from s3memo import __version__
+from s3memo.errors import SettingsError, StoreError, StoreUnavailableError
+from s3memo.events import RequestKind, count_request
+from s3memo.stores.clock import ServerClock, parse_date
+from s3memo.stores.retry import Deadline, RetryPolicy
+from s3memo.stores.s3errors import FOREIGN_ERRORS, Request, translate, translate_deletions, translate_setup
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+Answer: TypeAlias = Mapping[str, Any]
+Result = TypeVar("Result")
+
+_POOL = 64
+
+
+def make_client(client_options: Mapping[str, Any], policy: RetryPolicy) -> S3Client:
+    """Return a client by boto3's own settings and these, which are `boto3.client`'s; a `config` there beats ours."""
+    session = boto3.session.Session()  # the default session is not safe to share between threads
+    options = dict(client_options)
+    theirs = options.pop("config", None) or Config()
+    ours = Config(
+        connect_timeout=policy.connect_timeout,
+        read_timeout=policy.read_timeout,
+        retries={"total_max_attempts": 1, "mode": "standard"},
+        max_pool_connections=_POOL,
+        user_agent_extra=f"s3memo/{__version__}",
+    )
+    client: S3Client = session.client("s3", config=ours.merge(theirs), **options)
+    if not _is_aws(client.meta.endpoint_url):
+        client.close()
+        # Many servers refuse, or worse store, the trailer with a checksum that boto3 sends unless it is told not to.
+        plain = Config(request_checksum_calculation="when_required", response_checksum_validation="when_required")
+        client = session.client("s3", config=ours.merge(plain).merge(theirs), **options)
+    client.meta.events.register("before-call.s3.HeadBucket", _refuse_head_bucket)
+    return client
+
+
+def _refuse_head_bucket(**_: object) -> None:
+    """Keep boto3 from asking where a bucket is: it need not, and where a server redirects all it asks for ever."""
+    no_answer: Any = {"ResponseMetadata": {"HTTPHeaders": {}}}
+    raise ClientError(no_answer, "HeadBucket")
+
+
+def _is_aws(endpoint: str) -> bool:
+    return (urlsplit(endpoint).hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn"))
+
+
+def _reason(error: Exception, deadline: Deadline) -> Exception:
+    """Return what was answered, or else that time ran out, which cuts a connection in many ways."""
+    return error if isinstance(error, ClientError) else deadline.expired() or error
+
+
+class Connection:
+    """How one process asks a server; its client is made by `make` when first needed, and shared by its threads.
+
+    `clock` is the local one, in seconds, whose readings `server_clock` is fed with.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[], S3Client],
+        policy: RetryPolicy,
+        server_clock: ServerClock,
+        clock: Callable[[], float],
+        sleep: Callable[[float], None],
+    ) -> None:
+        self._make = make
+        self._policy = policy
+        self._server_clock = server_clock
+        self._clock = clock
+        self._sleep = sleep
+        self._client: S3Client | None = None
+        self._making = threading.Lock()
+
+    def ask(
+        self,
+        kind: RequestKind,
+        url: str,
+        send: Callable[[S3Client, Deadline], Answer],
+        receive: Callable[[Answer, Deadline], Result],
+    ) -> Result:
+        """Send a request until it is answered and the answer received, or the policy gives up; raises a StoreError.
+
+        `url` says in messages what the request is about.
+        """
+        client = self._connect(Request(kind, url))
+        deadline = Deadline(self._clock, self._policy)
+        tried = 0
+        while True:
+            tried += 1
+            count_request(kind)
+            try:
+                return receive(self._listen(lambda: send(client, deadline)), deadline)
+            except FOREIGN_ERRORS as error:
+                failure = translate(_reason(error, deadline), Request(kind, url, client.meta.endpoint_url, tried))
+                jitter = random.random()  # noqa: S311  it spreads load and keeps no secret
+                pause = self._policy.pause(tried=tried, elapsed=deadline.elapsed, jitter=jitter)
+                if pause is None or not isinstance(failure, StoreUnavailableError):
+                    raise failure from error
+            self._sleep(pause)
+
+    def deletion_error(self, url: str, failures: Mapping[str, str]) -> StoreError:
+        """Return the error for objects that a DELETE left, given by object key and S3's error code."""
+        endpoint = self._client.meta.endpoint_url if self._client else ""
+        return translate_deletions(failures, Request("DELETE", url, endpoint))
+
+    def close(self) -> None:
+        """Close the client if one was made."""
+        if self._client is not None:
+            self._client.close()
+
+    def _connect(self, request: Request) -> S3Client:
+        with self._making:
+            if self._client is None:
+                try:
+                    self._client = self._make()
+                except TypeError as error:
+                    raise SettingsError(f"client_options are not those of boto3.client: {error}") from error
+                except (BotoCoreError, OSError, ValueError) as error:
+                    raise translate_setup(error, request) from error
+            return self._client
+
+    def _listen(self, send: Callable[[], Answer]) -> Answer:
+        """Return the answer, or raise what was answered; either tells the time."""
+        sent = self._clock()
+        try:
+            answer = send()
+        except ClientError as error:
+            self._observe(error.response, sent)
+            raise
+        self._observe(answer, sent)
+        return answer
+
+    def _observe(self, answer: Mapping[str, Any], sent: float) -> None:
+        received = self._clock()
+        date = parse_date(answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", ""))
+        if date is not None:
+            self._server_clock.observe(date, sent, received)

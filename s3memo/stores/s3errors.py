@@ -1,0 +1,162 @@
+"""The one seam where what boto3 raises becomes a StoreError: what was asked, what was answered, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import NamedTuple
+
+from botocore import exceptions as foreign
+from botocore.parsers import ResponseParserError
+from urllib3.exceptions import HTTPError
+
+from s3memo.errors import (
+    AlreadyExistsError,
+    NotFoundError,
+    StoreAccessError,
+    StoreError,
+    StoreNotSupportedError,
+    StoreUnavailableError,
+)
+from s3memo.events import RequestKind
+
+FOREIGN_ERRORS = (foreign.BotoCoreError, foreign.ClientError, ResponseParserError, HTTPError, OSError)
+"""All that a call of boto3, or reading the body of its answer, raises for what goes wrong outside this process."""
+
+_VERBS: dict[RequestKind, str] = {"LIST": "list", "GET": "read", "PUT": "write", "DELETE": "delete from"}
+_PERMISSIONS: dict[RequestKind, str] = {
+    "LIST": "s3:ListBucket on the bucket",
+    "GET": "s3:GetObject on the objects, and s3:ListBucket on the bucket, or S3 hides that an object is missing,",
+    "PUT": "s3:PutObject on the objects",
+    "DELETE": "s3:DeleteObject on the objects",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a server was asked; `url` is the s3:// object or prefix, `endpoint` where it was sent, `tried` how often."""
+
+    kind: RequestKind
+    url: str
+    endpoint: str = ""
+    tried: int = 1
+
+    def __str__(self) -> str:
+        place = f" at {self.endpoint}" if self.endpoint else ""
+        return f"{_VERBS[self.kind]} {self.url}{place}" + (f" in {self.tried} attempts" if self.tried > 1 else "")
+
+
+class _Meaning(NamedTuple):
+    error: type[StoreError]
+    advice: str = ""
+
+
+_BUCKET = _Meaning(StoreAccessError, "create the bucket, or correct its name or the endpoint")
+_DENIED = _Meaning(StoreAccessError, "grant these credentials {permission}")
+_CREDENTIALS = _Meaning(StoreAccessError, "set up or correct the AWS credentials, for example with AWS_PROFILE")
+_EXPIRED = _Meaning(StoreAccessError, "renew the credentials, for example with `aws sso login`")
+_REGION = _Meaning(StoreAccessError, "name the bucket's region, in AWS_REGION or client_options")
+_SETTINGS = _Meaning(StoreAccessError, "correct client_options, put_options, or the AWS settings of this machine")
+_MISSING = _Meaning(NotFoundError)
+_EXISTS = _Meaning(AlreadyExistsError)
+_UNSUPPORTED = _Meaning(StoreNotSupportedError, "this server lacks a part of S3 that s3memo needs: use another")
+_NOT_S3 = _Meaning(StoreNotSupportedError, "what answers there does not speak S3: correct the endpoint")
+_UNAVAILABLE = _Meaning(StoreUnavailableError, "try again later")
+_UNREACHABLE = _Meaning(StoreUnavailableError, "check the endpoint and the network, or try again later")
+_CERTIFICATE = _Meaning(
+    StoreUnavailableError, "check the endpoint and its certificate, or name its CA in AWS_CA_BUNDLE"
+)
+
+_BY_CODE = {
+    "NoSuchBucket": _BUCKET,
+    "InvalidBucketName": _BUCKET,
+    "AccessDenied": _DENIED,
+    "InvalidAccessKeyId": _CREDENTIALS,
+    "SignatureDoesNotMatch": _CREDENTIALS,
+    "InvalidToken": _CREDENTIALS,
+    "ExpiredToken": _EXPIRED,
+    "TokenRefreshRequired": _EXPIRED,
+    "RequestTimeTooSkewed": _Meaning(StoreAccessError, "set this machine's clock"),
+    "PermanentRedirect": _REGION,
+    "TemporaryRedirect": _REGION,
+    "AuthorizationHeaderMalformed": _REGION,
+    "IllegalLocationConstraintException": _REGION,
+    "InvalidObjectState": _Meaning(StoreAccessError, "the object is archived: keep lifecycle rules off this prefix"),
+    "NoSuchKey": _MISSING,
+    "PreconditionFailed": _EXISTS,
+    "ConditionalRequestConflict": _UNAVAILABLE,
+    "OperationAborted": _UNAVAILABLE,
+    "RequestTimeout": _UNAVAILABLE,
+    "BadDigest": _UNAVAILABLE,
+    "IncompleteBody": _UNAVAILABLE,
+    "SlowDown": _UNAVAILABLE,
+    "InternalError": _UNAVAILABLE,
+    "ServiceUnavailable": _UNAVAILABLE,
+    "NotImplemented": _UNSUPPORTED,
+}
+_BY_STATUS: dict[int, _Meaning] = {
+    HTTPStatus.UNAUTHORIZED: _DENIED,
+    HTTPStatus.FORBIDDEN: _DENIED,
+    HTTPStatus.NOT_FOUND: _BUCKET,
+    HTTPStatus.METHOD_NOT_ALLOWED: _UNSUPPORTED,
+    HTTPStatus.CONFLICT: _UNAVAILABLE,
+    HTTPStatus.PRECONDITION_FAILED: _EXISTS,
+    HTTPStatus.TOO_MANY_REQUESTS: _UNAVAILABLE,
+    HTTPStatus.NOT_IMPLEMENTED: _UNSUPPORTED,
+}
+_BY_TYPE: tuple[tuple[tuple[type[Exception], ...], _Meaning], ...] = (
+    ((foreign.NoCredentialsError, foreign.PartialCredentialsError, foreign.CredentialRetrievalError), _CREDENTIALS),
+    ((ResponseParserError,), _NOT_S3),
+    ((foreign.SSLError,), _CERTIFICATE),
+    ((foreign.ConnectionError, foreign.HTTPClientError, HTTPError, OSError), _UNREACHABLE),
+    ((foreign.IncompleteReadError, foreign.ChecksumError, foreign.FlexibleChecksumError), _UNAVAILABLE),
+)
+
+
+def translate(error: Exception, request: Request) -> StoreError:
+    """Return what `error` means for the request, in words that say what to do."""
+    if isinstance(error, foreign.ClientError):
+        return _translate_answer(error, request)
+    meaning = next((meaning for types, meaning in _BY_TYPE if isinstance(error, types)), _SETTINGS)
+    return _explain(meaning, request, f"{type(error).__name__}: {error}")
+
+
+def translate_setup(error: Exception, request: Request) -> StoreError:
+    """Return what `error` means if it was raised while the client was made: the settings are wrong, not the network."""
+    return _explain(_SETTINGS, request, f"{type(error).__name__}: {error}")
+
+
+def translate_deletions(failures: Mapping[str, str], request: Request) -> StoreError:
+    """Return one error for objects that could not be deleted, given by object key and S3's error code."""
+    meanings = {_by_code(code) for code in failures.values()}
+    meaning = meanings.pop() if len(meanings) == 1 else _Meaning(StoreError)
+    named = ", ".join(f"{key!r} ({code})" for key, code in failures.items())
+    return _explain(meaning, request, f"the server kept {named}; nothing after that was tried")
+
+
+def _translate_answer(error: foreign.ClientError, request: Request) -> StoreError:
+    details = error.response.get("Error", {})
+    code = details.get("Code") or ""
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    answered = str(status) if code in {"", str(status)} else f"{status} {code}"
+    said = ": ".join(filter(None, [f"the server answered {answered}", details.get("Message")]))
+    return _explain(_by_code(code, status, request.kind), request, said)
+
+
+def _by_code(code: str, status: int = HTTPStatus.BAD_REQUEST, kind: RequestKind = "DELETE") -> _Meaning:
+    if code in _BY_CODE:
+        return _BY_CODE[code]
+    if status == HTTPStatus.NOT_FOUND and kind == "GET":
+        return _MISSING
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return _UNAVAILABLE
+    return _REGION if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST else _SETTINGS
+
+
+def _explain(meaning: _Meaning, request: Request, said: str) -> StoreError:
+    advice = meaning.advice.format(permission=_PERMISSIONS[request.kind])
+    sentence = " ".join(f"cannot {request}: {said}".split()).rstrip(".")
+    return meaning.error(f"{sentence}; {advice}" if advice else sentence)

@@ -1,0 +1,63 @@
+"""An object's bytes on their way, in blocks, so that a deadline holds while they flow."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from contextlib import closing, suppress
+from typing import Any
+
+from s3memo.stores.base import Buffer
+from s3memo.stores.retry import Deadline
+
+_BLOCK = 256 * 1024
+
+
+def read_body(answer: Mapping[str, Any], deadline: Deadline) -> bytearray:
+    """Return the body of a GET's answer in a buffer of its own, so that values may be built over it without a copy."""
+    data = bytearray()
+    with closing(answer["Body"]) as body:
+        while True:
+            left = deadline.left()
+            if left < deadline.policy.read_timeout and len(data) < answer.get("ContentLength", 0):
+                with suppress(AttributeError):  # a mocked client's body comes from no socket
+                    body.set_socket_timeout(left)
+            block = body.read(_BLOCK)
+            if not block:
+                return data
+            data += block
+
+
+def as_body(data: Buffer, deadline: Deadline) -> io.BufferedReader:
+    """Return a buffer as a file, which is read without a copy of the whole, and not beyond the deadline."""
+    view = memoryview(data)
+    flat = view.cast("B") if view.c_contiguous and view.nbytes else memoryview(view.tobytes())
+    return io.BufferedReader(_Upload(flat, deadline))
+
+
+class _Upload(io.RawIOBase):
+    def __init__(self, data: memoryview, deadline: Deadline) -> None:
+        self._bytes = data
+        self._deadline = deadline
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, target: Any) -> int:
+        self._deadline.left()
+        block = self._bytes[self._position : self._position + len(target)]
+        target[: len(block)] = block
+        self._position += len(block)
+        return len(block)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: len(self._bytes)}[whence]
+        self._position = origin + offset
+        return self._position
+
+    def tell(self) -> int:
+        return self._position

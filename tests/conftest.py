@@ -1,0 +1,78 @@
+"""The servers and the surroundings that all tests share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import settings
+
+from tests.servers import ceph, rclone
+from tests.servers.moto import moto_server
+from tests.servers.scripted import ScriptedServer
+from tests.servers.server import S3Server
+
+# Chosen with --hypothesis-profile=deep; the fast one finds the same each time.
+settings.register_profile("fast", max_examples=60, deadline=None, derandomize=True)
+settings.register_profile("deep", max_examples=3000, deadline=None)
+settings.load_profile("fast")
+
+REQUIRE_CEPH = os.environ.get("S3MEMO_REQUIRE_CEPH") == "1"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let no test see the settings, credentials or cache of whoever runs it."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in os.environ:
+            if name.startswith(("AWS_", "S3MEMO_")):
+                patch.delenv(name)
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        patch.setenv("AWS_CONFIG_FILE", str(home / "no-config"))
+        patch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(home / "no-credentials"))
+        patch.setenv("XDG_CACHE_HOME", str(home / "cache"))
+        yield
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[S3Server]:
+    with moto_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rclone_s3() -> Iterator[S3Server]:
+    with rclone.rclone_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def ceph_s3() -> Iterator[S3Server]:
+    if not ceph.has_ceph() and not REQUIRE_CEPH:
+        pytest.skip(ceph.HOW_TO_GET_IT)
+    assert ceph.has_ceph(), ceph.HOW_TO_GET_IT
+    with ceph.ceph_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def _scripted() -> Iterator[ScriptedServer]:
+    with ScriptedServer() as server:
+        yield server
+
+
+@pytest.fixture
+def scripted(_scripted: ScriptedServer) -> ScriptedServer:
+    """A server that does as its `behave` says, and has received nothing yet."""
+    _scripted.reset()
+    return _scripted
+
+
+@pytest.fixture(params=["moto", "rclone_s3", "ceph_s3"])
+def s3_server(request: pytest.FixtureRequest) -> S3Server:
+    """Each of the servers in turn."""
+    server = request.getfixturevalue(request.param)
+    assert isinstance(server, S3Server)
+    return server
