@@ -9,6 +9,8 @@ def expensive(x): ...
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from s3memo._about import __version__
+
 if TYPE_CHECKING:
     from s3memo.cache import Entry
     from s3memo.decorator import Cache, s3_cached
@@ -36,8 +38,6 @@ if TYPE_CHECKING:
     from s3memo.stores.memory import MemoryStore
     from s3memo.stores.s3 import S3Store
     from s3memo.versions import Key, Version
-
-__version__ = "0.1.0"
 
 __all__ = [
     "PRICES",

@@ -21,8 +21,8 @@ from s3memo.events import CacheInfo, Hook, Recorder, Tier, logger
 from s3memo.flight import Flight, Flights
 from s3memo.freshness import Policy, judge
 from s3memo.memory import Held, Memory, MemoryTier
-from s3memo.settings import Location, check_choice, parse_url
-from s3memo.stores import open_store
+from s3memo.settings import Location, check_choice
+from s3memo.stores import store_at
 from s3memo.stores.base import PAGE_SIZE, Buffer, Store
 from s3memo.versions import DAY, MICROSECONDS, Key, Listing, Version, clearing, parse_object_key, tombstone
 
@@ -105,7 +105,7 @@ class Cache:
     ) -> None:
         check_choice("on_error", on_error, get_args(OnError))
         check_choice("compression", compression, get_args(envelope.Compression))
-        self.store = _store_of(url_or_store)
+        self.store = store_at(url_or_store)
         self.hooks = tuple(hooks)
         self.on_error: OnError = on_error
         self._read_only = read_only
@@ -377,36 +377,6 @@ def _survive(error: Exception, terms: Terms, key: Key, message: str) -> None:
     if terms.on_error == "raise":
         raise error
     terms.recorder.trouble(error, message, key=str(key))
-
-
-def _store_of(url_or_store: str | os.PathLike[str] | Store | None) -> Store:
-    if url_or_store is None:
-        return _default_store()
-    if isinstance(url_or_store, str | os.PathLike):
-        return open_store(parse_url(url_or_store))
-    if isinstance(url_or_store, Store):
-        return url_or_store
-    raise SettingsError(f"{url_or_store!r} is neither a URL, nor a directory, nor a Store")
-
-
-def default_location() -> Location:
-    """Return where results are kept if nobody says where: what `configure` or S3MEMO_URL names, else the user's cache.
-
-    Raises SettingsError.
-    """
-    url = settings.current().url
-    if url is not None:
-        return parse_url(url)
-    import platformdirs  # noqa: PLC0415  most programs name a store and never need it
-
-    return parse_url(platformdirs.user_cache_path("s3memo"))
-
-
-def _default_store() -> Store:
-    location = default_location()
-    if settings.current().url is None:
-        logger.warning("s3memo: no store is named, so results stay on this machine, in %s: set S3MEMO_URL", location)
-    return open_store(location)
 
 
 _shared: dict[Location | None, Cache] = {}

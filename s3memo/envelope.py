@@ -24,7 +24,7 @@ from zlib import crc32
 
 import msgpack  # type: ignore[import-untyped]  # it comes without types
 
-from s3memo import __version__
+from s3memo._about import __version__
 from s3memo.errors import DecodeError, IntegrityError, SettingsError
 
 if sys.version_info >= (3, 14):

@@ -45,7 +45,7 @@ class Location:
 def parse_url(url: str | os.PathLike[str]) -> Location:
     """Return the location that a URL or path names, or raise SettingsError."""
     if not isinstance(url, str | os.PathLike):
-        raise SettingsError(f"{url!r} is neither a URL nor a path")
+        raise SettingsError(f"{url!r} is neither a URL, nor a path, nor a Store")
     text = os.fspath(url)
     if text.startswith(("/", "./", "~")) or isinstance(url, os.PathLike):
         return _directory(text)
@@ -123,6 +123,19 @@ _disabled_here: ContextVar[bool] = ContextVar("s3memo_disabled", default=False)
 def current() -> Settings:
     """Return the settings of this process; from now on they stay as they are."""
     return _process.use()
+
+
+def default_location() -> Location:
+    """Return where results are kept if nobody says where: what `configure` or S3MEMO_URL names, else the user's cache.
+
+    Raises SettingsError.
+    """
+    url = current().url
+    if url is not None:
+        return parse_url(url)
+    import platformdirs  # noqa: PLC0415  most programs name a store and never need it
+
+    return parse_url(platformdirs.user_cache_path("s3memo"))
 
 
 def configure(

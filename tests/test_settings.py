@@ -49,7 +49,7 @@ def test_what_names_no_store_is_refused(url: str) -> None:
 
 
 def test_an_object_of_another_kind_is_refused() -> None:
-    with pytest.raises(SettingsError, match="neither a URL nor a path"):
+    with pytest.raises(SettingsError, match="neither a URL, nor a path"):
         parse_url(5)  # type: ignore[arg-type]
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from s3memo import __version__
+from s3memo._about import __version__
 from s3memo.cli.demo import demo
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)

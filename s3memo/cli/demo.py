@@ -20,13 +20,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedCo
 from rich.table import Table
 
 from s3memo import settings
-from s3memo.cache import default_location
 from s3memo.cli import analysis
 from s3memo.cli.findings import Findings, listing
 from s3memo.decorator import Cache
 from s3memo.errors import SettingsError
 from s3memo.events import CacheInfo
-from s3memo.settings import Location, parse_url
+from s3memo.settings import Location, default_location, parse_url
 
 _INSTALLED = {"site-packages", "dist-packages"}
 _LINES_OF_PROGRESS = 10

@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
-from s3memo.settings import Location
+import os
+
+from s3memo.events import logger
+from s3memo.settings import Location, current, default_location, parse_url
 from s3memo.stores.base import Store
+
+
+def store_at(url_or_store: str | os.PathLike[str] | Store | None) -> Store:
+    """Return the store that is meant; None: the default one, with a WARNING if nobody named it. Raises SettingsError."""
+    if isinstance(url_or_store, Store):
+        return url_or_store
+    if url_or_store is not None:
+        return open_store(parse_url(url_or_store))
+    location = default_location()
+    if current().url is None:
+        logger.warning("s3memo: no store is named, so results stay on this machine, in %s: set S3MEMO_URL", location)
+    return open_store(location)
 
 
 def open_store(location: Location) -> Store:

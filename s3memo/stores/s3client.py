@@ -12,7 +12,7 @@ import boto3.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from s3memo import __version__
+from s3memo._about import __version__
 from s3memo.errors import SettingsError, StoreError, StoreUnavailableError
 from s3memo.events import RequestKind, count_request
 from s3memo.stores.clock import ServerClock, parse_date

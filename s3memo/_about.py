@@ -1,0 +1,3 @@
+"""What release this is."""
+
+__version__ = "0.1.0"
