@@ -12,6 +12,7 @@ import sys
 import time
 
 PEER = "import boto3"
+TARGET = 0.2
 STATEMENTS = ("pass", PEER, "import s3memo", "from s3memo import s3_cached", "from s3memo import s3_cached, S3Store")
 
 
@@ -38,6 +39,8 @@ def main() -> None:
     )
     for statement in STATEMENTS[1:]:
         print(f"{cost[statement] * 1000:8.1f} ms  {cost[statement] / cost[PEER]:5.2f} x boto3  {statement}")
+    ratio = cost["import s3memo"] / cost[PEER]
+    sys.exit(0 if ratio < TARGET else f"import s3memo takes {ratio:.2f} of boto3's import; the target is {TARGET}")
 
 
 if __name__ == "__main__":

@@ -7,22 +7,23 @@ from __future__ import annotations
 
 import math
 import os
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Generic, Literal, Self, TypeAlias, TypeVar, cast, get_args
+from weakref import WeakValueDictionary
 
 from s3memo import codec, envelope, settings
 from s3memo.errors import CodecError, NotFoundError, SettingsError, StoreError
 from s3memo.events import CacheInfo, Hook, Recorder, Tier, logger
 from s3memo.flight import Flight, Flights
 from s3memo.freshness import Policy, judge
+from s3memo.locks import process_lock
 from s3memo.memory import Held, Memory, MemoryTier
-from s3memo.settings import Location, check_choice
-from s3memo.stores import store_at
+from s3memo.settings import Location, check_choice, default_location
+from s3memo.stores import open_store, store_at
 from s3memo.stores.base import PAGE_SIZE, Buffer, Store
 from s3memo.versions import DAY, MICROSECONDS, Key, Listing, Version, clearing, parse_object_key, tombstone
 
@@ -103,6 +104,10 @@ class Cache:
         read_only: bool = False,
         hooks: Iterable[Hook] = (),
     ) -> None:
+        if not isinstance(memory, MemoryTier | None):
+            raise SettingsError(f"memory={memory!r} must be a MemoryTier, or None to keep nothing in the process")
+        if not isinstance(hooks, Iterable):
+            raise SettingsError(f"hooks={hooks!r} must be a list of functions: hooks=[{hooks!r}]")
         check_choice("on_error", on_error, get_args(OnError))
         check_choice("compression", compression, get_args(envelope.Compression))
         self.store = store_at(url_or_store)
@@ -139,7 +144,6 @@ class Cache:
             found = self._recall_or_miss(key, terms, flight)
             if found.entry is not None:
                 return cast("T", found.entry.value)
-            terms.recorder.emit("miss", key=str(key))
             return self._compute(key, terms, compute, found.listing, flight)
 
     def get(self, key: Key, terms: Terms) -> Entry[Any] | None:
@@ -248,9 +252,13 @@ class Cache:
         self._delete(key, terms, listing.superseded(held.version, keep=terms.keep))
 
     def _recall_or_miss(self, key: Key, terms: Terms, flight: Flight) -> Recall:
+        found = Recall()
         with _fail_open(terms, key, "the store could not be read, which counts as a miss"):
-            return self.recall(key, terms, flight)
-        return Recall()
+            found = self.recall(key, terms, flight)
+            if found.entry is not None:
+                return found
+        terms.recorder.emit("miss", key=str(key))
+        return found
 
     def _hit(self, key: Key, found: _Found, terms: Terms, listing: Listing | None) -> Recall:
         entry = Entry(key, found.value, found.held.version, found.held.size)
@@ -366,9 +374,14 @@ def _nonce() -> str:
 
 @contextmanager
 def _fail_open(terms: Terms, key: Key, message: str) -> Iterator[None]:
-    """Survive, visibly, whatever a store or a codec raises: the caller's function must run all the same."""
+    """Survive, visibly, whatever a store or a codec raises: the caller's function must run all the same.
+
+    Only what the program itself has wrong, such as an option that boto3 does not know, is let out.
+    """
     try:
         yield
+    except SettingsError:
+        raise
     except Exception as error:  # noqa: BLE001  a store of somebody else's may raise anything
         _survive(error, terms, key, message)
 
@@ -379,13 +392,23 @@ def _survive(error: Exception, terms: Terms, key: Key, message: str) -> None:
     terms.recorder.trouble(error, message, key=str(key))
 
 
-_shared: dict[Location | None, Cache] = {}
-_shared_lock = threading.Lock()
+_by_location: dict[Location, Cache] = {}
+_by_store: WeakValueDictionary[int, Cache] = WeakValueDictionary()
 
 
 def shared_cache(location: Location | None = None) -> Cache:
-    """Return this process's Cache for a location; None: for the store that is used where none is named."""
-    with _shared_lock:
-        if location not in _shared:
-            _shared[location] = Cache(None if location is None else str(location))
-        return _shared[location]
+    """Return this process's Cache for a location; None: for the one that is used where none is named."""
+    where = location or default_location()
+    with process_lock:
+        if where not in _by_location:
+            _by_location[where] = Cache(None if location is None else open_store(location))
+        return _by_location[where]
+
+
+def shared_cache_of(store: Store) -> Cache:
+    """Return this process's Cache for a store that somebody made; it lives as long as somebody uses it."""
+    with process_lock:
+        cache = _by_store.get(id(store))  # a Cache keeps its store alive, so no other store has that id
+        if cache is None:
+            cache = _by_store[id(store)] = Cache(store)
+        return cache

@@ -5,25 +5,26 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-import threading
 from collections.abc import Callable, Iterable
 from functools import cached_property
-from types import MethodType
-from typing import Any, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack, get_args, overload
+from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack, get_args, overload
 
 from s3memo import cache as caches
 from s3memo import fingerprint, settings
-from s3memo.cache import Entry, OnError, Terms, shared_cache
+from s3memo.cache import Entry, OnError, Terms, shared_cache, shared_cache_of
 from s3memo.errors import SettingsError
 from s3memo.events import CacheInfo, Recorder
 from s3memo.freshness import Duration, Policy, seconds
 from s3memo.keys import ArgumentKeys
+from s3memo.locks import process_lock
 from s3memo.settings import check_choice, parse_url
 from s3memo.stores.base import Store
 from s3memo.versions import Key, Version, namespace_prefix, tag_prefix
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
 R = TypeVar("R")
+S = TypeVar("S")
 
 Code = Literal["source", "off"]
 
@@ -110,100 +111,146 @@ def s3_cached(
     if on_error is not None:
         check_choice("on_error", on_error, get_args(OnError))
     fingerprint.check_code(version=version, code=code, depends=depends)
-    depends = tuple(depends)
-    policy = Policy(ttl=seconds(ttl, name="ttl"))
+    options: Options = {
+        "ttl": seconds(ttl, name="ttl"),
+        "name": name,
+        "version": version,
+        "code": code,
+        "depends": tuple(depends),
+        "key": key,
+        "ignore": ignore,
+        "keep": keep,
+        "on_error": on_error,
+    }
 
     def decorate(function: Callable[P, R]) -> CachedFunction[P, R]:
         _check_plain(function)
-        return CachedFunction(
-            function,
-            namespace=fingerprint.namespace_of(function, name, fingerprinted=version is None and code != "off"),
-            find_tag=functools.partial(fingerprint.tag_of, function, version=version, code=code, depends=depends),
-            tag_varies=fingerprint.may_vary(function, depends),
-            arguments=ArgumentKeys(function, key=key, ignore=ignore),
-            find_cache=find_cache,
-            terms=lambda cache, recorder: Terms(recorder, policy, keep, on_error or cache.on_error),
-            parameters={
-                "ttl": policy.ttl,
-                "name": name,
-                "version": version,
-                "code": code,
-                "keep": keep,
-                "on_error": on_error,
-            },
-        )
+        return CachedFunction(_Subject(function, find_cache, options))
 
     return decorate
 
 
-class CachedFunction(Generic[P, R]):
-    """A function whose results are remembered. Call it as before; what it was is in `__wrapped__`."""
+class _Subject(Generic[P, R]):
+    """What is cached: a function, who it is, how its calls are told apart, and the cache that it is bound to."""
 
+    def __init__(self, function: Callable[P, R], find_cache: Callable[[], caches.Cache], options: Options) -> None:
+        version, code, depends = options["version"], options["code"], options["depends"]
+        self.function = function
+        self.options = options
+        self.namespace = fingerprint.namespace_of(
+            function, options["name"], fingerprinted=version is None and code != "off"
+        )
+        self._arguments = ArgumentKeys(function, key=options["key"], ignore=options["ignore"])
+        self._find_cache = find_cache
+        self._find_tag = functools.partial(fingerprint.tag_of, function, version=version, code=code, depends=depends)
+        self._tag_varies = fingerprint.may_vary(function, depends)
+        self._bound: tuple[caches.Cache, Terms] | None = None
+
+    def bind(self) -> tuple[caches.Cache, Terms]:
+        """Return the cache and the terms; they are made on first use, for until then `configure` may name the store."""
+        with process_lock:
+            if self._bound is None:
+                cache = self._find_cache()
+                on_error = self.options["on_error"] or cache.on_error
+                recorder = Recorder(self.namespace, cache.hooks)
+                self._bound = (
+                    cache,
+                    Terms(recorder, Policy(seconds(self.options["ttl"], name="ttl")), self.options["keep"], on_error),
+                )
+            return self._bound
+
+    def key(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Key:
+        """Return the key of a call. Raises KeyDerivationError."""
+        return Key(self.namespace, self.tag, self._arguments.digest(args, kwargs))
+
+    @cached_property
+    def _first_tag(self) -> str:
+        return self._find_tag()
+
+    @property
+    def tag(self) -> str:
+        """The code's tag, asked for when it is used: a closure's cells get their values late, and may get others."""
+        return self._find_tag() if self._tag_varies else self._first_tag
+
+    def owns(self, *, all_tags: bool) -> Callable[[Key], bool]:
+        """Return what tells whether a key is this function's, with this code or with any."""
+        namespace = self.namespace
+        if all_tags:
+            return lambda key: key.namespace == namespace
+        tag = self.tag
+        return lambda key: key.namespace == namespace and key.tag == tag
+
+
+class CachedFunction(Generic[P, R]):
+    """A function whose results are remembered. Call it as before; what it was is in `__wrapped__`.
+
+    Got from an instance, it is a method of that instance, and so are all its `cache_…` names.
+    """
+
+    __name__: str
+    __qualname__: str
     __wrapped__: Callable[P, R]
 
-    def __init__(
-        self,
-        function: Callable[P, R],
-        *,
-        namespace: str,
-        find_tag: Callable[[], str],
-        tag_varies: bool,
-        arguments: ArgumentKeys,
-        find_cache: Callable[[], caches.Cache],
-        terms: Callable[[caches.Cache, Recorder], Terms],
-        parameters: dict[str, Any],
-    ) -> None:
-        functools.update_wrapper(self, function)
-        self._namespace = namespace
-        self._find_tag = find_tag
-        self._tag_varies = tag_varies
-        self._arguments = arguments
-        self._find_cache = find_cache
-        self._make_terms = terms
-        self._parameters = parameters
-        self._lock = threading.Lock()
-        self._bound: tuple[caches.Cache, Terms] | None = None
+    def __init__(self, subject: _Subject[..., R], *, instance: tuple[Any, ...] = ()) -> None:
+        functools.update_wrapper(self, subject.function)
+        self._subject = subject
+        self._instance = instance
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         if settings.is_disabled():
-            return self.__wrapped__(*args, **kwargs)
+            return self._compute(*args, **kwargs)
         key = self.cache_key(*args, **kwargs)
-        cache, terms = self._bind()
-        return cache.fetch(key, terms, lambda: self.__wrapped__(*args, **kwargs))
+        cache, terms = self._subject.bind()
+        return cache.fetch(key, terms, lambda: self._compute(*args, **kwargs))
 
-    def __get__(self, instance: object, owner: type | None = None) -> Any:
-        return self if instance is None else MethodType(self, instance)
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> CachedFunction[P, R]: ...
+    @overload
+    def __get__(
+        self: CachedFunction[Concatenate[S, Q], R], instance: S, owner: type | None = None
+    ) -> CachedFunction[Q, R]: ...
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else CachedFunction(self._subject, instance=(instance,))
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """Pickle as functions and methods do: by name."""
+        return (getattr, (self._instance[0], self.__name__)) if self._instance else self.__qualname__
 
     def __repr__(self) -> str:
-        return f"<s3_cached {self._namespace}>"
+        return f"<s3_cached {self._subject.namespace}>"
+
+    def __s3memo_key__(self) -> Any:
+        return (self._subject.function, *self._instance)
 
     def cache_key(self, /, *args: P.args, **kwargs: P.kwargs) -> Key:
         """Return the key of a call. Raises KeyDerivationError."""
-        return Key(self._namespace, self._tag, self._arguments.digest(args, kwargs))
+        return self._subject.key((*self._instance, *args), kwargs)
 
     def cache_get(self, /, *args: P.args, **kwargs: P.kwargs) -> Entry[R] | None:
         """Return what a call would find, or None; never computes. A store that fails is a visible None."""
-        cache, terms = self._bind()
+        cache, terms = self._subject.bind()
         return cache.get(self.cache_key(*args, **kwargs), terms)
 
     def cache_set(self, value: R, /, *args: P.args, **kwargs: P.kwargs) -> None:
         """Remember `value` as the result of a call. Raises EncodeError and StoreError."""
-        cache, terms = self._bind()
+        cache, terms = self._subject.bind()
         cache.set(self.cache_key(*args, **kwargs), terms, value)
 
     def cache_refresh(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Compute a call now, whatever is remembered, and remember and return that."""
-        cache, terms = self._bind()
-        return cache.refresh(self.cache_key(*args, **kwargs), terms, lambda: self.__wrapped__(*args, **kwargs))
+        if settings.is_disabled():
+            return self._compute(*args, **kwargs)
+        cache, terms = self._subject.bind()
+        return cache.refresh(self.cache_key(*args, **kwargs), terms, lambda: self._compute(*args, **kwargs))
 
     def cache_invalidate(self, /, *args: P.args, **kwargs: P.kwargs) -> None:
         """Make void what is remembered of a call, and what is being computed for it now. Raises StoreError."""
-        cache, terms = self._bind()
+        cache, terms = self._subject.bind()
         cache.invalidate(self.cache_key(*args, **kwargs), terms)
 
     def cache_history(self, /, *args: P.args, **kwargs: P.kwargs) -> list[Version]:
         """Return the versions of a call in the store, tombstones included, newest first. Raises StoreError."""
-        cache, terms = self._bind()
+        cache, terms = self._subject.bind()
         return cache.history(self.cache_key(*args, **kwargs), terms)
 
     def cache_clear(self, *, memory_only: bool = False, all_tags: bool = False) -> int:
@@ -211,49 +258,26 @@ class CachedFunction(Generic[P, R]):
 
         Tombstones stay, so that no computation an invalidation made void comes back. Raises StoreError.
         """
-        cache, terms = self._bind()
-        belongs = self._belongs(all_tags=all_tags)
+        subject = self._subject
+        cache, terms = subject.bind()
+        owns = subject.owns(all_tags=all_tags)
         if memory_only:
-            cache.forget(belongs)
+            cache.forget(owns)
             return 0
-        prefix = namespace_prefix(self._namespace) if all_tags else tag_prefix(self._namespace, self._tag)
-        return cache.clear(prefix, belongs, terms)
+        prefix = namespace_prefix(subject.namespace) if all_tags else tag_prefix(subject.namespace, subject.tag)
+        return cache.clear(prefix, owns, terms)
 
     def cache_info(self) -> CacheInfo:
         """Return what happened to this function in this process; asks no store."""
-        cache, terms = self._bind()
-        return cache.info(self._belongs(all_tags=True), terms.recorder)
+        cache, terms = self._subject.bind()
+        return cache.info(self._subject.owns(all_tags=True), terms.recorder)
 
-    def cache_parameters(self) -> dict[str, Any]:
-        """Return the options in force."""
-        return dict(self._parameters)
+    def cache_parameters(self) -> Options:
+        """Return the options in force; `ttl` in seconds."""
+        return self._subject.options.copy()
 
-    def __s3memo_key__(self) -> Callable[P, R]:
-        return self.__wrapped__
-
-    @cached_property
-    def _first_tag(self) -> str:
-        return self._find_tag()
-
-    @property
-    def _tag(self) -> str:
-        # Not at decoration: a closure's cells get their values later, and may get others between two calls.
-        return self._find_tag() if self._tag_varies else self._first_tag
-
-    def _belongs(self, *, all_tags: bool = False) -> Callable[[Key], bool]:
-        namespace = self._namespace
-        if all_tags:
-            return lambda key: key.namespace == namespace
-        tag = self._tag
-        return lambda key: key.namespace == namespace and key.tag == tag
-
-    def _bind(self) -> tuple[caches.Cache, Terms]:
-        # On first use: until then `configure` may still name the store.
-        with self._lock:
-            if self._bound is None:
-                cache = self._find_cache()
-                self._bound = cache, self._make_terms(cache, Recorder(self._namespace, cache.hooks))
-            return self._bound
+    def _compute(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self._subject.function(*self._instance, *args, **kwargs)
 
 
 def _cache_finder(cache: object) -> Callable[[], caches.Cache]:
@@ -265,16 +289,17 @@ def _cache_finder(cache: object) -> Callable[[], caches.Cache]:
         case str() | os.PathLike():
             return functools.partial(shared_cache, parse_url(cache))
         case Store():
-            bound = Cache(cache)
-            return lambda: bound
+            return functools.partial(shared_cache_of, cache)
     raise SettingsError(f"s3_cached({cache!r}): give a function, a Cache, a Store or a URL")
 
 
 def _check_plain(function: object) -> None:
     if isinstance(function, staticmethod | classmethod):
         raise SettingsError(f"put @s3_cached below @{type(function).__name__}, next to the function")
-    if not callable(function):
-        raise SettingsError(f"{function!r} is not callable, so there is nothing to cache")
+    if isinstance(function, CachedFunction):
+        raise SettingsError(f"{function!r} is cached already")
+    if isinstance(function, type) or not callable(function):
+        raise SettingsError(f"{function!r} is no function, so there is nothing to cache")
     name = getattr(function, "__qualname__", repr(function))
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(f"{name} is a generator function: return a list, or cache what it calls")

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from s3memo.locks import process_lock
+
 logger = logging.getLogger("s3memo")
 
-EventKind: TypeAlias = Literal["hit", "miss", "compute", "store", "refresh", "invalidate", "clear", "error"]
+EventKind: TypeAlias = Literal["hit", "miss", "compute", "store", "invalidate", "clear", "error"]
 RequestKind: TypeAlias = Literal["LIST", "GET", "PUT", "DELETE"]
 Tier: TypeAlias = Literal["memory", "store"]
 
@@ -45,7 +46,8 @@ Hook: TypeAlias = Callable[[Event], None]
 class CacheInfo(NamedTuple):
     """What a function's cache did in this process; the first four fields are those of `functools.lru_cache`.
 
-    `maxsize` and `currsize` count entries of the memory tier; `bytes_…` what went over the wire; `seconds_saved` sums
+    `misses` counts the looks that found nothing, `cache_get`'s too. `maxsize` and `currsize` count entries of the memory
+    tier; `bytes_…` what went over the wire; `seconds_saved` sums
     what the hits had taken to compute; `requests` counts what the store was sent, and `cost` is their price in US
     dollars by `s3memo.PRICES`.
     """
@@ -60,7 +62,7 @@ class CacheInfo(NamedTuple):
     bytes_read: int
     bytes_written: int
     seconds_saved: float
-    requests: Mapping[RequestKind, int]
+    requests: Counter[RequestKind]
     cost: float
 
 
@@ -70,7 +72,6 @@ class Recorder:
     def __init__(self, function: str, hooks: tuple[Hook, ...] = ()) -> None:
         self.function = function
         self._hooks = hooks
-        self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
         self._requests: Counter[RequestKind] = Counter()
         self._seconds_saved = 0.0
@@ -79,7 +80,7 @@ class Recorder:
     def emit(self, kind: EventKind, **details: Any) -> None:
         """Count an event and tell the hooks; `details` are fields of Event."""
         event = Event(kind, self.function, **details)
-        with self._lock:
+        with process_lock:
             self._count(event)
         for hook in self._hooks:
             try:
@@ -105,8 +106,8 @@ class Recorder:
 
     def info(self, *, maxsize: int, currsize: int) -> CacheInfo:
         """Return the numbers so far."""
-        with self._lock:
-            counts, requests = self._counts, dict(self._requests)
+        with process_lock:
+            counts, requests = self._counts, self._requests.copy()
             return CacheInfo(
                 hits=counts["hit memory"] + counts["hit store"],
                 misses=counts["miss"],
@@ -133,11 +134,11 @@ class Recorder:
 
     def count_request(self, kind: RequestKind) -> None:
         """Count one request."""
-        with self._lock:
+        with process_lock:
             self._requests[kind] += 1
 
     def _first(self, trouble: str) -> bool:
-        with self._lock:
+        with process_lock:
             first = trouble not in self._warned
             self._warned.add(trouble)
             return first

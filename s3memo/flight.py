@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
+from s3memo.locks import process_lock
 from s3memo.versions import Key
 
 
@@ -29,26 +29,25 @@ class Flights:
     """The flights of a process, by key. Safe to call from many threads."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._running: defaultdict[Key, set[Flight]] = defaultdict(set)
 
     @contextmanager
     def begin(self, key: Key) -> Iterator[Flight]:
         """Register a flight for as long as the block runs."""
         flight = Flight()
-        with self._lock:
+        with process_lock:
             self._running[key].add(flight)
         try:
             yield flight
         finally:
-            with self._lock:
+            with process_lock:
                 self._running[key].discard(flight)
                 if not self._running[key]:
                     del self._running[key]
 
     def land(self, key: Key, flight: Flight, order: int, action: Callable[[], None]) -> None:
         """Run `action`, which hands a version of that order to memory, unless something newer overtook the flight."""
-        with self._lock:
+        with process_lock:
             if order < flight.floor:
                 return
             for other in self._running[key]:
@@ -57,12 +56,12 @@ class Flights:
 
     def detach(self, key: Key, *, but: Flight | None = None) -> None:
         """Detach the running flights of one key, except the caller's own."""
-        with self._lock:
+        with process_lock:
             self._ground(self._running.get(key, set()) - {but})
 
     def detach_all(self, belongs: Callable[[Key], bool]) -> None:
         """Detach the running flights of every key that `belongs` is true of."""
-        with self._lock:
+        with process_lock:
             self._ground(flight for key in self._running if belongs(key) for flight in self._running[key])
 
     @staticmethod

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from cachetools import TLRUCache
 from s3memo import codec
 from s3memo.errors import SettingsError
 from s3memo.freshness import Duration, seconds
+from s3memo.locks import process_lock
 from s3memo.versions import Key, Version
 
 _OVERHEAD = 512
@@ -72,7 +72,6 @@ class Memory:
     def __init__(self, tier: MemoryTier, timer: Callable[[], float] = time.monotonic) -> None:
         self.tier = tier
         self.revalidate_after = seconds(tier.revalidate_after, name="revalidate_after")
-        self._lock = threading.Lock()
         self._held: TLRUCache[Key, tuple[Held, float]] = TLRUCache(
             maxsize=tier.max_bytes,
             ttu=lambda _key, item, now: now + item[1],
@@ -82,7 +81,7 @@ class Memory:
 
     def get(self, key: Key) -> Held | None:
         """Return what is held for the key."""
-        with self._lock:
+        with process_lock:
             item = self._held.get(key)
             return item[0] if item else None
 
@@ -90,7 +89,7 @@ class Memory:
         """Hold a version for so many seconds, unless a newer one is held or it is larger than the whole tier."""
         if held.weight > self.tier.max_bytes or not self.tier.max_entries:
             return
-        with self._lock:
+        with process_lock:
             present = self._held.get(key)
             if present and present[0].version.order > held.version.order:
                 return
@@ -100,16 +99,16 @@ class Memory:
 
     def discard(self, key: Key) -> None:
         """Forget one key."""
-        with self._lock:
+        with process_lock:
             self._held.pop(key, None)
 
     def discard_all(self, belongs: Callable[[Key], bool]) -> None:
         """Forget every key that `belongs` is true of."""
-        with self._lock:
+        with process_lock:
             for key in [key for key in self._held if belongs(key)]:
                 del self._held[key]
 
     def count(self, belongs: Callable[[Key], bool]) -> int:
         """Return how many held keys `belongs` is true of."""
-        with self._lock:
+        with process_lock:
             return sum(map(belongs, self._held))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -13,6 +12,7 @@ from typing import Literal, TypeAlias
 from urllib.parse import quote, unquote, urlsplit
 
 from s3memo.errors import SettingsError
+from s3memo.locks import process_lock
 
 Scheme: TypeAlias = Literal["s3", "file", "memory"]
 
@@ -98,19 +98,18 @@ class _Process:
     """The settings of this process: open to `configure` until they are first used."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._settings: Settings | None = None
         self._used = False
 
     def use(self) -> Settings:
-        with self._lock:
+        with process_lock:
             self._used = True
             if self._settings is None:
                 self._settings = Settings.from_environment(os.environ)
             return self._settings
 
     def configure(self, **changes: str | bool) -> None:
-        with self._lock:
+        with process_lock:
             if self._used:
                 raise SettingsError("configure() comes too late: a cached function was already called or asked")
             self._settings = replace(self._settings or Settings.from_environment(os.environ), **changes)  # type: ignore[arg-type]

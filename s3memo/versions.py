@@ -150,27 +150,23 @@ def clearing(object_keys: Iterable[str], *, batch: int) -> Iterator[list[str]]:
     """Yield, in batches, the results to delete out of a listing; each digest's oldest go first, tombstones stay.
 
     No batch holds both a digest's newest version and an older one, for a store may carry out only part of a batch,
-    and the older one would be found again.
+    and the older one would be found again. That costs one batch more for up to `batch` digests of several versions.
     """
     found = filter(None, map(parse_object_key, object_keys))
     results = ((prefix, version) for prefix, version in found if not version.dead)
-    superseded: list[str] = []
-    newest: list[str] = []
+    ready: list[str] = []
+    newest_of_several: list[str] = []
     for prefix, group in itertools.groupby(results, key=itemgetter(0)):
-        names = [prefix + version.name for _, version in group]
-        newest.append(names[0])
-        superseded += names[:0:-1]
-        if len(newest) == batch:
-            yield from _chunks(superseded, batch)
-            yield newest
-            superseded, newest = [], []
-    yield from _chunks(superseded, batch)
-    yield from _chunks(newest, batch)
-
-
-def _chunks(names: list[str], size: int) -> Iterator[list[str]]:
-    for start in range(0, len(names), size):
-        yield names[start : start + size]
+        newest, *older = (prefix + version.name for _, version in group)
+        ready += reversed(older)
+        (newest_of_several if older else ready).append(newest)
+        while len(ready) >= batch:
+            yield ready[:batch]
+            del ready[:batch]
+        if len(newest_of_several) == batch:
+            yield from filter(None, (ready, newest_of_several))
+            ready, newest_of_several = [], []
+    yield from filter(None, (ready, newest_of_several))
 
 
 @dataclass(frozen=True)

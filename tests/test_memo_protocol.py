@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from s3memo import cache
 from s3memo.errors import NotFoundError
 from tests.simulation.history import LostWriteError, ResurrectedError, StaleReadError
-from tests.simulation.machine import FOREIGN, ForeignObjectError, Simulation
+from tests.simulation.machine import FOREIGN, BlindWriteError, ForeignObjectError, Simulation
 from tests.simulation.memo import Memo
 from tests.simulation.scheme_2020 import Scheme2020
 from tests.simulation.world import SharedWriteError
@@ -80,6 +80,13 @@ def slow_writer_after_an_invalidation(simulation: Simulation) -> None:
     simulation.check_store("job")
 
 
+def refusal_read_as_empty(simulation: Simulation) -> None:
+    simulation.finish(simulation.set(2, "job"))
+    simulation.world.now += 1
+    simulation.check_nothing_is_written_blindly(1, "job")
+    simulation.check_store("job")
+
+
 def foreign_objects_under_the_prefix(simulation: Simulation) -> None:
     for name in FOREIGN:
         simulation.put_foreign(name)
@@ -117,6 +124,7 @@ HAZARDS: dict[Callable[[Simulation], None], type[Exception]] = {
     two_writes_in_one_millisecond: SharedWriteError,
     clean_up_between_list_and_get: NotFoundError,
     slow_writer_after_an_invalidation: ResurrectedError,
+    refusal_read_as_empty: BlindWriteError,
     foreign_objects_under_the_prefix: ForeignObjectError,
     numbers_that_grow_a_digit: StaleReadError,
     crash_between_put_and_clean_up: StaleReadError,

@@ -242,6 +242,12 @@ def test_clearing_deletes_every_result_oldest_first_and_nothing_else(
                 assert not later & set(ours[1:]), "an older version outlives the newest"
 
 
+def test_clearing_results_of_several_versions_takes_one_batch_more() -> None:
+    prefixes = [Key("f", "t", base32(bytes(18) + number.to_bytes(2))).prefix for number in range(2000)]
+    names = [prefix + result(5).name for prefix in prefixes] + [prefix + result(4).name for prefix in prefixes[::200]]
+    assert [len(batch) for batch in clearing(sorted(names), batch=1000)] == [1000, 1000, 10]
+
+
 def test_clearing_results_of_one_version_each_takes_as_few_batches_as_can_be() -> None:
     names = [Key("f", "t", base32(bytes(18) + number.to_bytes(2))).prefix + result(5).name for number in range(2500)]
     assert [len(batch) for batch in clearing(names, batch=1000)] == [1000, 1000, 500]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 
 from s3memo.events import logger
@@ -17,8 +18,13 @@ def store_at(url_or_store: str | os.PathLike[str] | Store | None) -> Store:
         return open_store(parse_url(url_or_store))
     location = default_location()
     if current().url is None:
-        logger.warning("s3memo: no store is named, so results stay on this machine, in %s: set S3MEMO_URL", location)
+        _warn_of_default(location)
     return open_store(location)
+
+
+@functools.cache
+def _warn_of_default(location: Location) -> None:
+    logger.warning("s3memo: no store is named, so results stay on this machine, in %s: set S3MEMO_URL", location)
 
 
 def open_store(location: Location) -> Store:

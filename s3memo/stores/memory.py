@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import os
-import threading
 import time
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator
@@ -12,12 +10,9 @@ from itertools import takewhile
 
 from s3memo.errors import AlreadyExistsError, NotFoundError
 from s3memo.events import count_request
+from s3memo.locks import process_lock
 from s3memo.stores.base import Buffer, ObjectInfo, PutMode, TimeBounds
 from s3memo.stores.paging import delete_batches, list_in_pages
-
-# One lock for all memory stores, held over fork(): a child then finds it free, and no store half changed.
-_lock = threading.Lock()
-os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
 
 class MemoryStore:
@@ -42,7 +37,7 @@ class MemoryStore:
     def get(self, object_key: str) -> bytes:
         """Return the object's bytes, or raise NotFoundError."""
         count_request("GET")
-        with _lock:
+        with process_lock:
             if object_key in self._objects:
                 return self._objects[object_key][0]
         raise NotFoundError(f"there is no object {object_key!r} in {self.url}")
@@ -51,7 +46,7 @@ class MemoryStore:
         """Keep a copy of the bytes; in mode "create" raise AlreadyExistsError if there is an object."""
         count_request("PUT")
         stored = bytes(data), self._clock()
-        with _lock:
+        with process_lock:
             is_new = object_key not in self._objects
             if mode == "create" and not is_new:
                 raise AlreadyExistsError(f"the object {object_key!r} is already in {self.url}")
@@ -62,7 +57,7 @@ class MemoryStore:
     def delete(self, object_keys: Iterable[str]) -> None:
         """Delete the objects; what is not there is passed over."""
         for batch in delete_batches(object_keys):
-            with _lock:
+            with process_lock:
                 for key in batch:
                     if self._objects.pop(key, None) is not None:
                         del self._sorted_keys[bisect_left(self._sorted_keys, key)]
@@ -73,7 +68,7 @@ class MemoryStore:
         return TimeBounds(now, now)
 
     def _read_page(self, prefix: str, low: str, count: int) -> builtins.list[ObjectInfo]:
-        with _lock:
+        with process_lock:
             start = bisect_left(self._sorted_keys, low)
             found = takewhile(lambda key: key.startswith(prefix), self._sorted_keys[start : start + count])
             return [ObjectInfo(key, len(self._objects[key][0]), self._objects[key][1]) for key in found]

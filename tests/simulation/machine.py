@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
+from s3memo.errors import StoreAccessError
 from tests.simulation.history import History, Kind, Operation
 from tests.simulation.world import Actor, SimulatedStore, World, pause
 
@@ -22,6 +24,10 @@ class ForeignObjectError(AssertionError):
 
 class GarbageError(AssertionError):
     """What was replaced or made void is still in the store."""
+
+
+class BlindWriteError(AssertionError):
+    """Something was written by who could not read what is there."""
 
 
 class Scheme(Protocol):
@@ -165,6 +171,16 @@ class Simulation:
         got = owner.scheme.get(key)
         if got is not None:
             self.history.check_read(key, got, process=owner)
+
+    def check_nothing_is_written_blindly(self, process: int, key: str) -> None:
+        """Whoever may not list what is there leaves it as it is."""
+        before = dict(self.world.objects)
+        self.world.refused = frozenset({"LIST"})
+        with suppress(StoreAccessError):
+            self.finish(self.fetch(process, key))
+        self.world.refused = frozenset()
+        if self.world.objects != before:
+            raise BlindWriteError(key)
 
     def check_foreign(self) -> None:
         for name, data in self.foreign.items():

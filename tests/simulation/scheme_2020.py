@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from s3memo.errors import StoreError
 from tests.simulation.world import SimulatedStore
 
 
@@ -14,7 +15,10 @@ class Scheme2020:
         self.store = store
 
     def get(self, key: str) -> str | None:
-        names = self._page(key)
+        try:
+            names = self._page(key)
+        except StoreError:
+            return None
         return bytes(self.store.get(names[-1])).decode() if names else None
 
     def set(self, key: str, value: str) -> None:

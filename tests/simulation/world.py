@@ -13,7 +13,7 @@ from typing import Any
 
 from greenlet import getcurrent, greenlet
 
-from s3memo.errors import AlreadyExistsError, NotFoundError
+from s3memo.errors import AlreadyExistsError, NotFoundError, StoreAccessError
 from s3memo.stores.base import Buffer, ObjectInfo, PutMode, TimeBounds
 
 
@@ -31,6 +31,8 @@ class World:
 
     now: float = 1_790_000_000.0
     objects: dict[str, bytes] = field(default_factory=dict)
+    refused: frozenset[str] = frozenset()
+    """The kinds of request that the server refuses for now."""
     ticks: int = 0
 
     def tick(self) -> int:
@@ -70,7 +72,7 @@ class SimulatedStore:
             remaining = None if remaining is None else remaining - len(page)
 
     def get(self, object_key: str) -> Buffer:
-        pause(f"GET {object_key}")
+        self._begin("GET", object_key)
         data = self.world.objects.get(object_key)
         pause("GET answered")
         if data is None:
@@ -78,7 +80,7 @@ class SimulatedStore:
         return data
 
     def put(self, object_key: str, data: Buffer, *, mode: PutMode = "overwrite") -> None:
-        pause(f"PUT {object_key}")
+        self._begin("PUT", object_key)
         exists = object_key in self.world.objects
         if exists and mode == "overwrite":
             raise SharedWriteError(object_key)
@@ -92,7 +94,7 @@ class SimulatedStore:
 
     def delete(self, object_keys: Iterable[str]) -> None:
         doomed = list(object_keys)
-        pause(f"DELETE {doomed}")
+        self._begin("DELETE", str(doomed))
         for object_key in doomed:
             self.world.objects.pop(object_key, None)
         pause("DELETE answered")
@@ -104,8 +106,13 @@ class SimulatedStore:
         """What the process's own clock shows."""
         return self.world.now + self.skew
 
+    def _begin(self, request: str, what: str) -> None:
+        pause(f"{request} {what}")
+        if request in self.world.refused:
+            raise StoreAccessError(f"403: may not {request} {what}")
+
     def _page(self, prefix: str, start_after: str, size: int) -> list[ObjectInfo]:
-        pause(f"LIST {prefix}")
+        self._begin("LIST", prefix)
         found = sorted(key for key in self.world.objects if key.startswith(prefix) and key > start_after)
         page = [ObjectInfo(key, len(self.world.objects[key]), self.world.now) for key in found[:size]]
         if isinstance(actor := getcurrent(), Actor) and not actor.puts:
