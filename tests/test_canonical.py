@@ -12,6 +12,7 @@ import struct
 import tracemalloc
 from collections import OrderedDict, defaultdict
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -348,14 +349,10 @@ def test_digests_are_equal_under_every_hash_seed(seed: int) -> None:
     assert printed[: len(values.VALUES)] == _digests_here()
 
 
-def test_digests_and_tags_are_equal_in_other_python_versions() -> None:
-    others = interpreters.other_versions()
-    if not others:
-        pytest.skip("no other Python version on the path can import s3memo and what it needs")
-    here = interpreters.run("-m", "tests.samples.values")
-    assert {
-        python: interpreters.run("-m", "tests.samples.values", python=python) for python in others
-    } == dict.fromkeys(others, here)
+def test_digests_and_tags_are_those_of_every_python_version_and_release() -> None:
+    """A change here makes every stored result unfindable: it needs a new format number and a word in the CHANGELOG."""
+    recorded = Path(values.__file__).with_suffix(".digests").read_text()
+    assert interpreters.run("-m", "tests.samples.values") == recorded
 
 
 class Namesake(NamedTuple):

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+import multiprocessing
+import pickle
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from s3memo import Cache, KeyDerivationError, MemoryStore, SettingsError, s3_cached
+from s3memo import Cache, KeyDerivationError, MemoryStore, S3Store, SettingsError, s3_cached
+from s3memo.decorator import Options
 
 
 def test_bare_with_options_with_a_url_a_path_a_store_and_a_cache(tmp_path: Path) -> None:
@@ -100,6 +106,126 @@ def test_a_method_is_bound_and_its_instance_is_keyed_or_ignored() -> None:
 
     assert Loader().load("ab") == Loader().load("ab") == "abab"
     assert Loader.load.cache_info().hits == 1
+
+
+class Model:
+    """A fitted model: what it learned tells its calls apart."""
+
+    def __init__(self, bias: int) -> None:
+        self.bias = bias
+
+    def __s3memo_key__(self) -> int:
+        return self.bias
+
+    @s3_cached("memory://models")
+    def predict(self, number: int = 1) -> int:
+        return number + self.bias
+
+    @staticmethod
+    @s3_cached("memory://models")
+    def double(number: int) -> int:
+        return 2 * number
+
+
+def test_every_cache_name_of_a_method_is_about_its_instance() -> None:
+    model = Model(10)
+    assert model.predict(3) == 13
+    assert model.predict.cache_key(3) == Model.predict.cache_key(model, 3) != Model(20).predict.cache_key(3)
+    entry = model.predict.cache_get(3)
+    assert entry is not None
+    assert entry.value == 13
+    model.predict.cache_set(99, 3)
+    assert (model.predict(3), model.predict(), Model(20).predict(3)) == (99, 11, 23)
+    assert model.predict.cache_refresh(3) == 13
+    model.predict.cache_invalidate(3)
+    assert model.predict.cache_get(3) is None
+    assert [version.dead for version in model.predict.cache_history(3)] == [True]
+    assert model.predict.cache_info() == Model.predict.cache_info()
+    assert model.double(4) == Model.double(4) == 8
+
+
+@s3_cached("memory://pickled")
+def triple(number: int) -> int:
+    return 3 * number
+
+
+# From 3.12 on Python warns of fork() beside threads: that it does no harm here is what these tests are about.
+beside_threads = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+
+
+@beside_threads
+def test_cached_functions_and_methods_pickle_by_name() -> None:
+    assert pickle.loads(pickle.dumps(triple)) is triple
+    assert copy.deepcopy(triple) is triple
+    bound = pickle.loads(pickle.dumps(Model(5).predict))
+    assert bound(1) == 6
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("fork")) as pool:
+        assert list(pool.map(triple, [1, 2])) == [3, 6]
+
+
+@beside_threads
+def test_a_child_forked_while_the_memory_is_in_use_goes_on() -> None:
+    triple(1)
+    stop = threading.Event()
+
+    def work() -> None:
+        while not stop.is_set():
+            triple(1)
+            triple.cache_info()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(20):
+            child = multiprocessing.get_context("fork").Process(target=triple, args=(1,))
+            child.start()
+            child.join(30)
+            exit_code = child.exitcode
+            child.kill()
+            assert exit_code == 0
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_functions_on_one_store_share_one_memory() -> None:
+    store = MemoryStore()
+    one = s3_cached(store, name="shared", version=1)(triple.__wrapped__)
+    other = s3_cached(store, name="shared", version=1)(triple.__wrapped__)
+    one(1)
+    assert other(1) == 3
+    assert other.cache_info().memory_hits == 1
+
+
+def test_the_options_in_force_are_told() -> None:
+    def function(number: int) -> int:
+        return number
+
+    options = {"ttl": "1m", "name": "f", "version": 1, "keep": 2, "on_error": "raise", "ignore": ("number",)}
+    parameters = s3_cached(MemoryStore(), **options)(function).cache_parameters()
+    assert parameters == {**options, "ttl": 60.0, "code": "source", "depends": (), "key": None}
+
+
+def test_the_options_of_cached_are_those_of_s3_cached() -> None:
+    parameters = inspect.signature(s3_cached).parameters
+    assert set(Options.__annotations__) == set(parameters) - {"cache"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"memory": 5}, "memory=5"), ({"hooks": print}, r"hooks=\["), ({"compression": "gzip"}, "'auto' or 'none'")],
+)
+def test_a_cache_of_no_sense_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        Cache(MemoryStore(), **options)
+
+
+def test_a_program_that_misconfigures_its_store_is_told_and_not_failed_open() -> None:
+    function = s3_cached(S3Store("bucket", client_options={"regionname": "x"}))(triple.__wrapped__)
+    with pytest.raises(SettingsError, match="regionname"):
+        function(1)
 
 
 def generator() -> Iterator[int]:
@@ -269,6 +395,7 @@ def load(thing):
 
 with disabled():
     load(object())
+    load.cache_refresh(object())
 load(1)
 print(load.cache_info().misses)
 """
@@ -282,7 +409,7 @@ print(load.cache_info().misses)
 
 def test_without_a_url_the_embedded_store_is_used_with_one_warning(tmp_path: Path) -> None:
     code = """
-from s3memo import s3_cached
+from s3memo import Cache, s3_cached
 
 @s3_cached
 def one(number): return number
@@ -290,7 +417,7 @@ def one(number): return number
 @s3_cached
 def other(number): return number
 
-one(1), other(1)
+one(1), other(1), Cache()
 """
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import sys
 import sysconfig
 import time
@@ -72,7 +73,7 @@ def demo(
     screen.print(account(info, time.perf_counter() - started, location), "")
     # Unwrapped, for a command that is broken over two lines cannot be copied.
     screen.print(
-        advice(info, findings.files, len(files), command=shlex.join(["s3memo", *sys.argv[1:]])), soft_wrap=True
+        advice(info, findings.files, len(files), command=_as_typed()), soft_wrap=True
     )
     if findings.files < len(files):
         raise typer.Exit(130)
@@ -157,6 +158,16 @@ def advice(info: CacheInfo, done: int, total: int, *, command: str) -> str:
     if info.misses:
         return "Nothing was stored, for S3MEMO_READ_ONLY is set."
     return "Nothing was computed. Edit a file, and it alone will be."
+
+
+def _as_typed() -> str:
+    """Return the command line so that it can be copied: the script by its name only where the shell finds it so."""
+    program, *arguments = sys.argv
+    if program.endswith(".py"):
+        return shlex.join(["python", "-m", "s3memo.cli.app", *arguments])
+    found = shutil.which(Path(program).name)
+    is_on_path = found is not None and Path(program).exists() and Path(found).samefile(program)
+    return shlex.join([Path(program).name if is_on_path else program, *arguments])
 
 
 def _console(*, stderr: bool = False) -> Console:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice, pairwise
@@ -246,8 +247,10 @@ def _nothing(_answer: Mapping[str, Any], _deadline: Deadline) -> None:
 
 
 def _checked_bucket(bucket: str) -> str:
-    if not bucket or "/" in bucket:
-        raise SettingsError(f"bucket={bucket!r} is no bucket's name; what follows a slash belongs into prefix=")
+    if not re.fullmatch(r"[A-Za-z0-9._-]{3,255}|arn:.+", bucket):  # what boto3 takes, and it says so less plainly
+        raise SettingsError(
+            f"bucket={bucket!r} is no bucket's name: give the name alone, and what follows it in a URL as prefix="
+        )
     return bucket
 
 

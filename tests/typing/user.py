@@ -1,0 +1,97 @@
+"""What a type checker makes of a user's program: mypy reads this file, strictly; nothing runs it.
+
+An ignored error is one that must be found: mypy warns of an ignore that is not needed.
+"""
+
+# mypy: disable-error-code="empty-body"
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import assert_type
+
+from s3memo import Cache, CacheInfo, Entry, Event, Key, MemoryStore, S3Store, Store, Version, s3_cached
+
+cache = Cache(MemoryStore(), hooks=[print])
+
+
+@s3_cached
+def bare(a: int, /, b: str = "x", *, c: float) -> list[int]: ...
+
+
+@s3_cached(ttl="6h", ignore=("b",))
+def with_options(a: int, b: bool = False) -> str: ...
+
+
+@s3_cached("s3://bucket/prefix")
+def on_url(a: int) -> str: ...
+
+
+@s3_cached(Path("results"))
+def on_path(a: int) -> str: ...
+
+
+@s3_cached(S3Store("bucket"), keep=2)
+def on_store(a: int) -> str: ...
+
+
+@s3_cached(cache)
+def on_cache(a: int) -> str: ...
+
+
+@cache.cached
+def cache_bare(a: int) -> str: ...
+
+
+@cache.cached(ttl=60, version=2, name="jobs.load")
+def cache_with_options(a: int) -> str: ...
+
+
+class Loader:
+    @s3_cached(ignore=("self",))
+    def method(self, a: int) -> str: ...
+
+    @staticmethod
+    @s3_cached
+    def static(a: int) -> str: ...
+
+
+assert_type(bare(1, c=2.0), list[int])
+assert_type(bare(1, "b", c=2.0), list[int])
+assert_type(with_options(1, b=True), str)
+assert_type(on_url(1), str)
+assert_type(on_path(1), str)
+assert_type(on_store(1), str)
+assert_type(on_cache(1), str)
+assert_type(cache_bare(1), str)
+assert_type(cache_with_options(1), str)
+assert_type(Loader().method(1), str)
+assert_type(Loader.static(1), str)
+
+assert_type(on_url.cache_get(1), Entry[str] | None)
+assert_type(on_url.cache_key(1), Key)
+assert_type(on_url.cache_refresh(1), str)
+assert_type(on_url.cache_history(1), list[Version])
+assert_type(on_url.cache_info(), CacheInfo)
+assert_type(on_url.cache_clear(all_tags=True), int)
+assert_type(Loader().method.cache_get(1), Entry[str] | None)
+
+bare("x", c=1.0)  # type: ignore[arg-type]
+bare(1)  # type: ignore[call-arg]
+on_url.cache_get("x")  # type: ignore[arg-type]
+on_url.cache_set(5, 1)  # type: ignore[arg-type]
+cache_with_options("x")  # type: ignore[arg-type]
+Loader().method("x")  # type: ignore[arg-type]
+Loader().method.cache_get("x")  # type: ignore[arg-type]
+s3_cached(tll=5)  # type: ignore[call-overload]
+s3_cached(code="bytes")  # type: ignore[call-overload]
+cache.cached(tll=5)  # type: ignore[call-overload]
+
+
+def hook(event: Event) -> None: ...
+
+
+store: Store = MemoryStore()
+store = S3Store("bucket")
+with Cache(store, hooks=(hook,)) as opened:
+    assert_type(opened, Cache)
