@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from s3memo import Cache, S3Store
+from s3memo import Cache, Key, S3Store, Version
+from s3memo.versions import base32
 from tests.servers.proxy import CountingProxy
 from tests.servers.server import S3Server
+from tests.stores.contract import put_all
 
 MEMORY_HIT: dict[str, int] = {}
 STORE_HIT = {"LIST": 1, "GET": 1}
@@ -24,11 +26,16 @@ def proxy(s3_server: S3Server) -> Iterator[CountingProxy]:
 
 
 @pytest.fixture
-def cached(proxy: CountingProxy) -> Callable[..., Any]:
-    """Make one more process's view on the same function, its time bounds known and nothing in its memory."""
+def store(proxy: CountingProxy) -> S3Store:
+    """An empty store whose time bounds are known."""
     store = S3Store(proxy.server.make_bucket(), "results", client_options=proxy.server.client_options)
     store.time()
-    proxy.reset()
+    return store
+
+
+@pytest.fixture
+def cached(store: S3Store) -> Callable[..., Any]:
+    """Make one more process's view on the same function, with nothing in its memory."""
 
     def make(**options: Any) -> Any:
         return Cache(store, on_error="raise").cached(name="jobs.double", version=1, **options)(double)
@@ -103,6 +110,21 @@ def test_clearing(cached: Any, sent: Any) -> None:
         function(number)
     assert sent(function.cache_clear) == {"LIST": 1, "DELETE": 1}
     assert sent(function.cache_clear) == {"LIST": 1}
+
+
+def test_clearing_more_than_a_page(store: S3Store, cached: Any, sent: Any) -> None:
+    function = cached()
+    key = function.cache_key(1)
+    prefixes = [Key(key.namespace, key.tag, base32(bytes(18) + number.to_bytes(2))).prefix for number in range(1001)]
+    put_all(store, [prefix + Version(5, 5, None, 0, "00000000").name for prefix in prefixes])
+    assert sent(function.cache_clear) == {"LIST": 2, "DELETE": 2}
+
+
+def test_clearing_several_versions_of_a_digest_takes_one_request_more(cached: Any, sent: Any) -> None:
+    function = cached(keep=2)
+    function(1)
+    function.cache_refresh(1)
+    assert sent(function.cache_clear) == {"LIST": 1, "DELETE": 2}
     assert sent(function.cache_history, 1) == {"LIST": 1}
 
 

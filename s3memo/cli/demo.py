@@ -72,9 +72,7 @@ def demo(
     findings.show(screen)
     screen.print(account(info, time.perf_counter() - started, location), "")
     # Unwrapped, for a command that is broken over two lines cannot be copied.
-    screen.print(
-        advice(info, findings.files, len(files), command=_as_typed()), soft_wrap=True
-    )
+    screen.print(advice(info, findings.files, len(files), command=_as_typed()), soft_wrap=True)
     if findings.files < len(files):
         raise typer.Exit(130)
 
@@ -163,10 +161,10 @@ def advice(info: CacheInfo, done: int, total: int, *, command: str) -> str:
 def _as_typed() -> str:
     """Return the command line so that it can be copied: the script by its name only where the shell finds it so."""
     program, *arguments = sys.argv
-    if program.endswith(".py"):
+    if program.endswith(".py") or not Path(program).exists():
         return shlex.join(["python", "-m", "s3memo.cli.app", *arguments])
     found = shutil.which(Path(program).name)
-    is_on_path = found is not None and Path(program).exists() and Path(found).samefile(program)
+    is_on_path = found is not None and Path(found).samefile(program)
     return shlex.join([Path(program).name if is_on_path else program, *arguments])
 
 

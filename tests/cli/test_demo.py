@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 from typing import NamedTuple
 
@@ -107,7 +108,8 @@ def test_it_says_where_the_results_are_and_how_to_go_on(source: Path, store: str
     first = s3memo("demo", "--source", source, "--url", store, env=environment)
     second = s3memo("demo", "--source", source, "--url", store, env=environment)
     assert f"Results are kept in {store}" in first.out.replace("\n", "")
-    assert f"Run it again, and nothing is computed: s3memo demo --source {source} --url {store}" in first.out
+    command = f"python -m s3memo.cli.app demo --source {source} --url {store}"
+    assert f"Run it again, and nothing is computed: {command}" in first.out
     assert "Nothing was computed." in second.out
 
 
@@ -134,7 +136,9 @@ def test_an_interrupted_run_keeps_what_it_computed(tmp_path: Path, store: str, e
 
     assert first.code == 130
     assert total // 10 <= stored < total
-    stopped = re.search(rf"Stopped after (\d+) of {total} files. To go on from there: s3memo demo", first.out)
+    stopped = re.search(
+        rf"Stopped after (\d+) of {total} files. To go on from there: python -m s3memo.cli.app demo", first.out
+    )
     assert stopped
     assert int(stopped[1]) <= stored
     second = s3memo("demo", "--source", source, "--url", store, env=environment)
@@ -255,3 +259,20 @@ def test_names_that_cannot_be_printed_are_escaped(source: Path, store: str, envi
         run = s3memo("demo", "--source", source, "--url", store, env=env)
         assert run.code == 0
         assert "na\\udcffme.py:1" in run.out
+
+
+@pytest.mark.parametrize("on_path", [True, False])
+def test_the_console_script_is_named_as_the_shell_finds_it(
+    on_path: bool, source: Path, store: str, environment: dict[str, str]
+) -> None:
+    script = Path(sysconfig.get_path("scripts"), "s3memo")
+    path = f"{script.parent}:/usr/bin" if on_path else "/usr/bin"
+    run = subprocess.run(
+        [script, "demo", "--source", source, "--url", store],
+        env=environment | {"PATH": path},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"nothing is computed: {'s3memo' if on_path else script} demo --source" in run.stdout
