@@ -24,7 +24,7 @@ from s3memo.locks import process_lock
 from s3memo.memory import Held, Memory, MemoryTier
 from s3memo.settings import Location, check_choice, default_location
 from s3memo.stores import open_store, store_at
-from s3memo.stores.base import PAGE_SIZE, Buffer, Store
+from s3memo.stores.base import PAGE_SIZE, Store
 from s3memo.versions import DAY, MICROSECONDS, Key, Listing, Version, clearing, parse_object_key, tombstone
 
 OnError: TypeAlias = Literal["compute", "raise"]
@@ -82,6 +82,15 @@ class _Found:
     held: Held
     value: Any
     tier: Tier
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A version about to be written, and the listing that it rests on."""
+
+    held: Held
+    sealed: bytes
+    listing: Listing
 
 
 class Cache:
@@ -164,13 +173,13 @@ class Cache:
         self._check_writable("cache_set")
         with self._flights.begin(key) as flight:
             listing = self._look(key, terms)
-            held, sealed = self._seal(key, terms, value, listing, begun=self.store.time().earliest, elapsed=0.0)
+            draft = self._seal(key, terms, value, listing, elapsed=0.0)
             try:
-                self.remember(key, terms, held, sealed, listing)
+                self.remember(key, terms, draft, flight)
             finally:
                 self._flights.detach(key, but=flight)
                 self._memory.discard(key)
-            self._land(key, flight, held, terms)
+            self._land(key, flight, draft.held, terms)
 
     def invalidate(self, key: Key, terms: Terms) -> None:
         """Make void every result whose computation began before now. Raises StoreError."""
@@ -198,7 +207,8 @@ class Cache:
         self._flights.detach_all(belongs)
         try:
             with terms.recorder.counting_requests():
-                for batch in clearing((info.key for info in self.store.list(prefix)), batch=PAGE_SIZE):
+                object_keys = (info.key for info in self.store.list(prefix))
+                for batch in clearing(object_keys, latest=self.store.time().latest, batch=PAGE_SIZE):
                     self.store.delete(batch)
                     deleted += len(batch)
         finally:
@@ -215,8 +225,9 @@ class Cache:
     def history(self, key: Key, terms: Terms) -> list[Version]:
         """Return all versions of the key that the store has, tombstones included, newest first. Raises StoreError."""
         with terms.recorder.counting_requests():
-            found = map(parse_object_key, (info.key for info in self.store.list(key.prefix)))
-            return [version for _, version in filter(None, found)]
+            found = [parse_object_key(info.key) for info in self.store.list(key.prefix)]
+            latest = self.store.time().latest
+            return [version for _, version in filter(None, found) if not version.is_foreign(latest)]
 
     def info(self, belongs: Callable[[Key], bool], recorder: Recorder) -> CacheInfo:
         """Return a function's numbers; `belongs` tells its keys."""
@@ -234,7 +245,7 @@ class Cache:
             if version is None or not self._is_fresh(version, key, terms):
                 break
             try:
-                found = self._load(key, version, terms, held)
+                found = self._load(key, version, terms, held, listing)
             except NotFoundError:
                 continue  # replaced since it was listed
             except CodecError as error:
@@ -244,12 +255,17 @@ class Cache:
             return self._hit(key, found, terms, listing)
         return Recall(listing=listing)
 
-    def remember(self, key: Key, terms: Terms, held: Held, sealed: Buffer, listing: Listing) -> None:
-        """The one write path: PUT the version, then DELETE what it supersedes. Raises StoreError if the PUT fails."""
+    def remember(self, key: Key, terms: Terms, draft: _Draft, flight: Flight) -> None:
+        """The one write path: PUT the version, then DELETE what it supersedes. Raises StoreError if the PUT fails.
+
+        A flight that was detached during the PUT takes its version back.
+        """
+        version = draft.held.version
         with terms.recorder.counting_requests():
-            self.store.put(key.prefix + held.version.name, sealed)
-        terms.recorder.emit("store", key=str(key), size=held.size)
-        self._delete(key, terms, listing.superseded(held.version, keep=terms.keep))
+            self.store.put(key.prefix + version.name, draft.sealed)
+        terms.recorder.emit("store", key=str(key), size=draft.held.size)
+        void = [version] if flight.detached else draft.listing.superseded(version, keep=terms.keep)
+        self._delete(key, terms, void)
 
     def _recall_or_miss(self, key: Key, terms: Terms, flight: Flight) -> Recall:
         found = Recall()
@@ -267,48 +283,52 @@ class Cache:
 
     def _compute(self, key: Key, terms: Terms, compute: Callable[[], T], listing: Listing | None, flight: Flight) -> T:
         """Compute, and store the value if the store could be read: without a listing no version can be dated."""
-        begun = 0.0 if listing is None else self.store.time().earliest
         started = time.perf_counter()
         value = compute()
         elapsed = time.perf_counter() - started
         terms.recorder.emit("compute", key=str(key), seconds=elapsed)
         if listing is not None:
             with _fail_open(terms, key, "the result could not be stored and is returned all the same"):
-                held, sealed = self._seal(key, terms, value, listing, begun=begun, elapsed=elapsed)
-                self._land(key, flight, held, terms)
+                draft = self._seal(key, terms, value, listing, elapsed=elapsed)
+                self._land(key, flight, draft.held, terms)
                 if not flight.detached and not self.read_only:
-                    self.remember(key, terms, held, sealed, listing)
+                    self.remember(key, terms, draft, flight)
         return value
 
     def _look(self, key: Key, terms: Terms) -> Listing:
-        """LIST the key's prefix: one page, or as many as it takes until those behind could not change the answer."""
+        """LIST the key's prefix: one page, or as many as it takes until those behind could not change the answer.
+
+        What memory holds, or a flight of the key would bring it, gives way to what is seen.
+        """
         listing, start_after = Listing(), ""
         with terms.recorder.counting_requests():
             while True:
                 page = list(self.store.list(key.prefix, start_after=start_after, limit=PAGE_SIZE))
                 names = (info.key.removeprefix(key.prefix) for info in page)
-                listing = listing.extended(names, latest=self.store.time().latest, full=len(page) == PAGE_SIZE)
+                listing = listing.extended(names, now=self.store.time(), full=len(page) == PAGE_SIZE)
                 if listing.settled:
-                    return listing
+                    break
                 start_after = page[-1].key
+        self._flights.notice(key, listing)
+        self._memory.discard_outdated(key, listing)
+        return listing
 
-    def _load(self, key: Key, version: Version, terms: Terms, held: Held | None) -> _Found:
+    def _load(self, key: Key, version: Version, terms: Terms, held: Held | None, listing: Listing) -> _Found:
         """Return a version from memory, if that is the one held there, else GET it. Raises NotFoundError, CodecError."""
         if held is not None and held.version == version:
-            held = replace(held, confirmed=self.store.time().earliest)
+            held = replace(held, confirmed=listing.seen_at)
             return _Found(held, held.load(), "memory")
         with terms.recorder.counting_requests():
             data = self.store.get(key.prefix + version.name)
         _, payload = envelope.unseal(data)
         value = codec.decode(payload)
-        return _Found(self._held(version, value, payload, size=len(data)), value, "store")
+        held = Held.of(version, value, payload, size=len(data), confirmed=listing.seen_at)
+        return _Found(held, value, "store")
 
-    def _seal(
-        self, key: Key, terms: Terms, value: Any, listing: Listing, *, begun: float, elapsed: float
-    ) -> tuple[Held, bytes]:
-        """Encode a value whose computation began at `begun` (POSIX s) and took `elapsed` seconds. Raises EncodeError."""
+    def _seal(self, key: Key, terms: Terms, value: Any, listing: Listing, *, elapsed: float) -> _Draft:
+        """Encode a value whose computation began after the listing and took `elapsed` seconds. Raises EncodeError."""
         ttl = None if terms.policy.ttl is None else math.ceil(terms.policy.ttl)
-        version = listing.next_version(begun, ttl=ttl, elapsed=int(elapsed * 1000), nonce=_nonce())
+        version = listing.next_version(listing.seen_at, ttl=ttl, elapsed=int(elapsed * 1000), nonce=_nonce())
         if self.store.time().latest * MICROSECONDS - version.created > _LONGEST_COMPUTATION:
             raise StoreError(f"the computation of {key} took over seven days, so an invalidation could not be told")
         payload = codec.encode(value)
@@ -320,16 +340,14 @@ class Cache:
             function=key.namespace,
             compression=self._compression,
         )
-        return self._held(version, value, payload, size=len(sealed)), sealed
-
-    def _held(self, version: Version, value: Any, payload: bytes | memoryview, *, size: int) -> Held:
-        return Held.of(version, value, payload, size=size, confirmed=self.store.time().earliest)
+        held = Held.of(version, value, payload, size=len(sealed), confirmed=listing.seen_at)
+        return _Draft(held, sealed, listing)
 
     def _land(self, key: Key, flight: Flight, held: Held, terms: Terms) -> None:
         lifetime = math.inf
         if terms.policy.ttl is not None:
             lifetime = terms.policy.ttl - self._age(held.version)
-        self._flights.land(key, flight, held.version.order, lambda: self._memory.put(key, held, lifetime=lifetime))
+        self._flights.land(key, flight, held.version, lambda: self._memory.put(key, held, lifetime=lifetime))
 
     def _is_current(self, held: Held, terms: Terms) -> bool:
         """Whether a held version may be served without asking the store."""

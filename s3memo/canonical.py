@@ -24,7 +24,7 @@ import struct
 import sys
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Mapping
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from types import EllipsisType, NoneType, NotImplementedType
 from typing import Any, TypeAlias
 
@@ -302,6 +302,8 @@ _BY_NAME: dict[str, Reduce] = {  # types whose module is imported by whoever has
     "datetime:timezone": lambda value: Fields(offset=value.utcoffset(None), name=value.tzname(None)),
     "decimal:Decimal": lambda value: tuple(value.as_tuple()),  # 1.0 and 1.00 display, and divide, differently
     "fractions:Fraction": _attributes("numerator", "denominator"),
+    "operator:attrgetter": lambda value: value.__reduce__()[1],
+    "operator:itemgetter": lambda value: value.__reduce__()[1],
     "re:Pattern": _attributes("pattern", "flags"),
     "uuid:UUID": lambda value: value.bytes,
     "zoneinfo:ZoneInfo": _zone_key,
@@ -327,7 +329,11 @@ def _is_own_dataclass(kind: type) -> bool:
 
 
 def _dataclass(value: Any) -> Fields:
-    return Fields((field.name, getattr(value, field.name)) for field in dataclasses.fields(value))
+    fields = Fields((field.name, getattr(value, field.name)) for field in dataclasses.fields(value))
+    others = getattr(value, "__dict__", {}).keys() - fields.keys()
+    if not all(isinstance(getattr(type(value), name, None), cached_property) for name in others):
+        raise TypeError("it has attributes besides its fields")
+    return fields
 
 
 def _is_named_tuple(kind: type) -> bool:

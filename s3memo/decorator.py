@@ -142,8 +142,10 @@ class _Subject(Generic[P, R]):
         )
         self._arguments = ArgumentKeys(function, key=options["key"], ignore=options["ignore"])
         self._find_cache = find_cache
-        self._find_tag = functools.partial(fingerprint.tag_of, function, version=version, code=code, depends=depends)
-        self._tag_varies = fingerprint.may_vary(function, depends)
+        self._find_tag = functools.partial(
+            fingerprint.tag_of, function, version=version, code=code, depends=depends, key=options["key"]
+        )
+        self._tag_varies = fingerprint.may_vary(function, *depends, options["key"])
         self._bound: tuple[caches.Cache, Terms] | None = None
 
     def bind(self) -> tuple[caches.Cache, Terms]:
@@ -192,7 +194,10 @@ class CachedFunction(Generic[P, R]):
     __wrapped__: Callable[P, R]
 
     def __init__(self, subject: _Subject[..., R], *, instance: tuple[Any, ...] = ()) -> None:
-        functools.update_wrapper(self, subject.function)
+        functools.update_wrapper(self, subject.function, updated=())
+        attributes = getattr(subject.function, "__dict__", {})  # another decorator may have left some of our own names
+        vars(self).update((name, value) for name, value in attributes.items() if not hasattr(type(self), name))
+        self.__wrapped__ = subject.function
         self._subject = subject
         self._instance = instance
 

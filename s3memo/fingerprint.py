@@ -61,9 +61,16 @@ def namespace_of(function: Callable[..., Any], name: str | None = None, *, finge
 
 
 def tag_of(
-    function: Callable[..., Any], *, version: str | int | None = None, code: str = "source", depends: Iterable[Any] = ()
+    function: Callable[..., Any],
+    *,
+    version: str | int | None = None,
+    code: str = "source",
+    depends: Iterable[Any] = (),
+    key: Callable[..., Any] | None = None,
 ) -> str:
     """Return `version` if given, "0" for `code="off"`, else a fingerprint of the code and of what it `depends` on.
+
+    A function's own `key` counts with it, for it decides which calls are one.
 
     Ask for it when the function is called rather than when it is made: by then its closure is complete. The name of
     the function itself does not count, for it is part of the namespace. Raises SettingsError and KeyDerivationError.
@@ -75,6 +82,9 @@ def tag_of(
         return CODE_OFF_TAG
     name = getattr(function, "__qualname__", repr(function))
     form = Fields(_own_form(function, name), depends=tuple(itertools.starmap(_listed_form, enumerate(depends))))
+    if key is not None:  # and then defaults are not among the arguments that are keyed
+        form["key"] = _function_form(key) if isinstance(key, types.FunctionType) else key
+        form["defaults"] = getattr(function, "__defaults__", None), getattr(function, "__kwdefaults__", None)
     try:
         return form_digest(form)
     except UnkeyableError as problem:
@@ -83,9 +93,9 @@ def tag_of(
         ) from problem.__cause__
 
 
-def may_vary(function: Callable[..., Any], depends: Iterable[Any] = ()) -> bool:
-    """Whether the fingerprint may differ between two calls: code stays, but what a cell or a container holds may not."""
-    return any(map(_may_vary, (function, *depends)))
+def may_vary(*things: Any) -> bool:
+    """Whether a fingerprint of these may differ between two calls: code stays, what a cell or container holds may not."""
+    return any(map(_may_vary, things))
 
 
 def _may_vary(thing: Any) -> bool:

@@ -1,28 +1,38 @@
-"""Who is looking up or computing a key in this process, so that an invalidation can reach them."""
+"""Who is looking up or computing a key in this process, so that what overtakes them can reach them."""
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from s3memo.locks import process_lock
-from s3memo.versions import Key
+from s3memo.versions import Key, Listing, Version
 
 
 class Flight:
-    """One look-up or computation under way; it may land a version no older than `floor`, an order in µs."""
+    """One look-up or computation under way.
 
-    __slots__ = ("floor",)
+    `detached` says that what it brings is for its own caller only: its key was set, invalidated or cleared meanwhile.
+    """
+
+    __slots__ = ("_newest", "_tombstone", "detached")
 
     def __init__(self) -> None:
-        self.floor: float = 0
+        self.detached = False
+        self._newest = "~"  # sorts after every name
+        self._tombstone = -1
 
-    @property
-    def detached(self) -> bool:
-        """Whether what it brings is for its own caller only: its key was set, invalidated or cleared meanwhile."""
-        return self.floor == math.inf
+    def notice(self, listing: Listing) -> None:
+        """Learn what the store, or memory, was seen to have meanwhile."""
+        if listing.newest is not None:
+            self._newest = min(self._newest, listing.newest.name)
+        if listing.tombstone is not None:
+            self._tombstone = max(self._tombstone, listing.tombstone)
+
+    def may_land(self, version: Version) -> bool:
+        """Whether memory may hold the version: nothing seen meanwhile is newer or buries it."""
+        return not self.detached and version.name <= self._newest and version.created > self._tombstone
 
 
 class Flights:
@@ -45,26 +55,30 @@ class Flights:
                 if not self._running[key]:
                     del self._running[key]
 
-    def land(self, key: Key, flight: Flight, order: int, action: Callable[[], None]) -> None:
-        """Run `action`, which hands a version of that order to memory, unless something newer overtook the flight."""
+    def notice(self, key: Key, listing: Listing) -> None:
+        """Tell the flights of a key what a listing showed."""
         with process_lock:
-            if order < flight.floor:
-                return
-            for other in self._running[key]:
-                other.floor = max(other.floor, order)
-            action()
+            for flight in self._running.get(key, ()):
+                flight.notice(listing)
+
+    def land(self, key: Key, flight: Flight, version: Version, action: Callable[[], None]) -> None:
+        """Run `action`, which hands the version to memory, unless something overtook the flight."""
+        with process_lock:
+            if flight.may_land(version):
+                self.notice(key, Listing((version,)))
+                action()
 
     def detach(self, key: Key, *, but: Flight | None = None) -> None:
         """Detach the running flights of one key, except the caller's own."""
         with process_lock:
-            self._ground(self._running.get(key, set()) - {but})
+            self._detach(self._running.get(key, set()) - {but})
 
     def detach_all(self, belongs: Callable[[Key], bool]) -> None:
         """Detach the running flights of every key that `belongs` is true of."""
         with process_lock:
-            self._ground(flight for key in self._running if belongs(key) for flight in self._running[key])
+            self._detach(flight for key in self._running if belongs(key) for flight in self._running[key])
 
     @staticmethod
-    def _ground(flights: Iterable[Flight]) -> None:
+    def _detach(flights: Iterable[Flight]) -> None:
         for flight in flights:
-            flight.floor = math.inf
+            flight.detached = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,6 +15,7 @@ Freshness: TypeAlias = Literal["fresh", "expired", "ahead"]
 MAX_AHEAD = 300.0
 """Seconds by which a version's date may lead the store's clock before it is taken for a fault."""
 
+_LONGEST = 10**11
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([smhdw])\s*", re.ASCII)
 
@@ -49,7 +49,7 @@ def seconds(duration: Duration | None, *, name: str) -> float | None:
         case int() | float():
             return _checked(float(duration), duration, name)
         case str() if match := _DURATION.fullmatch(duration):
-            return float(match[1]) * _UNITS[match[2]]
+            return _checked(float(match[1]) * _UNITS[match[2]], duration, name)
         case _:
             pass
     raise SettingsError(
@@ -58,6 +58,6 @@ def seconds(duration: Duration | None, *, name: str) -> float | None:
 
 
 def _checked(value: float, duration: object, name: str) -> float:
-    if not (math.isfinite(value) and value >= 0):
-        raise SettingsError(f"{name}={duration!r} must be finite and not negative; None means for ever")
+    if not 0 <= value <= _LONGEST:
+        raise SettingsError(f"{name}={duration!r} must be between 0 and {_LONGEST} seconds; None means for ever")
     return value

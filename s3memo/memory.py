@@ -14,7 +14,7 @@ from s3memo import codec
 from s3memo.errors import SettingsError
 from s3memo.freshness import Duration, seconds
 from s3memo.locks import process_lock
-from s3memo.versions import Key, Version
+from s3memo.versions import Key, Listing, Version
 
 _OVERHEAD = 512
 """Bytes that an entry costs beside its content: the key, the version, the bookkeeping."""
@@ -91,7 +91,7 @@ class Memory:
             return
         with process_lock:
             present = self._held.get(key)
-            if present and present[0].version.order > held.version.order:
+            if present and present[0].version.name < held.version.name:
                 return
             self._held[key] = (held, lifetime)
             while len(self._held) > self.tier.max_entries:
@@ -101,6 +101,13 @@ class Memory:
         """Forget one key."""
         with process_lock:
             self._held.pop(key, None)
+
+    def discard_outdated(self, key: Key, listing: Listing) -> None:
+        """Forget what is held for a key if a listing shows that it must not be served any more."""
+        with process_lock:
+            item = self._held.get(key)
+            if item and listing.outdates(item[0].version):
+                del self._held[key]
 
     def discard_all(self, belongs: Callable[[Key], bool]) -> None:
         """Forget every key that `belongs` is true of."""

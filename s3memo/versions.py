@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import re
 from base64 import b32hexencode
 from collections.abc import Iterable, Iterator
@@ -26,6 +27,8 @@ MAX_KEY_BYTES = 512
 """The longest object key below a store's root: two escaped parts, a digest and a version leave some to spare."""
 
 _ORDER_LIMIT = 2**56 - 1
+_TTL_LIMIT = 10**12
+_ELAPSED_LIMIT = 10**15
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_PART_BYTES = 180
 _PART = r"(?:[A-Za-z0-9._-]|=[0-9a-f]{2}|=h)+"
@@ -58,6 +61,8 @@ class Version:
             raise ValueError(f"a version cannot be created after its own order: {self.created} > {self.order}")
         if self.order > _ORDER_LIMIT:
             raise ValueError(f"a version's order is at most {_ORDER_LIMIT}: {self.order}")
+        if not 0 <= (self.ttl or 0) < _TTL_LIMIT or not 0 <= self.elapsed < _ELAPSED_LIMIT:
+            raise ValueError(f"a version's name has no room for ttl={self.ttl} or elapsed={self.elapsed}")
 
     @property
     def name(self) -> str:
@@ -68,6 +73,10 @@ class Version:
             f"{_ORDER_LIMIT - self.order:014x}_{self.created_at:%Y%m%dT%H%M%S.%fZ}"
             f"_{ttl}_{self.elapsed}_{self.nonce}.{suffix}"
         )
+
+    def is_foreign(self, latest: float) -> bool:
+        """Whether it is dated over a day after `latest`, in POSIX seconds, and so none of ours."""
+        return self.order > int(latest * MICROSECONDS) + DAY
 
     @property
     def created_at(self) -> datetime:
@@ -146,14 +155,14 @@ def parse_object_key(object_key: str) -> tuple[str, Version] | None:
     return (f"{prefix}/", version) if version and _MEMO_PREFIX.fullmatch(prefix) else None
 
 
-def clearing(object_keys: Iterable[str], *, batch: int) -> Iterator[list[str]]:
+def clearing(object_keys: Iterable[str], *, latest: float, batch: int) -> Iterator[list[str]]:
     """Yield, in batches, the results to delete out of a listing; each digest's oldest go first, tombstones stay.
 
     No batch holds both a digest's newest version and an older one, for a store may carry out only part of a batch,
-    and the older one would be found again. That costs one batch more for up to `batch` digests of several versions.
+    and the older one would be found again. What is foreign at `latest` (POSIX seconds) stays. That costs one batch more for up to `batch` digests of several versions.
     """
     found = filter(None, map(parse_object_key, object_keys))
-    results = ((prefix, version) for prefix, version in found if not version.dead)
+    results = ((prefix, version) for prefix, version in found if not version.dead and not version.is_foreign(latest))
     ready: list[str] = []
     newest_of_several: list[str] = []
     for prefix, group in itertools.groupby(results, key=itemgetter(0)):
@@ -173,17 +182,19 @@ def clearing(object_keys: Iterable[str], *, batch: int) -> Iterator[list[str]]:
 class Listing:
     """What one look at a digest's prefix showed, newest first, and all that follows from it.
 
-    `full` says that there may be more behind the last name seen.
+    `full` says that there may be more behind the last name seen; `seen_at` is what the store's clock showed at the
+    earliest when its first page was answered, in POSIX seconds.
     """
 
     versions: tuple[Version, ...] = ()
     full: bool = False
+    seen_at: float = math.inf
 
-    def extended(self, names: Iterable[str], *, latest: float, full: bool = False) -> Listing:
-        """Return this listing with one more page; names not ours, or over a day after `latest` (POSIX s), are foreign."""
-        horizon = int(latest * MICROSECONDS) + DAY
-        parsed = (parse_version(name) for name in names)
-        return Listing((*self.versions, *(found for found in parsed if found and found.order <= horizon)), full)
+    def extended(self, names: Iterable[str], *, now: tuple[float, float], full: bool = False) -> Listing:
+        """Return this listing with one more page, answered `now`: between two readings of the store's clock."""
+        earliest, latest = now
+        found = (version for version in map(parse_version, names) if version and not version.is_foreign(latest))
+        return Listing((*self.versions, *found), full, min(self.seen_at, earliest))
 
     @cached_property
     def tombstone(self) -> int | None:
@@ -197,14 +208,17 @@ class Listing:
 
     @property
     def settled(self) -> bool:
-        """Whether names further back could not change what this listing says.
+        """Whether names further back could not change what this listing says, to a reader or to a writer.
 
-        A tombstone's order is its date, so one that buries the newest version here, and a version it does not bury,
-        sort before the date on which that newest one was created.
+        A tombstone's order is its date. So one that buries the newest version here, and a version that it does not
+        bury, sort before the date on which that newest one was created; and one that would bury a version whose
+        computation begins now sorts before now.
         """
         if not self.full:
             return True
-        return bool(self.versions) and self.versions[-1].order < self.versions[0].created - 1
+        if not self.versions:
+            return False
+        return self.versions[-1].order < min(self.versions[0].created, int(self.seen_at * MICROSECONDS)) - 1
 
     def next_version(self, begun: float, *, ttl: int | None, elapsed: int, nonce: str) -> Version:
         """Return the version to write for a computation that began at `begun`, the earliest by the store's clock.
@@ -223,14 +237,21 @@ class Listing:
         return older[keep - 1 :][::-1]
 
     def rival(self, tombstone: Version) -> Version | None:
-        """Return another tombstone so late that a version written after it could outlive `tombstone`."""
-        others = (version for version in self.versions if version.dead and version != tombstone)
-        newest = max(others, key=lambda version: version.created, default=None)
-        return newest if newest and newest.created >= tombstone.created - 1 else None
+        """Return what is dated so late that it, or what was written after seeing it, would outlive `tombstone`.
+
+        That is another tombstone, as of a process with wider bounds, or a result, as of one whose clock is ahead.
+        """
+        others = (version for version in self.versions if version != tombstone)
+        late = (version for version in others if version.created > tombstone.created - (2 if version.dead else 0))
+        return max(late, key=lambda version: version.created, default=None)
 
     def buried(self, by: Version) -> list[Version]:
         """Return what the tombstone `by` makes void, oldest first; older tombstones included."""
         return [version for version in self.versions if version.created <= by.created and version != by][::-1]
+
+    def outdates(self, version: Version) -> bool:
+        """Whether a version must not be served any more: it is buried, or there is a newer one."""
+        return self._buries(version) or (self.newest is not None and self.newest.name < version.name)
 
     def _buries(self, version: Version) -> bool:
         return self.tombstone is not None and version.created <= self.tombstone

@@ -318,6 +318,114 @@ def test_memory_is_bounded_by_entries_and_bytes(store: BrokenStore) -> None:
     assert small.cache_info().currsize == 2
 
 
+def test_an_invalidation_holds_although_the_stores_clock_was_set_back(cached: Any, calls: Calls, clock: Clock) -> None:
+    function = cached()
+    function("a")
+    clock.now -= 1
+    function.cache_invalidate("a")
+    assert function.cache_get("a") is None
+    function("a")
+    assert calls.count == 2
+    assert function.cache_get("a") is not None
+
+
+def test_memory_is_trusted_from_when_the_store_was_asked(store: BrokenStore, clock: Clock) -> None:
+    """An invalidation elsewhere, in the middle of a long computation, is not unseen for longer than was asked for."""
+    tier = MemoryTier(revalidate_after=60)
+    elsewhere = Cache(store).cached(name="slow", version=1)(calls_of(Calls()))
+
+    @Cache(store, memory=tier).cached(name="slow", version=1)
+    def slow(value: str) -> str:
+        clock.now += 1800
+        elsewhere.cache_invalidate(value)
+        clock.now += 1800
+        return value
+
+    slow("a")
+    assert slow.cache_get("a") is None
+
+
+def test_what_a_listing_showed_to_be_void_is_served_no_more(store: BrokenStore, clock: Clock) -> None:
+    elsewhere = Cache(store).cached(name="fails", version=1)(calls_of(Calls()))
+    failing: list[bool] = []
+
+    @Cache(store).cached(name="fails", version=1)
+    def fails(value: str) -> str:
+        if failing:
+            raise ZeroDivisionError
+        return value
+
+    fails("a")
+    elsewhere.cache_invalidate("a")
+    assert fails.cache_get("a") is not None, "memory does not know yet"
+    failing.append(True)
+    with pytest.raises(ZeroDivisionError):
+        fails.cache_refresh("a")
+    assert fails.cache_get("a") is None
+
+
+def test_a_slow_reader_brings_memory_nothing_that_another_thread_saw_to_be_void(clock: Clock) -> None:
+    class SlowStore(BrokenStore):
+        def get(self, object_key: str) -> Buffer:
+            data = super().get(object_key)
+            reading.set()
+            assert go_on.wait(10)
+            return data
+
+    reading, go_on = threading.Event(), threading.Event()
+    store = SlowStore(clock)
+    elsewhere = Cache(store).cached(name="f", version=1)(calls_of(Calls()))
+    here = Cache(store).cached(name="f", version=1)(calls_of(Calls()))
+    elsewhere("a")
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(here.cache_get, "a")
+        assert reading.wait(10)
+        elsewhere.cache_invalidate("a")
+        assert here.cache_get("a") is None
+        go_on.set()
+        assert slow.result().value == "a", "it had begun before"
+    assert here.cache_get("a") is None
+
+
+@pytest.mark.parametrize("overtake", ["cache_clear", "cache_set", "cache_invalidate"])
+def test_a_put_under_way_leaves_nothing_of_what_was_overtaken(overtake: str, clock: Clock) -> None:
+    class SlowStore(BrokenStore):
+        def put(self, object_key: str, data: Buffer, **options: Any) -> None:
+            if threading.current_thread() is not threading.main_thread():
+                putting.set()
+                assert go_on.wait(10)
+            super().put(object_key, data, **options)
+
+    putting, go_on = threading.Event(), threading.Event()
+    store = SlowStore(clock)
+    function = Cache(store).cached(name="f", version=1)(calls_of(Calls()))
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(function.cache_refresh, "a")
+        assert putting.wait(10)
+        {
+            "cache_clear": function.cache_clear,
+            "cache_set": lambda: function.cache_set("set", "a"),
+            "cache_invalidate": lambda: function.cache_invalidate("a"),
+        }[overtake]()
+        go_on.set()
+        assert slow.result() == "a"
+    for process in (function, Cache(store).cached(name="f", version=1)(calls_of(Calls()))):
+        found = process.cache_get("a")
+        assert (found and found.value) == ("set" if overtake == "cache_set" else None)
+
+
+def test_what_is_dated_far_ahead_is_neither_shown_nor_deleted(cached: Any, store: BrokenStore, clock: Clock) -> None:
+    function = cached()
+    far = int((clock.now + 90_000) * 10**6)
+    name = function.cache_key("a").prefix + Version(far, far, None, 0, "00000000").name
+    store.put(name, b"foreign")
+    assert function.cache_history("a") == []
+    assert function.cache_clear() == 0
+    function("a")
+    function.cache_invalidate("a")
+    assert name in names(store)
+
+
 # --- trouble ----------------------------------------------------------------------------------------------------------
 
 

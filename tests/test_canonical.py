@@ -4,6 +4,7 @@ import ctypes
 import dataclasses
 import datetime as dt
 import enum
+import functools
 import io
 import itertools
 import math
@@ -353,6 +354,28 @@ def test_digests_and_tags_are_those_of_every_python_version_and_release() -> Non
     """A change here makes every stored result unfindable: it needs a new format number and a word in the CHANGELOG."""
     recorded = Path(values.__file__).with_suffix(".digests").read_text()
     assert interpreters.run("-m", "tests.samples.values") == recorded
+
+
+@dataclasses.dataclass
+class Seeded:
+    a: int
+    seed: dataclasses.InitVar[int] = 0
+
+    def __post_init__(self, seed: int) -> None:
+        if seed:
+            self._seed = seed
+
+    @functools.cached_property
+    def double(self) -> int:
+        return 2 * self.a
+
+
+def test_a_dataclass_that_holds_more_than_its_fields_is_refused() -> None:
+    plain, computed = Seeded(1), Seeded(1)
+    assert computed.double == 2
+    assert digest_of(plain) == digest_of(computed)
+    with pytest.raises(KeyDerivationError, match="attributes besides its fields"):
+        digest_of(Seeded(1, 10))
 
 
 class Namesake(NamedTuple):

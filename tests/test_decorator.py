@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import multiprocessing
+import operator
 import pickle
 import subprocess
 import sys
@@ -79,6 +80,41 @@ def test_key_and_ignore_choose_what_tells_calls_apart() -> None:
 
     assert quiet.cache_key(1) == quiet.cache_key(1, verbose=True)
     assert by_id.cache_key({"id": 1, "x": object()}) == by_id.cache_key({"id": 1})
+
+
+def test_another_key_function_is_another_tag() -> None:
+    store = MemoryStore()
+
+    def pair(a: int, b: int = 0) -> tuple[int, int]:
+        return a, b
+
+    first = s3_cached(store, key=lambda a, b: a)(pair)
+    second = s3_cached(store, key=lambda a, b: b)(pair)
+    assert first(1, 2) == (1, 2)
+    assert second(3, 1) == (3, 1)
+    assert s3_cached(store, key=operator.itemgetter(0))(pair).cache_key((1, 2))
+
+
+def test_defaults_count_where_the_key_function_does_not_see_them() -> None:
+    def with_default(number: int) -> Any:
+        def pair(a: int, b: int = number) -> tuple[int, int]:
+            return a, b
+
+        return s3_cached(store, key=lambda a: a)(pair)
+
+    store = MemoryStore()
+    assert [with_default(number)(1) for number in (1, 2)] == [(1, 1), (1, 2)]
+
+
+def test_attributes_that_another_decorator_left_are_kept_but_replace_none_of_ours() -> None:
+    def function(number: int) -> int:
+        return number
+
+    function.cache_key = "theirs"  # type: ignore[attr-defined]
+    function.note = "kept"  # type: ignore[attr-defined]
+    cached = s3_cached(MemoryStore())(function)
+    assert cached(1) == 1
+    assert cached.note == "kept"  # type: ignore[attr-defined]
 
 
 def test_an_argument_that_cannot_be_keyed_is_an_error_that_says_what_helps() -> None:

@@ -3,20 +3,42 @@
 from __future__ import annotations
 
 from s3memo.flight import Flights
-from s3memo.versions import Key
+from s3memo.versions import Key, Listing, Version, tombstone
 
 KEY = Key("f", "t", "0" * 32)
 OTHER = Key("g", "t", "0" * 32)
 
 
+def version(order: int, created: int | None = None) -> Version:
+    return Version(order, order if created is None else created, None, 0, "00000000")
+
+
 def test_a_flight_lands_unless_something_newer_landed_meanwhile() -> None:
     flights, landed = Flights(), []
     with flights.begin(KEY) as slow, flights.begin(KEY) as quick, flights.begin(OTHER) as stranger:
-        flights.land(KEY, quick, 2, lambda: landed.append("quick"))
-        flights.land(KEY, slow, 1, lambda: landed.append("slow"))
-        flights.land(KEY, slow, 2, lambda: landed.append("the same version"))
-        flights.land(OTHER, stranger, 1, lambda: landed.append("stranger"))
+        flights.land(KEY, quick, version(2), lambda: landed.append("quick"))
+        flights.land(KEY, slow, version(1), lambda: landed.append("slow"))
+        flights.land(KEY, slow, version(2), lambda: landed.append("the same version"))
+        flights.land(OTHER, stranger, version(1), lambda: landed.append("stranger"))
     assert landed == ["quick", "the same version", "stranger"]
+
+
+def test_of_two_versions_of_one_order_the_same_is_newer_here_as_in_the_store() -> None:
+    flights, landed = Flights(), []
+    one, other = (Version(5, 5, None, 0, nonce) for nonce in ("00000000", "11111111"))
+    with flights.begin(KEY) as winner, flights.begin(KEY) as loser:
+        flights.land(KEY, winner, one, lambda: landed.append("first in a listing"))
+        flights.land(KEY, loser, other, lambda: landed.append("second in a listing"))
+    assert landed == ["first in a listing"]
+
+
+def test_what_a_listing_buries_does_not_land_whatever_its_order() -> None:
+    flights, landed = Flights(), []
+    with flights.begin(KEY) as flight:
+        flights.notice(KEY, Listing((tombstone(5, nonce="00000000"),)))
+        flights.land(KEY, flight, version(9, created=5), lambda: landed.append("buried"))
+        flights.land(KEY, flight, version(9, created=6), lambda: landed.append("begun later"))
+    assert landed == ["begun later"]
 
 
 def test_a_detached_flight_never_lands_and_a_later_one_does() -> None:
@@ -24,9 +46,9 @@ def test_a_detached_flight_never_lands_and_a_later_one_does() -> None:
     with flights.begin(KEY) as flight, flights.begin(KEY) as own, flights.begin(OTHER) as stranger:
         flights.detach(KEY, but=own)
         assert (flight.detached, own.detached, stranger.detached) == (True, False, False)
-        flights.land(KEY, flight, 9, lambda: landed.append("detached"))
+        flights.land(KEY, flight, version(9), lambda: landed.append("detached"))
     with flights.begin(KEY) as later:
-        flights.land(KEY, later, 1, lambda: landed.append("later"))
+        flights.land(KEY, later, version(1), lambda: landed.append("later"))
     assert landed == ["later"]
 
 

@@ -35,7 +35,25 @@ def test_durations(duration: Any, expected: float | None) -> None:
 
 @pytest.mark.parametrize(
     "duration",
-    ["", "6", "h", "6y", "-6h", "6h 5m", "٦h", True, -1, float("nan"), float("inf"), timedelta(-1), [6], b"6h"],
+    [
+        "",
+        "6",
+        "h",
+        "6y",
+        "-6h",
+        "6h 5m",
+        "99999999999w",
+        "٦h",
+        True,
+        -1,
+        float("nan"),
+        float("inf"),
+        1e12,
+        timedelta.max,
+        timedelta(-1),
+        [6],
+        b"6h",
+    ],
 )
 def test_what_is_no_duration_is_refused_by_name(duration: Any) -> None:
     with pytest.raises(SettingsError, match="ttl="):

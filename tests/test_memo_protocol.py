@@ -110,11 +110,39 @@ def crash_between_put_and_clean_up(simulation: Simulation) -> None:
     simulation.check_garbage("job", MEMO_PREFIX)
 
 
-def die_after_put(simulation: Simulation, process: int) -> None:
+def die_after_put(simulation: Simulation, process: int, *, pause: float = 1) -> None:
     writer = simulation.set(process, "job")
     simulation.until(writer, "PUT answered")
     simulation.crash(process)
-    simulation.world.now += 1
+    simulation.world.now += pause
+
+
+# Hazards that only a scheme with tombstones has.
+
+
+def tombstone_behind_a_full_page(simulation: Simulation) -> None:
+    """A writer with wide bounds must not be dated before a tombstone that its first page does not show."""
+    simulation.finish(simulation.set(2, "job"))
+    simulation.finish(simulation.invalidate(2, "job"))
+    for _ in range(PAGE):
+        simulation.world.now += 1e-4
+        die_after_put(simulation, 2, pause=0)
+    simulation.finish(simulation.set(0, "job"))
+    simulation.check_store("job")
+
+
+def value_set_by_a_process_with_wide_bounds(simulation: Simulation) -> None:
+    simulation.finish(simulation.set(0, "job"))
+    simulation.world.now += 0.7
+    simulation.finish(simulation.invalidate(2, "job"))
+    simulation.check_store("job")
+
+
+@pytest.mark.parametrize("hazard", [tombstone_behind_a_full_page, value_set_by_a_process_with_wide_bounds])
+def test_a_tombstone_buries_what_began_before_it_and_nothing_else(
+    hazard: Callable[[Simulation], None], small_pages: None
+) -> None:
+    hazard(Simulation(Memo, clocks=CLOCKS, page_size=PAGE))
 
 
 HAZARDS: dict[Callable[[Simulation], None], type[Exception]] = {

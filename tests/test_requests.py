@@ -30,6 +30,7 @@ def store(proxy: CountingProxy) -> S3Store:
     """An empty store whose time bounds are known."""
     store = S3Store(proxy.server.make_bucket(), "results", client_options=proxy.server.client_options)
     store.time()
+    proxy.reset()
     return store
 
 

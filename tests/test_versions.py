@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -84,11 +85,23 @@ def test_names_read_as_the_documentation_says() -> None:
 
 
 @pytest.mark.parametrize(
-    ("order", "created", "dead"), [(5, 6, False), (7, 6, True), (LATEST + 1, 6, False), (5, -1, False)]
+    "fields",
+    [
+        {"order": 5, "created": 6},
+        {"order": 7, "created": 6, "dead": True},
+        {"order": LATEST + 1, "created": 6},
+        {"order": 5, "created": -1},
+        {"ttl": 10**12},
+        {"ttl": -1},
+        {"elapsed": 10**15},
+        {"elapsed": -1},
+    ],
 )
-def test_impossible_versions_cannot_be_made(order: int, created: int, dead: bool) -> None:
+def test_versions_that_no_name_can_tell_cannot_be_made(fields: dict[str, Any]) -> None:
+    possible = {"order": 6, "created": 6, "ttl": None, "elapsed": 0, "nonce": "00000000"}
+    assert parse_version(Version(**possible).name)
     with pytest.raises(ValueError, match="version"):
-        Version(order, created, None, 0, "00000000", dead)
+        Version(**possible | fields)
 
 
 @given(st.text(), st.text())
@@ -156,12 +169,12 @@ def result(order: int, created: int | None = None, nonce: str = "00000000") -> V
 
 
 def listing_of(*seen: Version, full: bool = False) -> Listing:
-    return Listing().extended(sorted(version.name for version in seen), latest=NOW, full=full)
+    return Listing().extended(sorted(version.name for version in seen), now=(NOW, NOW), full=full)
 
 
 def test_a_listing_skips_foreign_names_and_dates_over_a_day_ahead() -> None:
     horizon = NOW * 10**6 + DAY
-    listing = Listing().extended(["notes.txt", result(horizon + 1).name, result(horizon).name], latest=NOW)
+    listing = Listing().extended(["notes.txt", result(horizon + 1).name, result(horizon).name], now=(NOW, NOW))
     assert listing.versions == (result(horizon),)
 
 
@@ -177,7 +190,7 @@ def test_a_tombstone_buries_what_began_before_it_whatever_its_order() -> None:
 def test_a_settled_page_says_what_the_whole_listing_says(seen: list[Version], size: int) -> None:
     whole = listing_of(*seen)
     first = sorted(version.name for version in seen)[:size]
-    page = Listing().extended(first, latest=NOW, full=len(first) < len(seen))
+    page = Listing().extended(first, now=(NOW, NOW), full=len(first) < len(seen))
     if page.settled:
         assert page.newest == whole.newest
         assert page.tombstone == whole.tombstone or whole.newest is None or not page.tombstone
@@ -212,8 +225,8 @@ def test_an_invalidation_buries_all_that_any_earlier_writer_can_have_dated(seen:
     rival = listing.rival(grave)
     if rival is not None:
         grave = tombstone(rival.created + 2, nonce="22222222")
-    others = [version.created for version in seen if version.dead]
-    assert all(grave.created >= date + 1 for date in others)
+    assert all(grave.created >= version.created + 1 for version in seen if version.dead)
+    assert all(version in listing.buried(grave) for version in seen), "as of a clock that was set back"
     assert grave not in listing.buried(grave)
     assert all(version.created <= grave.created for version in listing.buried(grave))
     assert {version for version in listing.versions if version.dead} - set(listing.buried(grave)) <= {grave}
@@ -228,8 +241,10 @@ def test_clearing_deletes_every_result_oldest_first_and_nothing_else(
 ) -> None:
     prefixes = {Key("f", "t", digest).prefix: seen for digest, seen in digests.items()}
     names = {prefix + version.name for prefix, seen in prefixes.items() for version in seen}
+    far_ahead = result(NOW * 10**6 + DAY + 1).name
     foreign = {f"{prefix}notes.txt" for prefix in prefixes} | {"v1/memo/f/t/notes.txt"}
-    batches = list(clearing(sorted(names | foreign), batch=batch))
+    foreign |= {prefix + far_ahead for prefix in prefixes}
+    batches = list(clearing(sorted(names | foreign), latest=NOW, batch=batch))
     deleted = [name for names in batches for name in names]
     assert len(deleted) == len(set(deleted))
     assert set(deleted) == {name for name in names if name.endswith(".s3m")}
@@ -245,9 +260,9 @@ def test_clearing_deletes_every_result_oldest_first_and_nothing_else(
 def test_clearing_results_of_several_versions_takes_one_batch_more() -> None:
     prefixes = [Key("f", "t", base32(bytes(18) + number.to_bytes(2))).prefix for number in range(2000)]
     names = [prefix + result(5).name for prefix in prefixes] + [prefix + result(4).name for prefix in prefixes[::200]]
-    assert [len(batch) for batch in clearing(sorted(names), batch=1000)] == [1000, 1000, 10]
+    assert [len(batch) for batch in clearing(sorted(names), latest=NOW, batch=1000)] == [1000, 1000, 10]
 
 
 def test_clearing_results_of_one_version_each_takes_as_few_batches_as_can_be() -> None:
     names = [Key("f", "t", base32(bytes(18) + number.to_bytes(2))).prefix + result(5).name for number in range(2500)]
-    assert [len(batch) for batch in clearing(names, batch=1000)] == [1000, 1000, 500]
+    assert [len(batch) for batch in clearing(names, latest=NOW, batch=1000)] == [1000, 1000, 500]

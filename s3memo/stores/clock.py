@@ -31,7 +31,7 @@ def parse_date(header: str) -> float | None:
     """Return an HTTP `Date` header as POSIX seconds, or None if it is none."""
     try:
         moment = parsedate_to_datetime(header)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
