@@ -8,26 +8,23 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Generic, Literal, Self, TypeAlias, TypeVar, cast, get_args
-from weakref import WeakValueDictionary
+from typing import Any, Generic, Self, TypeVar, cast, get_args
 
 from s3memo import codec, envelope, settings
 from s3memo.errors import CodecError, NotFoundError, SettingsError, StoreError
 from s3memo.events import CacheInfo, Hook, Recorder, Tier, logger
 from s3memo.flight import Flight, Flights
-from s3memo.freshness import Policy, judge
-from s3memo.locks import process_lock
+from s3memo.freshness import judge
 from s3memo.memory import Held, Memory, MemoryTier
-from s3memo.settings import Location, check_choice, default_location
-from s3memo.stores import open_store, store_at
+from s3memo.settings import check_choice
+from s3memo.stores import store_at
 from s3memo.stores.base import PAGE_SIZE, Store
+from s3memo.terms import OnError, Terms
 from s3memo.versions import DAY, MICROSECONDS, Key, Listing, Version, clearing, parse_object_key, tombstone
 
-OnError: TypeAlias = Literal["compute", "raise"]
 T = TypeVar("T")
 
 _LOOKS = 3
@@ -35,16 +32,6 @@ _LOOKS = 3
 
 _LONGEST_COMPUTATION = 7 * DAY
 """µs. A tombstone may be collected after that, so an older computation can no longer be told from a fresh one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What the cache has to know of the function it works for."""
-
-    recorder: Recorder
-    policy: Policy
-    keep: int
-    on_error: OnError
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +151,7 @@ class Cache:
         """Compute, remember and return the value, whatever is stored."""
         with self._flights.begin(key) as flight:
             listing = None
-            with _fail_open(terms, key, "the store could not be read, so the result will not be stored"):
+            with terms.fail_open(key, "the store could not be read, so the result will not be stored"):
                 listing = self._look(key, terms)
             return self._compute(key, terms, compute, listing, flight)
 
@@ -249,7 +236,7 @@ class Cache:
             except NotFoundError:
                 continue  # replaced since it was listed
             except CodecError as error:
-                _survive(error, terms, key, "a stored result is unreadable and is computed anew")
+                terms.survive(error, key, "a stored result is unreadable and is computed anew")
                 break
             self._land(key, flight, found.held, terms)
             return self._hit(key, found, terms, listing)
@@ -269,7 +256,7 @@ class Cache:
 
     def _recall_or_miss(self, key: Key, terms: Terms, flight: Flight) -> Recall:
         found = Recall()
-        with _fail_open(terms, key, "the store could not be read, which counts as a miss"):
+        with terms.fail_open(key, "the store could not be read, which counts as a miss"):
             found = self.recall(key, terms, flight)
             if found.entry is not None:
                 return found
@@ -288,7 +275,7 @@ class Cache:
         elapsed = time.perf_counter() - started
         terms.recorder.emit("compute", key=str(key), seconds=elapsed)
         if listing is not None:
-            with _fail_open(terms, key, "the result could not be stored and is returned all the same"):
+            with terms.fail_open(key, "the result could not be stored and is returned all the same"):
                 draft = self._seal(key, terms, value, listing, elapsed=elapsed)
                 self._land(key, flight, draft.held, terms)
                 if not flight.detached and not self.read_only:
@@ -376,7 +363,7 @@ class Cache:
         if not versions:
             return
         with (
-            _fail_open(terms, key, "old versions could not be deleted; the next write tries again"),
+            terms.fail_open(key, "old versions could not be deleted; the next write tries again"),
             terms.recorder.counting_requests(),
         ):
             self.store.delete(key.prefix + version.name for version in versions)
@@ -388,45 +375,3 @@ class Cache:
 
 def _nonce() -> str:
     return os.urandom(4).hex()
-
-
-@contextmanager
-def _fail_open(terms: Terms, key: Key, message: str) -> Iterator[None]:
-    """Survive, visibly, whatever a store or a codec raises: the caller's function must run all the same.
-
-    Only what the program itself has wrong, such as an option that boto3 does not know, is let out.
-    """
-    try:
-        yield
-    except SettingsError:
-        raise
-    except Exception as error:  # noqa: BLE001  a store of somebody else's may raise anything
-        _survive(error, terms, key, message)
-
-
-def _survive(error: Exception, terms: Terms, key: Key, message: str) -> None:
-    if terms.on_error == "raise":
-        raise error
-    terms.recorder.trouble(error, message, key=str(key))
-
-
-_by_location: dict[Location, Cache] = {}
-_by_store: WeakValueDictionary[int, Cache] = WeakValueDictionary()
-
-
-def shared_cache(location: Location | None = None) -> Cache:
-    """Return this process's Cache for a location; None: for the one that is used where none is named."""
-    where = location or default_location()
-    with process_lock:
-        if where not in _by_location:
-            _by_location[where] = Cache(None if location is None else open_store(location))
-        return _by_location[where]
-
-
-def shared_cache_of(store: Store) -> Cache:
-    """Return this process's Cache for a store that somebody made; it lives as long as somebody uses it."""
-    with process_lock:
-        cache = _by_store.get(id(store))  # a Cache keeps its store alive, so no other store has that id
-        if cache is None:
-            cache = _by_store[id(store)] = Cache(store)
-        return cache

@@ -11,14 +11,16 @@ from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypedDict, Typ
 
 from s3memo import cache as caches
 from s3memo import fingerprint, settings
-from s3memo.cache import Entry, OnError, Terms, shared_cache, shared_cache_of
+from s3memo.cache import Entry
 from s3memo.errors import SettingsError
 from s3memo.events import CacheInfo, Recorder
 from s3memo.freshness import Duration, Policy, seconds
 from s3memo.keys import ArgumentKeys
 from s3memo.locks import process_lock
 from s3memo.settings import check_choice, parse_url
+from s3memo.sharing import shared_cache, shared_cache_of
 from s3memo.stores.base import Store
+from s3memo.terms import OnError, Terms
 from s3memo.versions import Key, Version, namespace_prefix, tag_prefix
 
 P = ParamSpec("P")

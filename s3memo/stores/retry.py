@@ -76,4 +76,6 @@ class Deadline:
         timeout = self.policy.operation_timeout
         if self.elapsed < timeout:
             return None
-        return TimeoutError(f"not done within operation_timeout={timeout:g} seconds; large objects need more")
+        return TimeoutError(
+            f"not done within operation_timeout={timeout:g} seconds, which large objects may need more of"
+        )

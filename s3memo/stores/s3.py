@@ -6,12 +6,12 @@ import builtins
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice, pairwise
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from s3memo.errors import SettingsError, StoreNotSupportedError
+from s3memo.errors import SettingsError, StoreNotSupportedError, StoreUnavailableError
 from s3memo.stores.base import PAGE_SIZE, Buffer, ObjectInfo, PutMode, TimeBounds
 from s3memo.stores.clock import ServerClock, local_clock
 from s3memo.stores.retry import Deadline, RetryPolicy
@@ -172,6 +172,7 @@ class S3Store:
         """Yield a listing as the server orders it, page by page."""
         position: dict[str, str] | None = {"StartAfter": self._root + start_after} if start_after else {}
         last, left = start_after, limit
+        patience = Deadline(self._clock, self._policy)
         while position is not None and (left is None or left > 0):
             size = PAGE_SIZE if left is None else min(left, PAGE_SIZE)
             page = self._list_page(prefix, MaxKeys=size, **position)
@@ -179,16 +180,19 @@ class S3Store:
             self._check_order([last, *(info.key for info in found)])
             yield from found
             position = self._next_position(page)
+            patience = self._next_patience(patience, found)
             last = found[-1].key if found else last
             left = None if left is None else left - len(found)
 
     def _sort(self, prefix: str, start_after: str) -> Iterator[ObjectInfo]:
         """Yield a directory bucket's listing in order; its server knows no order, no StartAfter and no part of a name."""
+        patience = Deadline(self._clock, self._policy)
         folder = prefix[: prefix.rfind("/") + 1]
         position: dict[str, str] | None = {}
         found: builtins.list[ObjectInfo] = []
         while position is not None:
             page = self._list_page(folder, MaxKeys=PAGE_SIZE, **position)
+            patience = self._next_patience(patience, page.get("Contents", ()))
             found += [info for info in self._objects(page) if info.key.startswith(prefix) and info.key > start_after]
             position = self._next_position(page)
         yield from sorted(found, key=attrgetter("key"))
@@ -203,6 +207,16 @@ class S3Store:
                 "correct the endpoint, or use a server that speaks ListObjectsV2"
             )
         return {"ContinuationToken": page["NextContinuationToken"]}
+
+    def _next_patience(self, patience: Deadline, found: Sequence[object]) -> Deadline:
+        """Return how long pages without objects are borne from now on, or raise StoreUnavailableError."""
+        if found:
+            return Deadline(self._clock, self._policy)
+        if patience.expired() is not None:
+            raise StoreUnavailableError(
+                f"the server of {self.url} goes on answering a LIST with pages that hold nothing: try again later"
+            )
+        return patience
 
     def _list_page(self, prefix: str, **options: Any) -> Mapping[str, Any]:
         options = self._options(_EVERYWHERE, Prefix=self._root + prefix, **options)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from s3memo.cache import Cache, Terms
+from s3memo.cache import Cache
 from s3memo.events import Recorder
 from s3memo.freshness import Policy
+from s3memo.terms import Terms
 from s3memo.versions import Key
 from tests.simulation.world import SimulatedStore
 

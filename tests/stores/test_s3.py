@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pickle
 import subprocess
@@ -190,6 +191,21 @@ def test_an_empty_page_is_not_the_end(scripted: ScriptedServer, store: S3Store) 
     assert [query.get("start-after") for query in queries] == ["root/A", None, None, None]
     assert [query.get("continuation-token") for query in queries] == [None, "1", "2", "3"]
     assert {query["prefix"] for query in queries} == {"root/"}
+
+
+@pytest.mark.parametrize("bucket", ["bucket", "data--use1-az4--x-s3"])
+def test_pages_without_objects_are_not_read_for_ever(scripted: ScriptedServer, bucket: str) -> None:
+    unsigned = {"endpoint_url": scripted.endpoint, "config": Config(signature_version=UNSIGNED)}
+    seconds = itertools.count()  # each look at the clock takes one
+    store = S3Store(bucket, client_options=unsigned, clock=lambda: next(seconds), operation_timeout=40)
+
+    def behave(exchange: Exchange) -> None:
+        page(then=str(len(scripted.requests)))(exchange)
+
+    scripted.behave = behave
+    with pytest.raises(StoreUnavailableError, match="pages that hold nothing"):
+        list(store.list("", limit=5))
+    assert 2 < len(scripted.requests) < 40
 
 
 def test_a_limit_asks_for_no_more_than_it_needs(scripted: ScriptedServer, store: S3Store) -> None:

@@ -1,0 +1,32 @@
+"""One Cache for each place in a process: whoever names the same place shares its memory."""
+
+from __future__ import annotations
+
+from weakref import WeakValueDictionary
+
+from s3memo.cache import Cache
+from s3memo.locks import process_lock
+from s3memo.settings import Location, default_location
+from s3memo.stores import open_store
+from s3memo.stores.base import Store
+
+_by_location: dict[Location, Cache] = {}
+_by_store: WeakValueDictionary[int, Cache] = WeakValueDictionary()
+
+
+def shared_cache(location: Location | None = None) -> Cache:
+    """Return this process's Cache for a location; None: for the one that is used where none is named."""
+    where = location or default_location()
+    with process_lock:
+        if where not in _by_location:
+            _by_location[where] = Cache(None if location is None else open_store(location))
+        return _by_location[where]
+
+
+def shared_cache_of(store: Store) -> Cache:
+    """Return this process's Cache for a store that somebody made; it lives as long as somebody uses it."""
+    with process_lock:
+        cache = _by_store.get(id(store))  # a Cache keeps its store alive, so no other store has that id
+        if cache is None:
+            cache = _by_store[id(store)] = Cache(store)
+        return cache

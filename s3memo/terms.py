@@ -1,0 +1,44 @@
+"""What the cache has to know of a function it works for, and how it survives trouble on its behalf."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from s3memo.errors import SettingsError
+from s3memo.events import Recorder
+from s3memo.freshness import Policy
+from s3memo.versions import Key
+
+OnError: TypeAlias = Literal["compute", "raise"]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How old a function's results may be, how many versions stay, what is told of trouble, and to whom."""
+
+    recorder: Recorder
+    policy: Policy
+    keep: int
+    on_error: OnError
+
+    @contextmanager
+    def fail_open(self, key: Key, message: str) -> Iterator[None]:
+        """Survive, visibly, whatever a store or a codec raises: the caller's function must run all the same.
+
+        Only what the program itself has wrong, such as an option that boto3 does not know, is let out.
+        """
+        try:
+            yield
+        except SettingsError:
+            raise
+        except Exception as error:  # noqa: BLE001  a store of somebody else's may raise anything
+            self.survive(error, key, message)
+
+    def survive(self, error: Exception, key: Key, message: str) -> None:
+        """Make an error visible and go on; or raise it, with `on_error="raise"`."""
+        if self.on_error == "raise":
+            raise error
+        self.recorder.trouble(error, message, key=str(key))
