@@ -162,7 +162,7 @@ class Cache:
             listing = self._look(key, terms)
             draft = self._seal(key, terms, value, listing, elapsed=0.0)
             try:
-                self.remember(key, terms, draft, flight)
+                self.remember(key, terms, draft)
             finally:
                 self._flights.detach(key, but=flight)
                 self._memory.discard(key)
@@ -242,16 +242,18 @@ class Cache:
             return self._hit(key, found, terms, listing)
         return Recall(listing=listing)
 
-    def remember(self, key: Key, terms: Terms, draft: _Draft, flight: Flight) -> None:
+    def remember(self, key: Key, terms: Terms, draft: _Draft, computing: Flight | None = None) -> None:
         """The one write path: PUT the version, then DELETE what it supersedes. Raises StoreError if the PUT fails.
 
-        A flight that was detached during the PUT takes its version back.
+        A computation that was detached during the PUT takes its version back, before it has deleted any other: nobody
+        was promised that it is stored, and what overtook it may yet fail.
         """
         version = draft.held.version
         with terms.recorder.counting_requests():
             self.store.put(key.prefix + version.name, draft.sealed)
         terms.recorder.emit("store", key=str(key), size=draft.held.size)
-        void = [version] if flight.detached else draft.listing.superseded(version, keep=terms.keep)
+        taken_back = computing is not None and computing.detached
+        void = [version] if taken_back else draft.listing.superseded(version, keep=terms.keep)
         self._delete(key, terms, void)
 
     def _recall_or_miss(self, key: Key, terms: Terms, flight: Flight) -> Recall:

@@ -21,6 +21,7 @@ from s3memo import (
     SettingsError,
     StoreError,
     StoreUnavailableError,
+    TimeBounds,
     s3_cached,
 )
 from s3memo.stores.base import Buffer
@@ -412,6 +413,44 @@ def test_a_put_under_way_leaves_nothing_of_what_was_overtaken(overtake: str, clo
     for process in (function, Cache(store).cached(name="f", version=1)(calls_of(Calls()))):
         found = process.cache_get("a")
         assert (found and found.value) == ("set" if overtake == "cache_set" else None)
+
+
+def test_a_computation_that_ends_while_its_function_is_cleared_is_not_stored(clock: Clock) -> None:
+    computing, go_on, stored = threading.Event(), threading.Event(), threading.Event()
+
+    class BusyStore(BrokenStore):
+        def delete(self, *args: Any) -> None:
+            go_on.set()
+            assert stored.wait(10)
+            super().delete(*args)
+
+    @Cache(BusyStore(clock)).cached(name="f", version=1)
+    def function(value: str) -> str:
+        if value == "slow":
+            computing.set()
+            assert go_on.wait(10)
+        return value
+
+    function("a")
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(function, "slow")
+        slow.add_done_callback(lambda _: stored.set())
+        assert computing.wait(10)
+        assert function.cache_clear() == 1
+        assert slow.result() == "slow"
+    assert function.cache_get("slow") is None
+
+
+def test_an_age_is_never_taken_for_less_than_it_may_be(clock: Clock) -> None:
+    class VagueStore(BrokenStore):
+        def time(self) -> TimeBounds:
+            return TimeBounds(clock.now - 5, clock.now + 5)
+
+    function = Cache(VagueStore(clock)).cached(name="f", version=1, ttl=12)(calls_of(Calls()))
+    function("a")
+    assert function.cache_get("a") is not None
+    clock.now += 3
+    assert function.cache_get("a") is None, "it may be 13 seconds old"
 
 
 def test_what_is_dated_far_ahead_is_neither_shown_nor_deleted(cached: Any, store: BrokenStore, clock: Clock) -> None:

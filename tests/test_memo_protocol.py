@@ -117,7 +117,7 @@ def die_after_put(simulation: Simulation, process: int, *, pause: float = 1) -> 
     simulation.world.now += pause
 
 
-# Hazards that only a scheme with tombstones has.
+# Hazards that only a scheme with tombstones and flights has.
 
 
 def tombstone_behind_a_full_page(simulation: Simulation) -> None:
@@ -138,10 +138,34 @@ def value_set_by_a_process_with_wide_bounds(simulation: Simulation) -> None:
     simulation.check_store("job")
 
 
-@pytest.mark.parametrize("hazard", [tombstone_behind_a_full_page, value_set_by_a_process_with_wide_bounds])
-def test_a_tombstone_buries_what_began_before_it_and_nothing_else(
-    hazard: Callable[[Simulation], None], small_pages: None
-) -> None:
+def slow_writer_with_wide_bounds(simulation: Simulation) -> None:
+    slow = simulation.fetch(0, "job")
+    simulation.until(slow, "computing")
+    simulation.world.now += 0.7
+    simulation.finish(simulation.invalidate(2, "job"))
+    simulation.finish(slow)
+    simulation.check_store("job")
+
+
+def value_set_while_a_clear_begins_and_never_ends(simulation: Simulation) -> None:
+    simulation.finish(simulation.set(0, "job"))
+    simulation.world.now += 10
+    writer = simulation.set(1, "job")
+    simulation.clear(1, "job")
+    simulation.finish(writer)
+    simulation.check_store("job")
+
+
+@pytest.mark.parametrize(
+    "hazard",
+    [
+        tombstone_behind_a_full_page,
+        value_set_by_a_process_with_wide_bounds,
+        slow_writer_with_wide_bounds,
+        value_set_while_a_clear_begins_and_never_ends,
+    ],
+)
+def test_nothing_is_lost_or_kept_by(hazard: Callable[[Simulation], None], small_pages: None) -> None:
     hazard(Simulation(Memo, clocks=CLOCKS, page_size=PAGE))
 
 

@@ -33,7 +33,8 @@ class Operation:
     """One write, invalidation or clear of a key.
 
     `computed` is the tick at which the computation of a written value began. `acknowledged` says that the caller was
-    told of its success; a killed operation has an end but no acknowledgement.
+    told of its success; a killed operation has an end but no acknowledgement. A computation's caller is promised a value,
+    and not that it is stored: it counts as a write if it wrote and did not take that back. Others are `promised`.
     """
 
     kind: Kind
@@ -43,6 +44,7 @@ class Operation:
     value: str = ""
     computed: int = 0
     ended: float = math.inf
+    promised: bool = False
     acknowledged: bool = False
 
 

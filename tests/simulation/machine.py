@@ -78,6 +78,7 @@ class Simulation:
         """Write a value that nobody computed: it counts as begun when its writer first looks at the store."""
         value = self._next_value()
         operation = self._begin("write", process, key, value)
+        operation.promised = True
         return self._start(process, operation, lambda: self.processes[process].scheme.set(key, value))
 
     def fetch(self, process: int, key: str) -> Actor:
@@ -117,10 +118,12 @@ class Simulation:
 
     def invalidate(self, process: int, key: str) -> Actor:
         operation = self._begin("invalidate", process, key)
+        operation.promised = True
         return self._start(process, operation, lambda: self.processes[process].scheme.invalidate(key))
 
     def clear(self, process: int, key: str) -> Actor:
         operation = self._begin("clear", process, key)
+        operation.promised = True
         return self._start(process, operation, lambda: self.processes[process].scheme.clear(key))
 
     # What the world does.
@@ -227,7 +230,7 @@ class Simulation:
             process.running = [pair for pair in process.running if pair[0] is not actor]
         if operation is not None:
             operation.ended = self.world.tick()
-            wrote = operation.kind != "write" or bool(actor.puts)
-            operation.acknowledged = actor.error is None and wrote
+            promised = operation.promised or bool(actor.puts)
+            operation.acknowledged = actor.error is None and promised
         if actor.error is not None:
             raise actor.error

@@ -97,6 +97,8 @@ class SimulatedStore:
         self._begin("DELETE", str(doomed))
         for object_key in doomed:  # S3 promises no order within a request, and may carry out only a part
             self.world.objects.pop(object_key, None)
+            if isinstance(actor := getcurrent(), Actor) and object_key in actor.puts:
+                actor.puts.remove(object_key)
             pause("DELETE under way")
         pause("DELETE answered")
 
@@ -132,6 +134,7 @@ class Actor(greenlet):
         self.looked = 0
         """The tick at which it first looked at the store, unless it wrote before."""
         self.puts: list[str] = []
+        """What it wrote and did not take back."""
         self.result: Any = None
         self.error: Exception | None = None
 

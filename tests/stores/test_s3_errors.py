@@ -183,7 +183,7 @@ def test_a_profile_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_name_that_boto3_refuses() -> None:
     with pytest.raises(StoreAccessError, match="Invalid bucket name"):
-        store_at("http://127.0.0.1:9", bucket="no bucket!").get("a")
+        store_at("http://127.0.0.1:9", bucket="arn:nothing").get("a")
 
 
 def test_options_that_are_none() -> None:
