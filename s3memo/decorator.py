@@ -6,7 +6,6 @@ import functools
 import inspect
 import os
 from collections.abc import Callable, Iterable
-from functools import cached_property
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack, get_args, overload
 
 from s3memo import cache as caches
@@ -148,6 +147,7 @@ class _Subject(Generic[P, R]):
             fingerprint.tag_of, function, version=version, code=code, depends=depends, key=options["key"]
         )
         self._tag_varies = fingerprint.may_vary(function, *depends, options["key"])
+        self._tag: str | None = None
         self._bound: tuple[caches.Cache, Terms] | None = None
 
     def bind(self) -> tuple[caches.Cache, Terms]:
@@ -167,14 +167,13 @@ class _Subject(Generic[P, R]):
         """Return the key of a call. Raises KeyDerivationError."""
         return Key(self.namespace, self.tag, self._arguments.digest(args, kwargs))
 
-    @cached_property
-    def _first_tag(self) -> str:
-        return self._find_tag()
-
     @property
     def tag(self) -> str:
         """The code's tag, asked for when it is used: a closure's cells get their values late, and may get others."""
-        return self._find_tag() if self._tag_varies else self._first_tag
+        tag = self._tag
+        if tag is None or self._tag_varies:
+            tag = self._tag = self._find_tag()
+        return tag
 
     def owns(self, *, all_tags: bool) -> Callable[[Key], bool]:
         """Return what tells whether a key is this function's, with this code or with any."""

@@ -15,9 +15,8 @@ import math
 import re
 from base64 import b32hexencode
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
 from operator import itemgetter
 
 MICROSECONDS = 1_000_000
@@ -178,7 +177,7 @@ def clearing(object_keys: Iterable[str], *, latest: float, batch: int) -> Iterat
     yield from filter(None, (ready, newest_of_several))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Listing:
     """What one look at a digest's prefix showed, newest first, and all that follows from it.
 
@@ -189,17 +188,18 @@ class Listing:
     versions: tuple[Version, ...] = ()
     full: bool = False
     seen_at: float = math.inf
+    tombstone: int | None = field(init=False)
+    """The date of the newest tombstone, in µs: nothing created up to then counts."""
+
+    def __post_init__(self) -> None:
+        newest = max((version.created for version in self.versions if version.dead), default=None)
+        object.__setattr__(self, "tombstone", newest)
 
     def extended(self, names: Iterable[str], *, now: tuple[float, float], full: bool = False) -> Listing:
         """Return this listing with one more page, answered `now`: between two readings of the store's clock."""
         earliest, latest = now
         found = (version for version in map(parse_version, names) if version and not version.is_foreign(latest))
         return Listing((*self.versions, *found), full, min(self.seen_at, earliest))
-
-    @cached_property
-    def tombstone(self) -> int | None:
-        """The date of the newest tombstone, in µs: nothing created up to then counts."""
-        return max((version.created for version in self.versions if version.dead), default=None)
 
     @property
     def newest(self) -> Version | None:
