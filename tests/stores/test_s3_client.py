@@ -22,10 +22,7 @@ from s3memo.stores.s3client import make_client
 from tests.servers.recording import Behaviour, Exchange
 from tests.servers.scripted import ScriptedServer, answer, deleted, page, refusal, script
 from tests.servers.server import S3Server
-
-
-def no_pause(seconds: float) -> None:
-    """Do not sleep."""
+from tests.stores.conftest import no_pause
 
 
 def warm_store(scripted: ScriptedServer, **options: Any) -> S3Store:

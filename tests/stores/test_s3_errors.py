@@ -28,16 +28,6 @@ BODY = b"x" * 1_000_000
 """More than goes in one block."""
 
 
-def no_pause(seconds: float) -> None:
-    """Do not sleep."""
-
-
-@pytest.fixture
-def store(scripted: ScriptedServer) -> S3Store:
-    """A store on the scripted server, that knows no pauses."""
-    return S3Store("bucket", "root", client=scripted.server.client, sleep=no_pause)
-
-
 def store_at(endpoint: str, *, bucket: str = "bucket", **options: Any) -> S3Store:
     return S3Store(bucket, "root", client_options=S3Server("any", endpoint).client_options, **options)
 
