@@ -260,9 +260,8 @@ class Cache:
         found = Recall()
         with terms.fail_open(key, "the store could not be read, which counts as a miss"):
             found = self.recall(key, terms, flight)
-            if found.entry is not None:
-                return found
-        terms.recorder.emit("miss", key=str(key))
+        if found.entry is None:
+            terms.recorder.emit("miss", key=str(key))
         return found
 
     def _hit(self, key: Key, found: _Found, terms: Terms, listing: Listing | None) -> Recall:

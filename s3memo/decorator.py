@@ -6,13 +6,14 @@ import functools
 import inspect
 import os
 from collections.abc import Callable, Iterable
-from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypedDict, TypeVar, Unpack, get_args, overload
+from typing import Any, Concatenate, Generic, ParamSpec, TypedDict, TypeVar, Unpack, get_args, overload
 
 from s3memo import cache as caches
 from s3memo import fingerprint, settings
 from s3memo.cache import Entry
 from s3memo.errors import SettingsError
 from s3memo.events import CacheInfo, Recorder
+from s3memo.fingerprint import Code
 from s3memo.freshness import Duration, Policy, seconds
 from s3memo.keys import ArgumentKeys
 from s3memo.locks import process_lock
@@ -26,8 +27,6 @@ P = ParamSpec("P")
 Q = ParamSpec("Q")
 R = TypeVar("R")
 S = TypeVar("S")
-
-Code = Literal["source", "off"]
 
 
 class Options(TypedDict, total=False):

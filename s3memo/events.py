@@ -47,9 +47,8 @@ class CacheInfo(NamedTuple):
     """What a function's cache did in this process; the first four fields are those of `functools.lru_cache`.
 
     `misses` counts the looks that found nothing, `cache_get`'s too. `maxsize` and `currsize` count entries of the memory
-    tier; `bytes_…` what went over the wire; `seconds_saved` sums
-    what the hits had taken to compute; `requests` counts what the store was sent, and `cost` is their price in US
-    dollars by `s3memo.PRICES`.
+    tier; `bytes_…` what went over the wire; `seconds_saved` sums what the hits had taken to compute; `requests` counts
+    what the store was sent, and `cost` is their price in US dollars by `s3memo.PRICES`.
     """
 
     hits: int

@@ -14,7 +14,7 @@ import sys
 import types
 from collections.abc import Callable, Iterable
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 from s3memo import source
 from s3memo.canonical import (
@@ -30,7 +30,7 @@ from s3memo.canonical import (
 from s3memo.codec import is_immutable
 from s3memo.errors import KeyDerivationError, SettingsError
 
-CODE_CHOICES = ("source", "off")
+Code: TypeAlias = Literal["source", "off"]
 CODE_OFF_TAG = "0"
 
 _STANDARD_LIBRARY = str(PurePath(os.__file__).parent) + os.sep
@@ -112,8 +112,8 @@ def check_code(*, version: object, code: object, depends: object) -> None:
         raise SettingsError(f"version={version!r} must be a whole number or a string that is not empty")
     if code == "deep":
         raise SettingsError('code="deep" comes with a later release: list what the function uses in depends=')
-    if code not in CODE_CHOICES:
-        raise SettingsError(f"code={code!r} is unknown: choose one of {', '.join(map(repr, CODE_CHOICES))}")
+    if code not in get_args(Code):
+        raise SettingsError(f"code={code!r} is unknown: choose one of {', '.join(map(repr, get_args(Code)))}")
     if not isinstance(depends, tuple | list):
         raise SettingsError(f"depends={depends!r} must be a tuple or list of functions, classes and constants")
 

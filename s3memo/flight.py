@@ -25,8 +25,9 @@ class Flight:
 
     def notice(self, listing: Listing) -> None:
         """Learn what the store, or memory, was seen to have meanwhile."""
-        if listing.newest is not None:
-            self._newest = min(self._newest, listing.newest.name)
+        newest = listing.newest
+        if newest is not None:
+            self._newest = min(self._newest, newest.name)
         if listing.tombstone is not None:
             self._tombstone = max(self._tombstone, listing.tombstone)
 

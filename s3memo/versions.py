@@ -31,7 +31,7 @@ _ELAPSED_LIMIT = 10**15
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_PART_BYTES = 180
 _PART = r"(?:[A-Za-z0-9._-]|=[0-9a-f]{2}|=h)+"
-_MEMO_PREFIX = re.compile(rf"v1/memo/{_PART}/{_PART}/[0-9a-v]{{32}}", re.ASCII)
+_MEMO_PREFIX = re.compile(rf"{MEMO_ROOT}{_PART}/{_PART}/[0-9a-v]{{32}}", re.ASCII)
 _UNSAFE = re.compile(rb"[^A-Za-z0-9._-]")
 _NAME = re.compile(
     r"(?P<order>[0-9a-f]{14})_(?P<created>\d{8}T\d{6}\.\d{6}Z)_(?P<ttl>0|[1-9]\d{0,11}|inf)"
@@ -158,7 +158,8 @@ def clearing(object_keys: Iterable[str], *, latest: float, batch: int) -> Iterat
     """Yield, in batches, the results to delete out of a listing; each digest's oldest go first, tombstones stay.
 
     No batch holds both a digest's newest version and an older one, for a store may carry out only part of a batch,
-    and the older one would be found again. What is foreign at `latest` (POSIX seconds) stays. That costs one batch more for up to `batch` digests of several versions.
+    and the older one would be found again. That costs one batch more for up to `batch` digests of several versions.
+    What is foreign at `latest` (POSIX seconds) stays.
     """
     found = filter(None, map(parse_object_key, object_keys))
     results = ((prefix, version) for prefix, version in found if not version.dead and not version.is_foreign(latest))
@@ -251,7 +252,8 @@ class Listing:
 
     def outdates(self, version: Version) -> bool:
         """Whether a version must not be served any more: it is buried, or there is a newer one."""
-        return self._buries(version) or (self.newest is not None and self.newest.name < version.name)
+        newest = self.newest
+        return self._buries(version) or (newest is not None and newest.name < version.name)
 
     def _buries(self, version: Version) -> bool:
         return self.tombstone is not None and version.created <= self.tombstone

@@ -129,10 +129,12 @@ def test_clearing_several_versions_of_a_digest_takes_one_request_more(cached: An
     assert sent(function.cache_history, 1) == {"LIST": 1}
 
 
-def test_the_first_invalidation_of_a_process_lists_for_the_time(proxy: CountingProxy, sent: Any) -> None:
+def test_the_first_invalidation_or_clear_of_a_process_lists_for_the_time(proxy: CountingProxy, sent: Any) -> None:
     store = S3Store(proxy.server.make_bucket(), client_options=proxy.server.client_options)
     function = Cache(store).cached(name="jobs.double", version=1)(double)
     assert sent(function.cache_invalidate, 1) == {"LIST": 2, "PUT": 1}
+    unacquainted = S3Store(store.url.removeprefix("s3://"), client_options=proxy.server.client_options)
+    assert sent(Cache(unacquainted).cached(name="jobs.double", version=1)(double).cache_clear) == {"LIST": 2}
 
 
 def test_what_cache_info_reports_is_what_the_server_received(cached: Any, proxy: CountingProxy) -> None:

@@ -11,10 +11,10 @@ from contextlib import closing
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from s3memo.errors import AlreadyExistsError, NotFoundError, SettingsError, StoreNotSupportedError
 from s3memo.events import count_request
+from s3memo.settings import Location
 from s3memo.stores.base import Buffer, ObjectInfo, PutMode, TimeBounds
 from s3memo.stores.paging import delete_batches, list_in_pages
 from s3memo.stores.sqlite import Database
@@ -50,7 +50,7 @@ class LocalStore:
         if not timeout >= 0:
             raise SettingsError(f"LocalStore's timeout is in seconds, 0 or more: {timeout!r}")
         self.directory = Path(directory).expanduser().absolute()
-        self.url = f"file://{quote(os.fspath(self.directory))}"
+        self.url = str(Location("file", os.fspath(self.directory)))
         self._timeout = timeout
         self._clock = clock
         self._database = Database(self.directory / FILE_NAME, timeout=timeout)

@@ -7,6 +7,9 @@ import pytest
 from s3memo.stores.s3 import S3Store
 from tests.servers.scripted import ScriptedServer
 
+BODY = b"x" * 1_000_000
+"""More than goes in one block."""
+
 
 def no_pause(seconds: float) -> None:
     """Do not sleep."""

@@ -33,11 +33,8 @@ from tests.servers.proxy import CountingProxy
 from tests.servers.recording import Behaviour, Exchange
 from tests.servers.scripted import ScriptedServer, answer, deleted, page, script
 from tests.servers.server import S3Server
+from tests.stores.conftest import BODY
 from tests.stores.contract import keys
-
-BODY = b"x" * 1_000_000
-"""More than goes in one block."""
-
 
 # what it is given
 

@@ -22,10 +22,8 @@ from s3memo.stores.s3 import S3Store
 from tests.servers.recording import Exchange
 from tests.servers.scripted import ScriptedServer, answer, hang_up, page, refusal, script
 from tests.servers.server import S3Server
+from tests.stores.conftest import BODY
 from tests.stores.contract import keys
-
-BODY = b"x" * 1_000_000
-"""More than goes in one block."""
 
 
 def store_at(endpoint: str, *, bucket: str = "bucket", **options: Any) -> S3Store:
