@@ -13,6 +13,7 @@ from s3memo._about import __version__
 
 if TYPE_CHECKING:
     from s3memo.cache import Entry
+    from s3memo.collect import Collected, gc
     from s3memo.decorator import Cache, s3_cached
     from s3memo.errors import (
         AlreadyExistsError,
@@ -21,9 +22,12 @@ if TYPE_CHECKING:
         EncodeError,
         IntegrityError,
         KeyDerivationError,
+        LeaseTimeout,
         NotFoundError,
+        NotStoredError,
         S3MemoError,
         SettingsError,
+        StateConflictError,
         StoreAccessError,
         StoreError,
         StoreNotSupportedError,
@@ -31,8 +35,12 @@ if TYPE_CHECKING:
     )
     from s3memo.events import PRICES, CacheInfo, Event, Hook
     from s3memo.keys import register_key
+    from s3memo.lease import Lease
+    from s3memo.mapping import S3TTLCache
     from s3memo.memory import MemoryTier
+    from s3memo.sequences import StateVersion
     from s3memo.settings import configure, disabled
+    from s3memo.state import ServiceState
     from s3memo.stores.base import ObjectInfo, Store, TimeBounds
     from s3memo.stores.local import LocalStore
     from s3memo.stores.memory import MemoryStore
@@ -45,6 +53,7 @@ __all__ = [
     "Cache",
     "CacheInfo",
     "CodecError",
+    "Collected",
     "DecodeError",
     "EncodeError",
     "Entry",
@@ -53,14 +62,21 @@ __all__ = [
     "IntegrityError",
     "Key",
     "KeyDerivationError",
+    "Lease",
+    "LeaseTimeout",
     "LocalStore",
     "MemoryStore",
     "MemoryTier",
     "NotFoundError",
+    "NotStoredError",
     "ObjectInfo",
     "S3MemoError",
     "S3Store",
+    "S3TTLCache",
+    "ServiceState",
     "SettingsError",
+    "StateConflictError",
+    "StateVersion",
     "Store",
     "StoreAccessError",
     "StoreError",
@@ -71,12 +87,17 @@ __all__ = [
     "__version__",
     "configure",
     "disabled",
+    "gc",
     "register_key",
     "s3_cached",
 ]
 
 _HOMES = {
     "s3memo.cache": ("Entry",),
+    "s3memo.collect": (
+        "Collected",
+        "gc",
+    ),
     "s3memo.decorator": (
         "Cache",
         "s3_cached",
@@ -88,9 +109,12 @@ _HOMES = {
         "EncodeError",
         "IntegrityError",
         "KeyDerivationError",
+        "LeaseTimeout",
         "NotFoundError",
+        "NotStoredError",
         "S3MemoError",
         "SettingsError",
+        "StateConflictError",
         "StoreAccessError",
         "StoreError",
         "StoreNotSupportedError",
@@ -103,11 +127,15 @@ _HOMES = {
         "Hook",
     ),
     "s3memo.keys": ("register_key",),
+    "s3memo.lease": ("Lease",),
+    "s3memo.mapping": ("S3TTLCache",),
     "s3memo.memory": ("MemoryTier",),
+    "s3memo.sequences": ("StateVersion",),
     "s3memo.settings": (
         "configure",
         "disabled",
     ),
+    "s3memo.state": ("ServiceState",),
     "s3memo.stores.base": (
         "ObjectInfo",
         "Store",

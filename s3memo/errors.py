@@ -7,12 +7,15 @@
     │   ├── EncodeError                  a result that cannot be stored exactly
     │   ├── DecodeError                  stored bytes that are not what a codec wrote
     │   └── IntegrityError               stored bytes that were altered: checksum or signature
-    └── StoreError
-        ├── NotFoundError                no object of that name
-        ├── AlreadyExistsError           a create-only write met an object
-        ├── StoreAccessError             refused: credentials, permission, no such bucket
-        ├── StoreUnavailableError        no answer in time, or a server's own failure
-        └── StoreNotSupportedError       the store lacks what the protocol needs
+    ├── StoreError
+    │   ├── NotFoundError                no object of that name
+    │   ├── AlreadyExistsError           a create-only write met an object
+    │   ├── StoreAccessError             refused: credentials, permission, no such bucket
+    │   ├── StoreUnavailableError        no answer in time, or a server's own failure
+    │   └── StoreNotSupportedError       the store lacks what the protocol needs
+    ├── NotStoredError (ValueError)      an item of a mapping that the store did not take
+    ├── StateConflictError               others were faster each time a state was to be written
+    └── LeaseTimeout (TimeoutError)      somebody else held a lease for all the time that was to be waited
 
 A cached function's own exceptions pass through unchanged, and a StoreError or CodecError never reaches its caller
 unless `on_error="raise"`.
@@ -50,7 +53,12 @@ class IntegrityError(CodecError):
 
 
 class StoreError(S3MemoError):
-    """A store did not do what it was asked."""
+    """A store did not do what it was asked.
+
+    `maybe_applied` says of a failed write of a state that it may have taken effect, now or in a moment, all the same.
+    """
+
+    maybe_applied: bool = False
 
 
 class NotFoundError(StoreError):
@@ -71,3 +79,23 @@ class StoreUnavailableError(StoreError):
 
 class StoreNotSupportedError(StoreError):
     """The store lacks something that the protocol needs."""
+
+
+class NotStoredError(S3MemoError, ValueError):
+    """An item of a mapping was not stored, for the reason in `__cause__`.
+
+    It is a ValueError because that is how cachetools' decorators are told so: they return the result all the same.
+    """
+
+
+class StateConflictError(S3MemoError):
+    """A state was not written, because others wrote it first: `attempts` times, and `rivals` are who, the last one last."""
+
+    def __init__(self, message: str, *, attempts: int, rivals: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.attempts = attempts
+        self.rivals = rivals
+
+
+class LeaseTimeout(S3MemoError, TimeoutError):  # noqa: N818  named as the standard library's queue and lock libraries do
+    """A lease was held by somebody else for as long as the caller was ready to wait."""

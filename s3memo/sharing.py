@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from typing import TypeAlias
 from weakref import WeakValueDictionary
 
 from s3memo.cache import Cache
+from s3memo.errors import SettingsError
 from s3memo.locks import process_lock
-from s3memo.settings import Location, default_location
+from s3memo.settings import Location, default_location, parse_url
 from s3memo.stores import open_store
 from s3memo.stores.base import Store
+
+Place: TypeAlias = Cache | Store | str | os.PathLike[str] | None
+"""What names a store: a Cache on it, the store itself, a URL or directory; None: what the settings name."""
 
 _by_location: dict[Location, Cache] = {}
 _by_store: WeakValueDictionary[int, Cache] = WeakValueDictionary()
@@ -30,3 +36,24 @@ def shared_cache_of(store: Store) -> Cache:
         if cache is None:
             cache = _by_store[id(store)] = Cache(store)
         return cache
+
+
+def cache_at(place: Place) -> Cache:
+    """Return the Cache at a place, or this process's for it. Raises SettingsError."""
+    match place:
+        case None:
+            return shared_cache()
+        case Cache():
+            return place
+        case str() | os.PathLike():
+            return shared_cache(parse_url(place))
+        case _:
+            return shared_cache_of(place)
+
+
+def check_place(place: Place) -> None:
+    """Raise SettingsError unless `place` names a store; none is opened yet."""
+    if isinstance(place, str | os.PathLike):
+        parse_url(place)
+    elif not isinstance(place, Cache | Store | None):
+        raise SettingsError(f"{place!r} names no store: give a Cache, a Store, a URL or a directory")

@@ -1,6 +1,6 @@
 """Object names: pure functions that make and parse them, and what a listing of them means.
 
-    v1/memo/<namespace>/<tag>/<digest>/<version>
+    v1/memo/<namespace>/<tag>/<digest>/<version>                  v1/map/<name>/<digest>/<version>
     version = <order>_<created>_<ttl>_<elapsed>_<nonce>.s3m      (.dead: a tombstone)
 
 `order` counts down, so the newest version comes first in a listing. Lance inverts its version numbers likewise
@@ -22,6 +22,8 @@ from operator import itemgetter
 MICROSECONDS = 1_000_000
 DAY = 86_400 * MICROSECONDS
 MEMO_ROOT = "v1/memo/"
+MAP_ROOT = "v1/map/"
+RESULT_ROOTS = MEMO_ROOT, MAP_ROOT
 MAX_KEY_BYTES = 512
 """The longest object key below a store's root: two escaped parts, a digest and a version leave some to spare."""
 
@@ -31,7 +33,7 @@ _ELAPSED_LIMIT = 10**15
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_PART_BYTES = 180
 _PART = r"(?:[A-Za-z0-9._-]|=[0-9a-f]{2}|=h)+"
-_MEMO_PREFIX = re.compile(rf"{MEMO_ROOT}{_PART}/{_PART}/[0-9a-v]{{32}}", re.ASCII)
+_PREFIX = re.compile(rf"(?:{MEMO_ROOT}{_PART}|{MAP_ROOT.rstrip('/')})/{_PART}/[0-9a-v]{{32}}", re.ASCII)
 _UNSAFE = re.compile(rb"[^A-Za-z0-9._-]")
 _NAME = re.compile(
     r"(?P<order>[0-9a-f]{14})_(?P<created>\d{8}T\d{6}\.\d{6}Z)_(?P<ttl>0|[1-9]\d{0,11}|inf)"
@@ -120,6 +122,25 @@ class Key:
         return f"{tag_prefix(self.namespace, self.tag)}{self.digest}/"
 
 
+class ItemKey(Key):
+    """One item of the mapping `namespace`; `tag` is empty, for no code made it."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.digest}"
+
+    @property
+    def prefix(self) -> str:
+        """What the object keys of all its versions begin with."""
+        return f"{map_prefix(self.namespace)}{self.digest}/"
+
+
+def map_prefix(name: str) -> str:
+    """Return what the object keys of a mapping begin with."""
+    return f"{MAP_ROOT}{escape(name)}/"
+
+
 def namespace_prefix(namespace: str) -> str:
     """Return what the object keys of a function begin with, whatever its code was."""
     return f"{MEMO_ROOT}{escape(namespace)}/"
@@ -148,10 +169,10 @@ def base32(raw: bytes) -> str:
 
 
 def parse_object_key(object_key: str) -> tuple[str, Version] | None:
-    """Return the prefix of a memo version's key and the version, or None if s3memo writes no such object."""
+    """Return the prefix of a result's or tombstone's object key and its version, or None if s3memo writes no such object."""
     prefix, _, name = object_key.rpartition("/")
     version = parse_version(name)
-    return (f"{prefix}/", version) if version and _MEMO_PREFIX.fullmatch(prefix) else None
+    return (f"{prefix}/", version) if version and _PREFIX.fullmatch(prefix) else None
 
 
 def clearing(object_keys: Iterable[str], *, latest: float, batch: int) -> Iterator[list[str]]:

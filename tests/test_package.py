@@ -14,6 +14,8 @@ PUBLIC_NAMES = {
     *("Hook", "IntegrityError", "Key", "KeyDerivationError", "LocalStore", "MemoryStore", "MemoryTier"),
     *("NotFoundError", "ObjectInfo", "PRICES", "S3MemoError", "S3Store", "SettingsError", "Store"),
     *("StoreAccessError", "StoreError", "StoreNotSupportedError", "StoreUnavailableError", "TimeBounds", "Version"),
+    *("Collected", "Lease", "LeaseTimeout", "NotStoredError", "S3TTLCache", "ServiceState", "StateConflictError"),
+    *("StateVersion", "gc"),
     *("__version__", "configure", "disabled", "register_key", "s3_cached"),
 }
 

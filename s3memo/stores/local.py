@@ -42,6 +42,8 @@ class LocalStore:
     POSIX seconds. Raises SettingsError; a pickled store is opened anew where it arrives, by the default clock.
     """
 
+    enforces_create_only = True
+
     def __init__(
         self, directory: str | os.PathLike[str], *, timeout: float = 15.0, clock: Callable[[], float] = time.time
     ) -> None:

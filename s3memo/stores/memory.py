@@ -21,6 +21,8 @@ class MemoryStore:
     `clock` returns POSIX seconds.
     """
 
+    enforces_create_only = True
+
     def __init__(self, name: str = "", *, clock: Callable[[], float] = time.time) -> None:
         self.url = f"memory://{name}"
         self._clock = clock

@@ -88,6 +88,16 @@ class S3Store:
         """`s3://bucket/prefix`; the endpoint is not part of it."""
         return self._url().rstrip("/")
 
+    @property
+    def endpoint(self) -> str:
+        """Where the server is."""
+        return self._connection.endpoint(self.url)
+
+    @property
+    def enforces_create_only(self) -> bool:
+        """Whether that is known without a trial: AWS does."""
+        return self._connection.is_aws(self.url)
+
     def list(self, prefix: str, *, start_after: str = "", limit: int | None = None) -> Iterator[ObjectInfo]:
         """Yield the objects under a prefix, ascending; see Store. A directory bucket is read whole before the first."""
         if self._bucket.endswith(_DIRECTORY_BUCKET):

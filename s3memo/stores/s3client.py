@@ -119,6 +119,14 @@ class Connection:
         endpoint = self._client.meta.endpoint_url if self._client else ""
         return translate_deletions(failures, Request("DELETE", url, endpoint))
 
+    def endpoint(self, url: str) -> str:
+        """Return where requests are sent; `url` says in messages what for."""
+        return self._connect(Request("PUT", url)).meta.endpoint_url
+
+    def is_aws(self, url: str) -> bool:
+        """Return whether requests are sent to AWS itself."""
+        return _is_aws(self.endpoint(url))
+
     def close(self) -> None:
         """Close the client if one was made."""
         if self._client is not None:

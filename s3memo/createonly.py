@@ -1,0 +1,86 @@
+"""Whether a store enforces create-only: of several writers of one name, one wins and the others are told so.
+
+AWS does, and the stores that s3memo keeps on this machine do. Elsewhere it is tried once, with writers that race, and a
+marker in the store says for all later processes that it held. Servers exist that take the condition and ignore it, and
+such on which it holds only while nobody else writes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from weakref import WeakValueDictionary
+
+from s3memo.errors import AlreadyExistsError, NotFoundError, StoreNotSupportedError, StoreUnavailableError
+from s3memo.locks import process_lock
+from s3memo.stores.base import Store
+from s3memo.versions import base32
+
+PROBE_ROOT = "v1/probe/"
+ROUNDS = 5
+WRITERS = 6
+"""How many race in each round; each has a connection of its own, since all ask at once."""
+
+_checked: WeakValueDictionary[int, Store] = WeakValueDictionary()
+
+
+def check_create_only(store: Store) -> None:
+    """Return if the store enforces create-only, else raise StoreNotSupportedError, or the StoreError of a failed trial.
+
+    A store may say so itself, by an attribute `enforces_create_only` that is true, and name its server in `endpoint`.
+    In each process another store's marker is read once.
+    """
+    with process_lock:
+        if _checked.get(id(store)) is store:
+            return
+    if not getattr(store, "enforces_create_only", False):
+        _check_by_trial(store, marker_of(store))
+    with process_lock:
+        _checked[id(store)] = store
+
+
+def marker_of(store: Store) -> str:
+    """Return the object key of the marker that says that the store's server was tried, and passed."""
+    endpoint: str = getattr(store, "endpoint", store.url)
+    return PROBE_ROOT + base32(hashlib.blake2b(endpoint.encode(), digest_size=20).digest())
+
+
+def probe(store: Store) -> None:
+    """Let writers race for new names; StoreNotSupportedError if more than one is told that it won, or wrote."""
+    with ThreadPoolExecutor(WRITERS, thread_name_prefix="s3memo-probe") as racers:
+        for _ in range(ROUNDS):
+            object_key = f"{PROBE_ROOT}{os.urandom(16).hex()}"
+            start = threading.Barrier(WRITERS)
+            bids = [b"%d" % number for number in range(WRITERS)]
+            races = [racers.submit(_race, store, object_key, bid, start) for bid in bids]
+            winners = [bid for bid, race in zip(bids, races, strict=True) if race.result()]
+            try:
+                found = bytes(store.get(object_key))
+                store.delete([object_key])
+            except NotFoundError:
+                found = b""
+            if len(winners) > 1 or (winners and winners != [found]):
+                raise StoreNotSupportedError(
+                    f"{store!r} does not enforce create-only: of {WRITERS} writers of one object {len(winners)} were told "
+                    "that they made it. ServiceState and Lease would lose updates there; keep them in a store that "
+                    "honours If-None-Match, such as AWS S3, Ceph or MinIO, or in file:///directory on one machine"
+                )
+
+
+def _check_by_trial(store: Store, marker: str) -> None:
+    try:
+        store.get(marker)
+    except NotFoundError:
+        probe(store)
+        store.put(marker, b"create-only held")
+
+
+def _race(store: Store, object_key: str, bid: bytes, start: threading.Barrier) -> bool:
+    start.wait()
+    try:
+        store.put(object_key, bid, mode="create")
+    except (AlreadyExistsError, StoreUnavailableError):
+        return False
+    return True

@@ -1,0 +1,218 @@
+"""`Lease`: one holder at a time among all machines, for as long as it lives and says so.
+
+A state under v1/lease/ whose value is the holder and the time for which each word of it counts. To acquire, renew and
+release are its updates; a release is a tombstone. It saves work, and is no proof that nobody else is at work: a holder
+that stands still for longer than its lease does not know it (Kleppmann, How to do distributed locking, 2016).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Self
+
+from s3memo import codec
+from s3memo.errors import DecodeError, LeaseTimeout, NotFoundError, S3MemoError, SettingsError
+from s3memo.events import Recorder
+from s3memo.freshness import Duration, seconds
+from s3memo.register import Record, Register, writer
+from s3memo.sequences import Chain, StateVersion, lease_prefix
+from s3memo.sharing import Place, cache_at, check_place
+from s3memo.stores.clock import local_clock
+
+LONGEST = 86_400.0
+"""Seconds that a lease may last without a renewal; so one of a week ago lapsed, whatever it said."""
+
+_FIRST_POLL = 0.2
+_LONGEST_POLL = 5.0
+_RENEWALS = 3  # within the time of one lease
+_STEP = 1.0  # a listing's times may be rounded down by so many seconds
+
+
+@dataclass(frozen=True, slots=True)
+class _Tenure:
+    """A lease that we hold: the version that says so, and until when that counts, by the store's clock."""
+
+    holder: str
+    number: int
+    written: float
+    until: float
+
+
+class Lease:
+    """Something that one holder at a time does, among all machines that use one store: a context manager.
+
+    While it is held a thread renews it; if its process dies, it lapses `ttl` (a duration, 60 seconds, a day at most)
+    after its last renewal, by the store's clock. Long work asks `lost` before what must not be done twice. Another
+    Lease for the same key is another holder, in the same thread too. Needs a store that enforces create-only; raises
+    SettingsError, and StoreError from `acquire`.
+    """
+
+    def __init__(self, key: str, url_or_store: Place = None, *, ttl: Duration = 60) -> None:
+        if not isinstance(key, str) or not key:
+            raise SettingsError(f"Lease({key!r}): give the lease a key, a string that is not empty")
+        check_place(url_or_store)
+        lasting = seconds(ttl, name="ttl")
+        if lasting is None or not 1 <= lasting <= LONGEST:
+            raise SettingsError(f"ttl={ttl!r} must be between 1 second and a day")
+        self.key = key
+        self.ttl = lasting
+        self._place = url_or_store
+        self._clock: Callable[[], float] = local_clock
+        self._sleep: Callable[[float], None] = time.sleep
+        self._in_use = threading.Lock()
+        self._changing = threading.Lock()
+        self._tenure: _Tenure | None = None
+        self._holder = ""
+        self._stop = threading.Event()
+        self._heart: threading.Thread | None = None
+
+    def __repr__(self) -> str:
+        return f"Lease({self.key!r}, ttl={self.ttl:g})"
+
+    def __enter__(self) -> Self:
+        self.acquire()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.release()
+
+    @property
+    def lost(self) -> bool:
+        """Whether it is not held, or not any more: somebody else may have it now. Asks no store."""
+        tenure = self._tenure
+        return tenure is None or self._register().store.time().latest >= tenure.until
+
+    def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:  # noqa: FBT001, FBT002  locks have it so
+        """Take the lease, and wait for it unless `blocking` is false, `timeout` seconds at most; return whether it is ours.
+
+        Raises LeaseTimeout after that, RuntimeError if this object has it already, and StoreError.
+        """
+        if timeout is not None and not (blocking and timeout >= 0):
+            raise SettingsError(f"timeout={timeout!r} must be 0 seconds or more, and is for blocking=True")
+        if not self._in_use.acquire(blocking=False):
+            raise RuntimeError(f"{self!r} is in use already: make a Lease of its own for each piece of work")
+        try:
+            self._tenure = self._wait(blocking=blocking, timeout=math.inf if timeout is None else timeout)
+        finally:
+            if self._tenure is None:
+                self._in_use.release()
+        if self._tenure is not None:
+            self._start()
+        return self._tenure is not None
+
+    def release(self) -> None:
+        """Let others have it; a store that fails is reported, for then it lapses. RuntimeError if it is not held."""
+        if self._heart is None:
+            raise RuntimeError(f"{self!r} is not held, so it cannot be released")
+        self._stop.set()
+        self._heart.join()
+        tenure, self._tenure, self._heart = self._tenure, None, None
+        register = self._register()
+        try:
+            if tenure is not None:
+                register.append(self._after(tenure), None)
+        except S3MemoError as error:
+            register.recorder.trouble(error, "the lease could not be released, and lapses by itself")
+        finally:
+            self._in_use.release()
+
+    def _wait(self, *, blocking: bool, timeout: float) -> _Tenure | None:
+        """Return our tenure, or None if somebody else has it and nobody is to wait."""
+        begun = self._clock()
+        for pause in polling():
+            tenure = self._try()
+            if tenure is not None or not blocking:
+                return tenure
+            left = timeout - (self._clock() - begun)
+            if left <= 0:
+                break
+            self._sleep(min(pause, left))
+        raise LeaseTimeout(
+            f"{self!r} in {self._register().store.url} was not free for {timeout:g} seconds; {self._holder} has it"
+        )
+
+    def _try(self) -> _Tenure | None:
+        """Take the lease if nobody has it."""
+        register = self._register()
+        chain = register.look()
+        newest = chain.newest
+        if newest is not None and not newest.cleared and not self._has_lapsed(register, newest):
+            return None
+        sent_at = register.store.time().earliest
+        tenure = _Tenure(
+            f"{writer()}:{os.urandom(8).hex()}", chain.number + 1, written=sent_at, until=sent_at + self.ttl
+        )
+        rival = register.append(chain, self._claim(tenure))
+        if rival is not None:
+            self._holder = rival.writer
+            return None
+        return tenure
+
+    def _has_lapsed(self, register: Register, version: StateVersion) -> bool:
+        try:
+            self._holder, lasting = _terms(register.read(version.number))
+        except NotFoundError:
+            return False  # it was collected since it was listed, so there is a newer one
+        return register.store.time().earliest >= version.last_modified + _STEP + lasting
+
+    def renew(self) -> None:
+        """Say that the holder lives; a thread does it, three times in the time of a lease. Raises StoreError."""
+        with self._changing:
+            tenure, register = self._tenure, self._register()
+            while tenure is not None:
+                sent_at = register.store.time().earliest
+                rival = register.append(self._after(tenure), self._claim(tenure))
+                if rival is None:
+                    self._tenure = replace(tenure, number=tenure.number + 1, written=sent_at, until=sent_at + self.ttl)
+                    return
+                if rival.payload is None or _terms(rival)[0] != tenure.holder:
+                    self._tenure = None  # it lapsed, and somebody else has it
+                    return
+                tenure = replace(tenure, number=rival.number)  # a renewal of ours whose answer was lost
+
+    def _claim(self, tenure: _Tenure) -> bytes:
+        return codec.encode([tenure.holder, self.ttl])
+
+    @staticmethod
+    def _after(tenure: _Tenure) -> Chain:
+        """Return what is known without a LIST: that our own version was the newest when it was written."""
+        return Chain((StateVersion(tenure.number, 1, tenure.written),), listed_at=tenure.written)
+
+    def _start(self) -> None:
+        self._stop = threading.Event()
+        self._heart = threading.Thread(target=self._beat, args=(self._stop,), name=f"s3memo-{self!r}", daemon=True)
+        self._heart.start()
+
+    def _beat(self, stop: threading.Event) -> None:
+        while not stop.wait(self.ttl / _RENEWALS) and not self.lost:
+            try:
+                self.renew()
+            except S3MemoError as error:
+                self._register().recorder.trouble(error, "the lease could not be renewed; the next try comes soon")
+
+    def _register(self) -> Register:
+        cache = cache_at(self._place)
+        recorder = Recorder(f"lease {self.key!r}", cache.hooks)
+        return Register(cache.store, lease_prefix(self.key), 1, recorder, self._clock, self._sleep)
+
+
+def polling() -> Iterator[float]:
+    """Yield the pauses of a waiter, in seconds: ever longer up to a limit, and no two waiters' alike."""
+    pause = _FIRST_POLL
+    while True:
+        yield pause * (1 + random.random()) / 2  # noqa: S311  it keeps no secret
+        pause = min(2 * pause, _LONGEST_POLL)
+
+
+def _terms(record: Record) -> tuple[str, float]:
+    """Return who holds a lease, and for how long."""
+    match codec.decode(record.payload or b""):
+        case [str() as holder, float() as lasting]:
+            return holder, lasting
+    raise DecodeError(f"version {record.number} of a lease does not say who holds it")

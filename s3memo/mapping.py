@@ -1,0 +1,223 @@
+"""`S3TTLCache`: a dict whose items expire, and outlive the process; also where cachetools' decorators keep theirs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, MutableMapping
+from dataclasses import replace
+from operator import itemgetter
+from typing import Any
+
+from cachetools.keys import hashkey
+
+from s3memo import codec
+from s3memo.cache import Cache, Entry
+from s3memo.errors import CodecError, DecodeError, EncodeError, NotStoredError, SettingsError, StoreError
+from s3memo.events import Recorder
+from s3memo.freshness import Duration, Policy, judge, seconds
+from s3memo.keys import digest_of
+from s3memo.locks import process_lock
+from s3memo.memory import MemoryTier
+from s3memo.sharing import Place, cache_at, check_place
+from s3memo.stores.base import PAGE_SIZE
+from s3memo.terms import Terms
+from s3memo.versions import MICROSECONDS, ItemKey, Listing, Version, clearing, map_prefix, parse_object_key
+
+_SEPARATOR = hashkey(_=0)[0]  # the class that cachetools' keys have between positional and keyword arguments
+
+
+class S3TTLCache(MutableMapping[Any, Any]):
+    """A mapping in a store, shared by all machines, with `maxsize` of its items in this process's memory too.
+
+    Keys are of any type that a cached function's arguments may have, and typed: `1` and `1.0` are two. Values are of those
+    that it may return. An item
+    counts for `ttl` (a duration; None: for ever) from when it was set. Safe to share between threads, and right as
+    `cache=` of `cachetools.cached` and `cachetools.cachedmethod`.
+
+    `[]`, `get` and `in` answer from memory, else with a LIST and a GET; a store that fails is reported and counts as a
+    missing item. Setting costs a LIST and a PUT, and a DELETE if something was there, and raises NotStoredError, which
+    cachetools survives. `del` takes one LIST more than an invalidation. `len` takes a LIST for a thousand objects, and an
+    iteration a LIST and a GET more for each item that is not in memory; these, and `del`, `clear` and `expire`, raise StoreError.
+    """
+
+    def __init__(
+        self, url_or_cache: Place = None, *, name: str, ttl: Duration | None = None, maxsize: int = 1024
+    ) -> None:
+        if not isinstance(name, str) or not name:
+            raise SettingsError(f"S3TTLCache(name={name!r}): give the mapping a name, a string that is not empty")
+        check_place(url_or_cache)
+        self._tier = MemoryTier(max_entries=maxsize)
+        self._policy = Policy(seconds(ttl, name="ttl"))
+        self._place = url_or_cache
+        self._bound: tuple[Cache, Terms] | None = None
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"S3TTLCache(name={self.name!r}, ttl={self.ttl!r}, maxsize={self.maxsize})"
+
+    @property
+    def ttl(self) -> float | None:
+        """For how many seconds an item counts."""
+        return self._policy.ttl
+
+    @property
+    def maxsize(self) -> int:
+        """How many items memory holds at most; the store holds any number."""
+        return self._tier.max_entries
+
+    @property
+    def currsize(self) -> int:
+        """How many items memory holds now."""
+        cache, terms = self._bind()
+        return cache.info(lambda _: True, terms.recorder).currsize
+
+    def __getitem__(self, key: Any) -> Any:
+        cache, terms = self._bind()
+        entry = cache.get(self._item_key(key), terms)
+        if entry is None:
+            raise KeyError(key)
+        return _item(entry)[1]
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        cache, terms = self._bind()
+        item_key = self._item_key(key)
+        try:
+            cache.set(item_key, terms, (_storable(key), value))
+        except (StoreError, CodecError) as error:
+            terms.recorder.trouble(error, "an item was not stored", key=str(item_key))
+            raise NotStoredError(f"{key!r} was not stored in {self!r}: {error}") from error
+
+    def __delitem__(self, key: Any) -> None:
+        cache, terms = self._bind()
+        item_key = self._item_key(key)
+        if self._living(cache.history(item_key, terms)) is None:
+            raise KeyError(key)
+        cache.invalidate(item_key, terms)
+
+    def __iter__(self) -> Iterator[Any]:
+        for entry in self._entries():
+            yield _restored(_item(entry)[0])
+
+    def __len__(self) -> int:
+        return sum(self._living(versions) is not None for _, versions in self._listed())
+
+    __eq__ = object.__eq__  # that of Mapping would fetch all items
+    __hash__ = object.__hash__
+
+    def setdefault(self, key: Any, default: Any = None) -> Any:
+        """Return the item's value, or set it to `default` and return that; a store that fails is reported."""
+        cache, terms = self._bind()
+        return cache.fetch(self._item_key(key), terms, lambda: (_storable(key), default))[1]
+
+    def popitem(self) -> tuple[Any, Any]:
+        """Remove and return some item as a pair; KeyError if there is none."""
+        for entry in self._entries():
+            key, value = _item(entry)
+            cache, terms = self._bind()
+            cache.invalidate(entry.key, terms)
+            return _restored(key), value
+        raise KeyError(f"{self!r} is empty")
+
+    def clear(self) -> None:
+        """Delete all items."""
+        cache, terms = self._bind()
+        cache.clear(map_prefix(self.name), lambda _: True, terms)
+
+    def expire(self) -> int:
+        """Delete the items that have expired, at the price of a LIST for a thousand objects; return how many objects went."""
+        cache, _ = self._bind()
+        expired = (
+            prefix + version.name
+            for prefix, versions in self._listed()
+            if self._living(versions) is None
+            for version in versions
+        )
+        deleted = 0
+        for batch in clearing(expired, latest=cache.store.time().latest, batch=PAGE_SIZE):
+            cache.store.delete(batch)
+            deleted += len(batch)
+        return deleted
+
+    def _bind(self) -> tuple[Cache, Terms]:
+        """Return the cache and the terms; they are made on first use, for until then `configure` may name the store."""
+        with process_lock:
+            if self._bound is None:
+                base = cache_at(self._place)
+                cache = Cache(
+                    base.store,
+                    memory=self._tier,
+                    on_error=base.on_error,
+                    read_only=base.read_only,
+                    hooks=base.hooks,
+                )
+                recorder = Recorder(f"mapping {self.name!r}", base.hooks)
+                self._bound = cache, Terms(recorder=recorder, policy=self._policy, keep=1, on_error=base.on_error)
+            return self._bound
+
+    def _item_key(self, key: Any) -> ItemKey:
+        return ItemKey(self.name, "", digest_of(_taken_apart(key)))
+
+    def _living(self, versions: list[Version]) -> Version | None:
+        """Return which of a digest's versions counts now."""
+        newest = Listing(tuple(versions)).newest
+        if newest is None:
+            return None
+        age = self._bind()[0].store.time().latest - newest.created / MICROSECONDS
+        return newest if judge(age, self._policy) == "fresh" else None
+
+    def _listed(self) -> Iterator[tuple[str, list[Version]]]:
+        """Yield the prefix of each digest and its versions."""
+        store = self._bind()[0].store
+        latest = store.time().latest
+        found = filter(None, (parse_object_key(info.key) for info in store.list(map_prefix(self.name))))
+        ours = ((prefix, version) for prefix, version in found if not version.is_foreign(latest))
+        for prefix, group in itertools.groupby(ours, key=itemgetter(0)):
+            yield prefix, [version for _, version in group]
+
+    def _entries(self) -> Iterator[Entry[Any]]:
+        """Yield the items that count; one that went meanwhile is passed over, and an error is raised."""
+        cache, terms = self._bind()
+        for prefix, versions in self._listed():
+            if self._living(versions) is not None:
+                digest = prefix.split("/")[-2]
+                entry = cache.get(ItemKey(self.name, "", digest), replace(terms, on_error="raise"))
+                if entry is not None:
+                    yield entry
+
+
+def _taken_apart(key: Any) -> tuple[Any, ...]:
+    """Return a key as a one-tuple; one that cachetools made of a call with keywords, as positional and keyword arguments."""
+    if isinstance(key, _SEPARATOR):
+        key = tuple(key)
+    if type(key) is tuple and any(part is _SEPARATOR for part in key):
+        place = next(place for place, part in enumerate(key) if part is _SEPARATOR)
+        return key[:place], key[place + 1 :]
+    return (key,)
+
+
+def _storable(key: Any) -> tuple[Any, ...]:
+    """Return what is stored of a key: all of it, or nothing if it holds what has no value, such as a class."""
+    parts = _taken_apart(key)
+    try:
+        codec.encode(parts)
+    except EncodeError:
+        return ()
+    return parts
+
+
+def _restored(parts: tuple[Any, ...]) -> Any:
+    """Return the key that `_storable` was given. Raises DecodeError."""
+    match parts:
+        case (key,):
+            return key
+        case (positional, keywords):
+            return (*positional, _SEPARATOR, *keywords)
+    raise DecodeError("an item's key holds what cannot be stored, such as a class, so it cannot be told")
+
+
+def _item(entry: Entry[Any]) -> tuple[tuple[Any, ...], Any]:
+    """Return what is stored of an item's key, and its value."""
+    match entry.value:
+        case (tuple() as parts, value):
+            return parts, value
+    raise DecodeError(f"{entry.key} is not what an S3TTLCache wrote")

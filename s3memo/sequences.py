@@ -1,0 +1,133 @@
+"""Numbered versions of one thing, each following exactly one: their names, and what a listing of them means. Pure.
+
+    v1/state/<name>/<sequence>       v1/lease/<key>/<sequence>
+    sequence = <14 hex: 2^56-1 minus the number>.s3s           an empty object: a tombstone
+
+Numbers count from 1 and are never used twice; as with the versions of results, the newest comes first in a listing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from s3memo.stores.base import ObjectInfo
+from s3memo.versions import escape
+
+STATE_ROOT = "v1/state/"
+LEASE_ROOT = "v1/lease/"
+RETENTION = 3600.0
+"""Seconds for which a superseded version stays after its successor was written: a stalled writer may still create it."""
+
+TRUST = 1800.0
+"""Seconds after a look at the store up to which a create that rests on it is known not to meet a collected name."""
+
+SWEEP_EVERY = 500
+"""At each such number what is due behind the first page is collected too."""
+
+_LIMIT = 2**56 - 1
+_NAME = re.compile(r"[0-9a-f]{14}\.s3s", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class StateVersion:
+    """One version of a state, as a listing shows it.
+
+    `size` is what the object takes in the store, in bytes; `last_modified` when it was written, in POSIX seconds by the
+    store's clock, which may be rounded down to whole ones.
+    """
+
+    number: int
+    size: int
+    last_modified: float
+
+    @property
+    def cleared(self) -> bool:
+        """Whether it says that there is no value."""
+        return self.size == 0
+
+    @property
+    def written_at(self) -> datetime:
+        """When it was written, by the store's clock."""
+        return datetime.fromtimestamp(self.last_modified, UTC)
+
+
+def state_prefix(name: str) -> str:
+    """Return what the object keys of a state begin with."""
+    return f"{STATE_ROOT}{escape(name)}/"
+
+
+def lease_prefix(key: str) -> str:
+    """Return what the object keys of a lease begin with."""
+    return f"{LEASE_ROOT}{escape(key)}/"
+
+
+def sequence_name(number: int) -> str:
+    """Return the last part of the object key of a version; the higher its number, the earlier it sorts."""
+    if not 0 < number <= _LIMIT:
+        raise ValueError(f"a version's number is between 1 and {_LIMIT}: {number}")
+    return f"{_LIMIT - number:014x}.s3s"
+
+
+def parse_sequence(name: str) -> int | None:
+    """Return the number in a name, or None if s3memo writes no such name."""
+    number = _LIMIT - int(name[:14], 16) if _NAME.fullmatch(name) else 0
+    return number or None
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """What a look at a prefix showed, newest first, as of `listed_at`: the earliest by the store's clock, in seconds."""
+
+    versions: tuple[StateVersion, ...] = ()
+    listed_at: float = 0.0
+
+    @classmethod
+    def of(cls, infos: Iterable[ObjectInfo], prefix: str, *, listed_at: float = 0.0) -> Chain:
+        """Return what of a listing below `prefix` is ours."""
+        named = ((parse_sequence(info.key.removeprefix(prefix)), info) for info in infos)
+        return cls(
+            tuple(StateVersion(number, info.size, info.last_modified) for number, info in named if number), listed_at
+        )
+
+    @property
+    def newest(self) -> StateVersion | None:
+        """The version that counts."""
+        return self.versions[0] if self.versions else None
+
+    @property
+    def number(self) -> int:
+        """The newest version's number; 0: there never was one."""
+        return self.versions[0].number if self.versions else 0
+
+    def find(self, number: int) -> StateVersion | None:
+        """Return the version of that number, if it is still there."""
+        return next((version for version in self.versions if version.number == number), None)
+
+    def at(self, moment: float) -> StateVersion | None:
+        """Return the version that counted at a moment of the store's clock, or None if no older one is known."""
+        return next((version for version in self.versions if version.last_modified <= moment), None)
+
+    def due(self, *, keep: int, now: float, retention: float = RETENTION) -> list[int]:
+        """Return the numbers of the versions beyond `keep` that are superseded for `retention` seconds, oldest first.
+
+        `now` is the earliest that the store's clock may show. The newest is never among them.
+        """
+        pairs = zip(self.versions, self.versions[1:], strict=False)
+        due = [
+            version.number
+            for place, (successor, version) in enumerate(pairs, start=1)
+            if place >= keep and successor.last_modified + retention <= now
+        ]
+        return due[::-1]
+
+    def shows_late(self, number: int) -> bool:
+        """Whether a version was written long after the next one: under a name that had been used and collected before."""
+        following = [version for version in self.versions if version.number >= number]
+        return (
+            len(following) > 1
+            and following[-1].number == number
+            and following[-1].last_modified > following[-2].last_modified + TRUST
+        )

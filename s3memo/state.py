@@ -1,0 +1,265 @@
+"""`ServiceState`: what a job keeps between its runs, such as a cursor or a checkpoint, and never loses an update of."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from datetime import datetime
+from typing import Any, ParamSpec, TypeVar
+
+from s3memo import codec
+from s3memo.cache import Cache
+from s3memo.errors import NotFoundError, SettingsError, StateConflictError, StoreUnavailableError
+from s3memo.events import Recorder
+from s3memo.register import Record, Register
+from s3memo.sequences import Chain, StateVersion, state_prefix
+from s3memo.sharing import Place, cache_at, check_place
+from s3memo.stores.base import Buffer
+from s3memo.stores.clock import local_clock
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_LOOKS = 3
+"""How often a version that vanished between LIST and GET is looked for again."""
+
+_ATTEMPTS = 25
+"""How often a write is tried against others: about half a minute, for by then the pauses are seconds long."""
+
+
+class ServiceState:
+    """A small value under a name in a store, the same to all machines. Safe to share between threads.
+
+    `url_or_cache` is a URL, a directory, a Store or a Cache; None: what `configure` or S3MEMO_URL names. `keep` versions
+    of the value stay, and any that were the newest within the last hour.
+
+    Unlike a cached function it never guesses: whatever goes wrong is raised, as a StoreError or CodecError, and only a
+    complete listing that is empty means that there is no value. A store that does not enforce create-only is refused
+    with StoreNotSupportedError. A write whose effect is unknown raises an error with `maybe_applied=True`.
+    Raises SettingsError.
+    """
+
+    _register_type = Register
+
+    def __init__(self, name: str, url_or_cache: Place = None, *, keep: int = 10) -> None:
+        if not isinstance(name, str) or not name:
+            raise SettingsError(f"ServiceState({name!r}): give the state a name, a string that is not empty")
+        if type(keep) is not int or keep < 1:
+            raise SettingsError(f"keep={keep!r} must be a whole number of versions, 1 or more")
+        check_place(url_or_cache)
+        self.name = name
+        self.keep = keep
+        self._place = url_or_cache
+        self._clock: Callable[[], float] = local_clock
+        self._sleep: Callable[[float], None] = time.sleep
+
+    def __repr__(self) -> str:
+        return f"ServiceState({self.name!r})"
+
+    @property
+    def aio(self) -> AsyncState:
+        """The same names, awaitable: each runs in a thread, `update`'s function too."""
+        return AsyncState(self)
+
+    @property
+    def version(self) -> int:
+        """The number of the newest version, 0 if there never was one; it costs a LIST.
+
+        Numbers only grow, a `clear` takes one too. To write only if nothing changed since, read this first, then `get`.
+        """
+        newest = self._register().newest()
+        return newest.number if newest else 0
+
+    def get(self, default: Any = None) -> Any:
+        """Return the value, or `default` if there is none: it never was set, or it was cleared."""
+        register = self._register()
+        for _ in range(_LOOKS):
+            newest = register.newest()
+            if newest is None or newest.cleared:
+                return default
+            with suppress(NotFoundError):  # this thread stood still for an hour, and it was superseded and collected
+                return _value(register.read(newest.number))
+        raise _vanished(register)
+
+    def set(self, value: Any, *, expected_version: int | None = None) -> int:
+        """Write a value whatever was there before; return its version's number.
+
+        With `expected_version` only if that is the newest version's number (0: if there never was one), else
+        StateConflictError. Raises EncodeError.
+        """
+        payload = codec.encode(value)
+        return self._write(lambda _: payload, expected_version=expected_version)
+
+    def update(self, fn: Callable[[Any], Any], *, default: Any = None) -> Any:
+        """Replace the value by `fn(value)`, and return that; `fn` gets a copy of `default` if there is none.
+
+        Where others write at the same time `fn` is called anew, on their value, until it is first: it must do nothing
+        else. Raises StateConflictError if it never is, EncodeError, and what `fn` raises.
+        """
+        register = self._register()
+        known: Record | None = None
+        result: Any = None
+
+        def revise(chain: Chain) -> Buffer:
+            nonlocal known, result
+            newest = chain.newest
+            if newest is None or newest.cleared:
+                value = copy.deepcopy(default)
+            else:
+                if known is None or known.number != newest.number:
+                    known = _read(register, newest)
+                value = _value(known)
+            result = fn(value)
+            return codec.encode(result)
+
+        def learn(rival: Record) -> None:
+            nonlocal known
+            known = rival
+
+        self._write(revise, learn=learn)
+        return result
+
+    def clear(self) -> int:
+        """Say that there is no value, and return that version's number; older versions stay as they do elsewhere."""
+        return self._write(lambda _: None)
+
+    def history(self) -> list[StateVersion]:
+        """Return the versions that are still in the store, newest first."""
+        return list(self._register().look(whole=True).versions)
+
+    def at(self, moment: datetime) -> Any:
+        """Return the value at a moment by the store's clock, to the second; NotFoundError if none is known of."""
+        if moment.tzinfo is None:
+            raise SettingsError(f"at({moment!r}): give the moment a time zone, as datetime.now(UTC) has")
+        register = self._register()
+        chain = register.look(whole=True)
+        version = chain.at(moment.timestamp())
+        if version is None or version.cleared:
+            is_pruned = version is None and chain.versions and chain.versions[-1].number > 1
+            reason = f"versions before {chain.versions[-1].number} are gone" if is_pruned else "there was none"
+            raise NotFoundError(f"{register} has no value of {moment}: {reason}")
+        return _value(register.read(version.number))
+
+    def rollback(self, n: int) -> int:
+        """Write the value of version `n` again, as the newest; return its number. NotFoundError if `n` is gone."""
+        if type(n) is not int or n < 1:
+            raise SettingsError(f"rollback({n!r}): give the number of a version, as history() lists them")
+        register = self._register()
+        record = register.read(n)
+        if record.payload is None:
+            raise NotFoundError(f"version {n} of {register} says that there is no value: use clear()")
+        return self._write(lambda _: record.payload)
+
+    def _write(
+        self,
+        make: Callable[[Chain], Buffer | None],
+        *,
+        expected_version: int | None = None,
+        learn: Callable[[Record], None] = lambda _: None,
+    ) -> int:
+        """Append what `make` makes of what is there, until nobody else is first; return the number."""
+        if self._cache().read_only:
+            raise SettingsError(f"{self!r}: this cache is read-only (read_only=True or S3MEMO_READ_ONLY)")
+        register = self._register()
+        rivals: list[str] = []
+        while len(rivals) < _ATTEMPTS:
+            chain = register.look()
+            if expected_version is not None and chain.number != expected_version:
+                raise StateConflictError(
+                    f"{register} is at version {chain.number} and not at {expected_version}: read it again"
+                    + (f"; {rivals[-1]} was first" if rivals else ""),
+                    attempts=len(rivals),
+                    rivals=tuple(rivals),
+                )
+            rival = register.append(chain, make(chain))
+            if rival is None:
+                return chain.number + 1
+            learn(rival)
+            rivals.append(rival.writer)
+            register.pause(len(rivals))
+        raise StateConflictError(
+            f"{register} was written by others each of {_ATTEMPTS} times that this process tried: "
+            f"{', '.join(sorted(set(rivals)))}; let fewer write to one state, or write less often",
+            attempts=len(rivals),
+            rivals=tuple(rivals),
+        )
+
+    def _cache(self) -> Cache:
+        return cache_at(self._place)
+
+    def _register(self) -> Register:
+        cache = self._cache()
+        return self._register_type(
+            cache.store,
+            state_prefix(self.name),
+            self.keep,
+            Recorder(f"state {self.name!r}", cache.hooks),
+            self._clock,
+            self._sleep,
+        )
+
+
+class AsyncState:
+    """What a ServiceState can do, for coroutines; see there."""
+
+    def __init__(self, state: ServiceState) -> None:
+        self._state = state
+
+    @property
+    def version(self) -> Awaitable[int]:
+        """Await it for the number of the newest version."""
+        return _in_thread(lambda: self._state.version)
+
+    async def get(self, default: Any = None) -> Any:
+        """Return the value, or `default`."""
+        return await _in_thread(self._state.get, default)
+
+    async def set(self, value: Any, *, expected_version: int | None = None) -> int:
+        """Write a value; return its version's number."""
+        return await _in_thread(self._state.set, value, expected_version=expected_version)
+
+    async def update(self, fn: Callable[[Any], Any], *, default: Any = None) -> Any:
+        """Replace the value by `fn(value)`, where `fn` is a plain function, and return that."""
+        return await _in_thread(self._state.update, fn, default=default)
+
+    async def clear(self) -> int:
+        """Say that there is no value."""
+        return await _in_thread(self._state.clear)
+
+    async def history(self) -> list[StateVersion]:
+        """Return the versions that are still in the store, newest first."""
+        return await _in_thread(self._state.history)
+
+    async def at(self, moment: datetime) -> Any:
+        """Return the value at a moment."""
+        return await _in_thread(self._state.at, moment)
+
+    async def rollback(self, n: int) -> int:
+        """Write the value of version `n` again."""
+        return await _in_thread(self._state.rollback, n)
+
+
+def _in_thread(call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
+    import asyncio  # noqa: PLC0415  most programs are not asynchronous, and it takes long to load
+
+    return asyncio.to_thread(call, *args, **kwargs)
+
+
+def _read(register: Register, version: StateVersion) -> Record:
+    """GET a version that was just listed, on which a write is to rest."""
+    try:
+        return register.read(version.number)
+    except NotFoundError as error:
+        raise _vanished(register) from error
+
+
+def _value(record: Record) -> Any:
+    return codec.decode(record.payload or b"")
+
+
+def _vanished(register: Register) -> StoreUnavailableError:
+    return StoreUnavailableError(
+        f"{register} lists a version that is not there: its listings are out of date; try again"
+    )
