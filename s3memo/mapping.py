@@ -23,7 +23,7 @@ from s3memo.stores.base import PAGE_SIZE
 from s3memo.terms import Terms
 from s3memo.versions import MICROSECONDS, ItemKey, Listing, Version, clearing, map_prefix, parse_object_key
 
-_SEPARATOR = hashkey(_=0)[0]  # the class that cachetools' keys have between positional and keyword arguments
+_SEPARATOR: Any = hashkey(_=0)[0]  # the class that cachetools' keys have between positional and keyword arguments
 
 
 class S3TTLCache(MutableMapping[Any, Any]):

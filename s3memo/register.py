@@ -98,7 +98,8 @@ class Register:
         Raises StoreNotSupportedError where create-only is not enforced. A failed clean-up is reported, not raised.
         """
         check_create_only(self.store)
-        number, put_id = chain.number + 1, os.urandom(16)
+        number = chain.number + 1
+        put_id = b"" if payload is None else os.urandom(16)  # of two tombstones each does what the other was to do
         sent_at = self.store.time().earliest
         created = self._create(number, self._seal(put_id, payload))
         rival = None if created else self._rival(number, put_id)
@@ -147,8 +148,8 @@ class Register:
         return None if self._is_ours(record, put_id) else record
 
     def _is_ours(self, record: Record, put_id: bytes) -> bool:
-        """Whether a record is what we wrote; of two tombstones each does what the other was to do."""
-        return record.put_id == (put_id if record.payload is not None else b"")
+        """Whether a record is what the write with that put-id wrote."""
+        return record.put_id == put_id
 
     def _confirm(self, number: int, *, took_long: bool) -> Record | None:
         """Look again after a write that rests on a look long ago: meanwhile its number may have been used and collected.
@@ -156,7 +157,11 @@ class Register:
         A version that others have followed was in time, and one that is later than its successor was not. `took_long`
         says that the latter could be a second write of ours, whose first one had its followers and was collected.
         """
-        chain = self.look(whole=True)
+        try:
+            chain = self.look(whole=True)
+        except StoreError as error:
+            error.maybe_applied = True
+            raise
         is_late = chain.shows_late(number)
         if chain.find(number) is None or (is_late and took_long):
             raise self._in_doubt(number, "it took so long that it may have been collected")

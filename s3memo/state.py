@@ -13,6 +13,7 @@ from s3memo import codec
 from s3memo.cache import Cache
 from s3memo.errors import NotFoundError, SettingsError, StateConflictError, StoreUnavailableError
 from s3memo.events import Recorder
+from s3memo.locks import process_lock
 from s3memo.register import Record, Register
 from s3memo.sequences import Chain, StateVersion, state_prefix
 from s3memo.sharing import Place, cache_at, check_place
@@ -52,6 +53,7 @@ class ServiceState:
         self.name = name
         self.keep = keep
         self._place = url_or_cache
+        self._recorder: Recorder | None = None
         self._clock: Callable[[], float] = local_clock
         self._sleep: Callable[[float], None] = time.sleep
 
@@ -191,14 +193,11 @@ class ServiceState:
 
     def _register(self) -> Register:
         cache = self._cache()
-        return self._register_type(
-            cache.store,
-            state_prefix(self.name),
-            self.keep,
-            Recorder(f"state {self.name!r}", cache.hooks),
-            self._clock,
-            self._sleep,
-        )
+        with process_lock:
+            if self._recorder is None:
+                self._recorder = Recorder(f"state {self.name!r}", cache.hooks)
+        prefix = state_prefix(self.name)
+        return self._register_type(cache.store, prefix, self.keep, self._recorder, self._clock, self._sleep)
 
 
 class AsyncState:

@@ -31,9 +31,35 @@ class World:
 
     now: float = 1_790_000_000.0
     objects: dict[str, bytes] = field(default_factory=dict)
+    modified: dict[str, float] = field(default_factory=dict)
+    """When each object was written."""
+    removed: list[tuple[float, str]] = field(default_factory=list)
+    """When each object was deleted."""
+    written: list[tuple[str, bytes]] = field(default_factory=list)
+    """All objects that ever were, in the order in which they were written."""
     refused: frozenset[str] = frozenset()
     """The kinds of request that the server refuses for now."""
     ticks: int = 0
+
+    def last_written(self, object_key: str) -> bytes:
+        """Return what was last written under a name, even if it is gone."""
+        return next(data for key, data in reversed(self.written) if key == object_key)
+
+    def write(self, object_key: str, data: bytes) -> None:
+        """Let an object be there from now on."""
+        self.objects[object_key] = data
+        self.modified[object_key] = self.now
+        self.written.append((object_key, data))
+
+    def remove(self, object_key: str) -> None:
+        """Let an object be gone from now on."""
+        if self.objects.pop(object_key, None) is not None:
+            self.removed.append((self.now, object_key))
+
+    def keys_at(self, moment: float) -> set[str]:
+        """Return the names that were there at an earlier moment, unless they were deleted and made anew."""
+        there = {key for key in self.objects if self.modified.get(key, 0.0) <= moment}
+        return there | {key for at, key in self.removed if at > moment >= self.modified[key]}
 
     def tick(self) -> int:
         """Return the next moment of the order in which things really happen."""
@@ -85,7 +111,7 @@ class SimulatedStore:
         if exists and mode == "overwrite":
             raise SharedWriteError(object_key)
         if not exists:
-            self.world.objects[object_key] = bytes(data)
+            self.world.write(object_key, bytes(data))
         if isinstance(actor := getcurrent(), Actor):
             actor.puts.append(object_key)
         pause("PUT answered")
@@ -96,7 +122,7 @@ class SimulatedStore:
         doomed = list(object_keys)
         self._begin("DELETE", str(doomed))
         for object_key in doomed:  # S3 promises no order within a request, and may carry out only a part
-            self.world.objects.pop(object_key, None)
+            self.world.remove(object_key)
             if isinstance(actor := getcurrent(), Actor) and object_key in actor.puts:
                 actor.puts.remove(object_key)
             pause("DELETE under way")
@@ -117,7 +143,9 @@ class SimulatedStore:
     def _page(self, prefix: str, start_after: str, size: int) -> list[ObjectInfo]:
         self._begin("LIST", prefix)
         found = sorted(key for key in self.world.objects if key.startswith(prefix) and key > start_after)
-        page = [ObjectInfo(key, len(self.world.objects[key]), self.world.now) for key in found[:size]]
+        page = [
+            ObjectInfo(key, len(self.world.objects[key]), self.world.modified.get(key, 0.0)) for key in found[:size]
+        ]
         if isinstance(actor := getcurrent(), Actor) and not actor.puts:
             actor.looked = actor.looked or self.world.tick()
         pause("LIST answered")
