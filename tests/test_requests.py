@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from s3memo import Cache, Key, S3Store, Version
+from s3memo import Cache, Key, Lease, S3Store, S3TTLCache, ServiceState, Version, gc
+from s3memo.register import Register
 from s3memo.versions import base32
 from tests.servers.proxy import CountingProxy
 from tests.servers.server import S3Server
@@ -149,3 +150,94 @@ def test_what_cache_info_reports_is_what_the_server_received(cached: Any, proxy:
     function.cache_history(1)
     function.cache_clear()
     assert function.cache_info().requests == proxy.counts()
+
+
+class Hasty(Register):
+    """Deletes what is superseded at once, however wide the bounds of the time are."""
+
+    retention = -60.0
+
+
+UPDATE = {"LIST": 1, "GET": 1, "PUT": 1}
+
+
+@pytest.mark.parametrize("s3_server", ["moto", "ceph_s3"], indirect=True)  # rclone keeps no state
+def test_states(store: S3Store, sent: Any) -> None:
+    state = ServiceState("job", store)
+    ServiceState("another", store).set(1)  # the first write of a process looks whether the server was tried
+    assert sent(state.get) == {"LIST": 1}
+    assert sent(state.set, 1) == {"LIST": 1, "PUT": 1}
+    assert sent(state.get) == {"LIST": 1, "GET": 1}
+    assert sent(state.update, str) == UPDATE
+    assert sent(lambda: state.version) == {"LIST": 1}
+    assert sent(state.history) == {"LIST": 1}
+    assert sent(state.rollback, 1) == UPDATE
+    assert sent(state.clear) == {"LIST": 1, "PUT": 1}
+    assert sent(state.get) == {"LIST": 1}
+
+    state._register_type = Hasty
+    assert sent(state.set, 1) == {"LIST": 1, "PUT": 1}  # ten versions stay
+    state.keep = 1
+    assert sent(state.set, 1) == {"LIST": 1, "PUT": 1, "DELETE": 1}
+    assert sent(state.update, str) == {"LIST": 1, "GET": 1, "PUT": 1, "DELETE": 1}
+
+
+@pytest.mark.parametrize("s3_server", ["moto", "ceph_s3"], indirect=True)
+def test_a_conflict_adds_a_list_and_a_get(store: S3Store, sent: Any, s3_server: S3Server) -> None:
+    state = ServiceState("job", store)
+    state._sleep = lambda _: None
+    state.set(0)
+    direct = ServiceState("job", S3Store(*split(store), client=s3_server.client))
+
+    def overtaken(value: int) -> int:
+        if value == 0:
+            direct.set(10)
+        return value + 1
+
+    assert sent(state.update, overtaken) == {"LIST": 2, "GET": 2, "PUT": 2}
+    assert state.get() == 11
+
+
+@pytest.mark.parametrize("s3_server", ["moto", "ceph_s3"], indirect=True)
+def test_leases(store: S3Store, sent: Any) -> None:
+    lease = Lease("job", store)
+    ServiceState("another", store).set(1)
+    assert sent(lease.acquire) == {"LIST": 1, "PUT": 1}
+    assert sent(lease.renew) == {"PUT": 1}
+    assert sent(Lease("job", store).acquire, False) == {"LIST": 1, "GET": 1}
+    assert sent(lease.release) == {"PUT": 1}
+
+
+def test_mappings(store: S3Store, sent: Any) -> None:
+    def mapping() -> S3TTLCache:
+        return S3TTLCache(store, name="items")
+
+    items = mapping()
+    assert sent(items.get, 1) == {"LIST": 1}
+    assert sent(items.__setitem__, 1, "one") == MISS
+    assert sent(items.__getitem__, 1) == MEMORY_HIT
+    assert sent(mapping().__getitem__, 1) == STORE_HIT
+    assert sent(mapping().__contains__, 1) == STORE_HIT
+    assert sent(items.__setitem__, 1, "uno") == REPLACED
+    assert sent(items.setdefault, 2, "two") == MISS
+    assert sent(len, items) == {"LIST": 1}
+    assert sent(list, iter(items)) == {"LIST": 1}
+    assert sent(list, iter(mapping())) == {"LIST": 3, "GET": 2}
+    assert sent(list, items) == {"LIST": 2}  # list() asks for the length first
+    assert sent(items.__delitem__, 1) == {"LIST": 2, "PUT": 1, "DELETE": 1}
+    assert sent(items.clear) == {"LIST": 1, "DELETE": 1}
+    assert sent(items.expire) == {"LIST": 1}
+
+
+def test_collecting(store: S3Store, cached: Any, sent: Any) -> None:
+    function = cached()
+    function(1)
+    assert sent(lambda: gc(store)) == {"LIST": 1}
+    assert sent(lambda: gc(store, tags=[("jobs.double", "1")])) == {"LIST": 1, "DELETE": 1}
+    assert sent(function.cache_history, 1) == {"LIST": 1}
+
+
+def split(store: S3Store) -> tuple[str, str]:
+    """Return a store's bucket and prefix."""
+    bucket, _, prefix = store.url.removeprefix("s3://").partition("/")
+    return bucket, prefix
