@@ -16,7 +16,6 @@ from s3memo.stores.base import PAGE_SIZE, Store
 from s3memo.versions import tag_prefix
 
 _ROOT = "v1/"
-_WAVES = 3
 
 
 class Collected(NamedTuple):
@@ -75,7 +74,7 @@ class _Collection:
     def __init__(self, store: Store, recorder: Recorder) -> None:
         self._store = store
         self._recorder = recorder
-        self._pending: list[Doomed] = []
+        self._pending: list[list[Doomed]] = [[], [], []]  # by wave
         self.objects = 0
         self.bytes = 0
         self.reasons: Counter[Reason] = Counter()
@@ -83,20 +82,21 @@ class _Collection:
 
     def add(self, doomed: list[Doomed]) -> None:
         """Take what may go of one prefix."""
-        self._pending += doomed
-        if len(self._pending) >= PAGE_SIZE:
+        for each in doomed:
+            self._pending[each.wave].append(each)
+        if max(map(len, self._pending)) >= PAGE_SIZE:
             self.carry_out()
 
     def carry_out(self) -> None:
         """Delete what was taken."""
         held_back: set[str] = set()
-        for wave in range(_WAVES):
-            due = [each for each in self._pending if each.wave == wave and _prefix(each) not in held_back]
+        for wave in self._pending:
+            due = [each for each in wave if _prefix(each) not in held_back]
             for start in range(0, len(due), PAGE_SIZE):
                 batch = due[start : start + PAGE_SIZE]
                 if not self._delete(batch):
                     held_back.update(map(_prefix, batch))
-        self._pending = []
+            wave.clear()
 
     def _delete(self, batch: list[Doomed]) -> bool:
         try:
