@@ -17,7 +17,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from s3memo import cache
+from s3memo import cache, garbage
 from s3memo.errors import NotFoundError
 from tests.simulation.history import LostWriteError, ResurrectedError, StaleReadError
 from tests.simulation.machine import FOREIGN, BlindWriteError, ForeignObjectError, Simulation
@@ -156,9 +156,37 @@ def value_set_while_a_clear_begins_and_never_ends(simulation: Simulation) -> Non
     simulation.check_store("job")
 
 
+def collection_while_a_slow_computation_runs(simulation: Simulation) -> None:
+    """The tombstone that is to bury its result must not be taken for garbage."""
+    simulation.finish(simulation.set(2, "job"))
+    slow = simulation.refresh(2, "job")
+    simulation.until(slow, "computing")
+    simulation.world.now += 10
+    simulation.finish(simulation.invalidate(1, "job"))
+    simulation.world.now += 3 * 86_400
+    simulation.finish(simulation.collect(1, 0.0))
+    simulation.finish(slow)
+    simulation.check_store("job")
+
+
+def collection_that_stands_still(simulation: Simulation) -> None:
+    """What is written between its LIST and its DELETE stays."""
+    simulation.finish(simulation.set(2, "job"))
+    simulation.world.now += 1
+    die_after_put(simulation, 1)
+    collection = simulation.collect(0, 0.0)
+    simulation.until(collection, "DELETE")
+    simulation.world.now += 3600
+    simulation.finish(simulation.set(2, "job"))
+    simulation.finish(collection)
+    simulation.check_store("job")
+
+
 @pytest.mark.parametrize(
     "hazard",
     [
+        collection_while_a_slow_computation_runs,
+        collection_that_stands_still,
         tombstone_behind_a_full_page,
         value_set_by_a_process_with_wide_bounds,
         slow_writer_with_wide_bounds,
@@ -167,6 +195,11 @@ def value_set_while_a_clear_begins_and_never_ends(simulation: Simulation) -> Non
 )
 def test_nothing_is_lost_or_kept_by(hazard: Callable[[Simulation], None], small_pages: None) -> None:
     hazard(Simulation(Memo, clocks=CLOCKS, page_size=PAGE))
+
+
+def test_without_its_week_a_tombstone_is_collected_too_early() -> None:
+    with patch.object(garbage, "WEEK", 0), pytest.raises(ResurrectedError):
+        collection_while_a_slow_computation_runs(Simulation(Memo, clocks=CLOCKS))
 
 
 HAZARDS: dict[Callable[[Simulation], None], type[Exception]] = {
@@ -266,6 +299,18 @@ class Interleavings(RuleBasedStateMachine):
         self.simulation.check_foreign()
 
 
+class InterleavingsOverWeeks(Interleavings):
+    """As above, with collections of garbage, and pauses after which tombstones and results go."""
+
+    @rule(process=Interleavings.processes, grace=st.sampled_from([0.0, 3600.0]))
+    def collect(self, process: int, grace: float) -> None:
+        self.simulation.collect(process, grace)
+
+    @rule()
+    def let_a_week_pass(self) -> None:
+        self.simulation.world.now += 8 * 86_400.0
+
+
 class InterleavingsThatEnd(Interleavings):
     """As above, and when all have ended one write and one invalidation leave nothing behind."""
 
@@ -286,6 +331,7 @@ class InterleavingsOf2020(Interleavings):
 
 
 TestInterleavings = InterleavingsThatEnd.TestCase
+TestInterleavingsOverWeeks = InterleavingsOverWeeks.TestCase
 TestInterleavingsOnSmallPages = InterleavingsOnSmallPages.TestCase
 
 

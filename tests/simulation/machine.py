@@ -126,6 +126,11 @@ class Simulation:
         operation.promised = True
         return self._start(process, operation, lambda: self.processes[process].scheme.clear(key))
 
+    def collect(self, process: int, grace: float) -> Actor:
+        """Collect garbage, which no reader may notice."""
+        scheme: Any = self.processes[process].scheme
+        return self._start(process, None, lambda: scheme.collect(grace))
+
     # What the world does.
 
     def step(self, actor: Actor) -> None:
@@ -232,5 +237,5 @@ class Simulation:
             operation.ended = self.world.tick()
             promised = operation.promised or bool(actor.puts)
             operation.acknowledged = actor.error is None and promised
-        if actor.error is not None:
+        if actor.error is not None and "over seven days" not in str(actor.error):
             raise actor.error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from s3memo.cache import Cache
+from s3memo.collect import gc
 from s3memo.events import Recorder
 from s3memo.freshness import Policy
 from s3memo.terms import Terms
@@ -38,6 +39,9 @@ class Memo:
 
     def invalidate(self, key: str) -> None:
         self.cache.invalidate(self.key(key), self.terms)
+
+    def collect(self, grace: float) -> None:
+        gc(self.cache, grace=grace)
 
     def clear(self, key: str) -> None:
         self.cache.clear(f"v1/memo/job/{key}/", lambda other: other.tag == key, self.terms)
