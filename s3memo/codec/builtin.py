@@ -73,10 +73,11 @@ _ZONE = (NoneType, timezone, ZoneInfo)
 _DATE: Fields = {"year": _INT, "month": _INT, "day": _INT}
 _TIME: Fields = {"hour": _INT, "minute": _INT, "second": _INT, "microsecond": _INT, "tzinfo": _ZONE, "fold": _INT}
 
+TUPLE = Extension(1, tuple, rebuild=tuple)
 PAIRS = Extension(4, dict, rebuild=_pairs, mutable=True)  # of keys that msgpack has no exact form for
 LONG = Record(5, int, {"bytes": _BYTES}, build=lambda raw: int.from_bytes(raw, "big", signed=True))
 EXTENSIONS: tuple[Extension, ...] = (
-    Extension(1, tuple, rebuild=tuple),
+    TUPLE,
     Extension(2, set, rebuild=set, mutable=True),
     Extension(3, frozenset, rebuild=frozenset),
     PAIRS,
