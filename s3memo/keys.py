@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from s3memo.canonical import Fields, Reduce, UnkeyableError, add_type, form_digest, is_exact, qualified_name
+from s3memo.describing import describe
 from s3memo.errors import SettingsError
 
 
@@ -46,6 +47,12 @@ class ArgumentKeys:
             return form_digest(arguments)
         except UnkeyableError as problem:
             raise problem.explained(f"{self._name}(): ", *self._remedies(problem.outermost)) from problem.__cause__
+
+    def described(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, str]:
+        """Return, in words, what of one call counts: its arguments but the ignored ones, or what `key` makes of them."""
+        if self._key is not None:
+            return describe({"key()": self._key(*args, **kwargs)})
+        return describe(self._bind(args, kwargs))
 
     def _remedies(self, parameter: object) -> tuple[str, ...]:
         if self._key is not None:

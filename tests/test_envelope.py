@@ -13,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import s3memo
-from s3memo.envelope import MAX_RATIO, Header, seal, unseal, zstd
+from s3memo import envelope
+from s3memo.envelope import MAX_RATIO, Envelope, Header, zstd
 from s3memo.errors import CodecError, DecodeError, IntegrityError, SettingsError
+from s3memo.signing import NO_KEYS
 
 KIB, MIB = 1 << 10, 1 << 20
 NOISE = random.Random(0).randbytes(MIB)
@@ -34,6 +36,23 @@ GOLDEN = bytes.fromhex(
     "a87261775f73697a6504a6707974686f6ea6332e31312e37a673336d656d6fa5302e312e3000000000"
     "00000000000000000000000000000000000000000000000000000000000000000000000000000093010203"
 )
+
+
+def seal(payload: Any, **fields: Any) -> bytes:
+    """An envelope of one piece that nobody signed."""
+    sealed = envelope.seal([payload], object_key="", keys=NO_KEYS, **fields)
+    assert isinstance(sealed.data, bytes)
+    return sealed.data
+
+
+def opened(data: Any) -> Envelope:
+    return envelope.unseal(data, object_key="", keys=NO_KEYS)
+
+
+def unseal(data: Any) -> tuple[Header, memoryview]:
+    """The header and the payload of an envelope that nobody signed."""
+    found = opened(data)
+    return found.header, found.payload()
 
 
 def forge(header: object, payload: bytes = b"abc", *, number: int = 1, size: int | None = None) -> bytes:
@@ -82,7 +101,6 @@ def test_a_payload_that_was_not_compressed_is_an_aligned_view_of_the_object() ->
     for name_length in range(70):
         sealed = seal(b"abc", **FIELDS | {"function": "f" * name_length})
         _, payload = unseal(sealed)
-        assert isinstance(payload, memoryview)
         assert payload.obj is sealed
         assert (len(sealed) - len(payload)) % 64 == 0
 
@@ -133,11 +151,9 @@ def test_what_compresses_extremely_well_is_kept_within_the_ratio_that_is_read() 
     assert unseal(sealed)[1] == payload
 
 
-def test_words_that_mean_nothing_are_refused_when_sealing() -> None:
+def test_a_word_that_means_nothing_is_refused_when_sealing() -> None:
     with pytest.raises(SettingsError, match='compression=\'zip\' is unknown: use "auto" or "none"'):
-        seal(b"", **FIELDS, compression="zip")  # type: ignore[arg-type]
-    with pytest.raises(SettingsError, match="codec='pickle' is unknown: use one of"):
-        seal(b"", **FIELDS, codec="pickle")
+        seal(b"", **FIELDS, compression="zip")
 
 
 def test_what_was_once_written_can_be_read_for_ever() -> None:
@@ -167,7 +183,7 @@ def test_every_flipped_bit_and_every_cut_is_found(sealed: bytes) -> None:
     for bit in range(8 * len(sealed)):
         altered = bytearray(sealed)
         altered[bit // 8] ^= 1 << bit % 8
-        with pytest.raises(IntegrityError if bit >= 8 * 8 else DecodeError):
+        with pytest.raises(IntegrityError if bit >= 8 * 8 else CodecError):
             unseal(altered)
     for length in range(len(sealed)):
         with pytest.raises(IntegrityError if length >= 16 else DecodeError):
@@ -196,7 +212,7 @@ def test_an_object_that_is_not_ours_or_too_new_is_told_apart() -> None:
 
 
 def test_fields_of_a_later_version_are_ignored() -> None:
-    header, payload = unseal(forge(HEADER | {"arguments": [1, {"a": (2,)}], "mac": b"x" * 32}))
+    header, payload = unseal(forge(HEADER | {"later": [1, {"a": (2,)}], "mac": b"x" * 32}))
     assert header == Header(**HEADER)
     assert payload == b"abc"
 
@@ -222,6 +238,9 @@ def test_a_header_that_lacks_a_field_is_refused(name: str) -> None:
         ("raw_size", 3.0),
         ("raw_size", -3),
         ("python", [3, 11]),
+        ("arguments", ["a"]),
+        ("arguments", {"a": 1}),
+        ("arguments", {b"a": "1"}),
         ("s3memo", None),
     ],
 )
@@ -239,7 +258,7 @@ def test_a_field_of_a_wrong_type_or_sign_is_refused(name: str, value: object) ->
         (forge(b""), "header cannot be read: ValueError"),
         (forge(b"\x81" * 2000), "header cannot be read: "),
         (forge(HEADER, size=10**6), "header of 1000000 bytes does not fit"),
-        (forge(HEADER | {"codec": "pickle"}), "the codec 'pickle', which this version does not know"),
+        (forge(HEADER | {"codec": "pickle"}), "with the codec 'pickle', and this cache reads msgpack"),
         (forge(HEADER | {"compression": "lzma"}), "compressed with 'lzma', which this version does not know"),
         (forge(HEADER | {"raw_size": 4}), "promises 4 bytes, and 3 are there"),
         (forge(HEADER | {"compression": "zstd"}), "cannot be decompressed: "),
