@@ -13,7 +13,7 @@ MAX_TOTAL = 1024
 """How many may describe all arguments of one call, their names included."""
 
 _SCALARS = frozenset({NoneType, bool, int, float, complex, str, bytes, date, datetime, timedelta})
-_SIZED = frozenset({list, tuple, dict, set, frozenset, bytearray, range})
+_SIZED = frozenset({list, tuple, dict, set, frozenset, bytearray})
 _SHAPED = frozenset({"numpy", "pandas", "polars", "pyarrow", "scipy"})  # where shape and dtype cost nothing to ask for
 _MAX_INT_BITS = 256
 
@@ -42,7 +42,7 @@ def _described(value: object) -> str:
     if kind in _SIZED:
         return f"{kind.__name__} of {len(value)}"  # type: ignore[arg-type]
     words = [f"{kind.__module__}.{kind.__qualname__}"]
-    if kind.__module__.partition(".")[0] in _SHAPED:
+    if words[0].partition(".")[0] in _SHAPED:
         words += [f"{name} {getattr(value, name)}" for name in ("shape", "dtype") if hasattr(value, name)]
     return _cut(" ".join(words))
 

@@ -179,7 +179,7 @@ def unseal(
         raise DecodeError(f"the object is compressed with {header.compression!r}, which this version does not know")
     if header.compression == "none" and header.raw_size != len(stored):
         raise DecodeError(f"the header promises {header.raw_size} bytes, and {len(stored)} are there")
-    return Envelope(header, data, stored)
+    return Envelope(header, view, stored)
 
 
 def _pack_header(header: Header) -> bytes:

@@ -49,10 +49,8 @@ class ArgumentKeys:
             raise problem.explained(f"{self._name}(): ", *self._remedies(problem.outermost)) from problem.__cause__
 
     def described(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, str]:
-        """Return, in words, what of one call counts: its arguments but the ignored ones, or what `key` makes of them."""
-        if self._key is not None:
-            return describe({"key()": self._key(*args, **kwargs)})
-        return describe(self._bind(args, kwargs))
+        """Return one call's arguments in words, the ignored ones left out; none where `key` decides what counts."""
+        return {} if self._key is not None else describe(self._bind(args, kwargs))
 
     def _remedies(self, parameter: object) -> tuple[str, ...]:
         if self._key is not None:

@@ -26,10 +26,10 @@ class SigningKeys:
 
     __slots__ = ("_keys",)
 
-    def __init__(self, keys: Iterable[SigningKey] = (), *, name: str = "signing_keys=") -> None:
+    def __init__(self, keys: Iterable[SigningKey] = (), *, name: str = "signing_keys") -> None:
         if isinstance(keys, bytes | bytearray | str) or not isinstance(keys, Iterable):
-            raise SettingsError(f"{name} must be a tuple or list of keys, even for one: signing_keys=(key,)")
-        self._keys = tuple(_checked(key, f"{name}, number {number}") for number, key in enumerate(keys, 1))
+            raise SettingsError(f"{name} must be a tuple or list of keys, and one key alone a tuple of one: (key,)")
+        self._keys = tuple(_checked(key, f"{name}: key {number}") for number, key in enumerate(keys, 1))
 
     @classmethod
     def from_text(cls, text: str, *, name: str) -> SigningKeys:
@@ -63,10 +63,7 @@ NO_KEYS = SigningKeys()
 def _checked(key: object, name: str) -> bytes:
     if not isinstance(key, bytes | str):
         raise SettingsError(f"{name} is of type {type(key).__name__}: a key is bytes or str")
-    try:
-        raw = key.encode() if isinstance(key, str) else bytes(key)
-    except UnicodeEncodeError:
-        raise SettingsError(f"{name} is no text that UTF-8 can express: {_REMEDY}") from None
+    raw = key.encode("utf-8", "surrogatepass") if isinstance(key, str) else key
     if len(raw) < MIN_KEY_BYTES:
         raise SettingsError(f"{name} is of {len(raw)} bytes, and {MIN_KEY_BYTES} is the least: {_REMEDY}")
     return raw
