@@ -20,6 +20,7 @@ from s3memo.canonical import (
     is_exact,
     qualified_name,
 )
+from s3memo.describing import describe
 from s3memo.errors import SettingsError
 
 
@@ -69,6 +70,10 @@ class ArgumentKeys:
             return form_digest(arguments)
         except UnkeyableError as problem:
             raise problem.explained(f"{self._name}(): ", *self._remedies(problem.outermost)) from problem.__cause__
+
+    def described(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, str]:
+        """Return one call's arguments in words, the ignored ones left out; none where `key` decides what counts."""
+        return {} if self._key is not None else describe(self._bind(args, kwargs))
 
     def _remedies(self, parameter: object) -> tuple[str, ...]:
         if self._key is not None:
