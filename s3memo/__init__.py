@@ -13,6 +13,7 @@ from s3memo._about import __version__
 
 if TYPE_CHECKING:
     from s3memo.cache import Entry
+    from s3memo.canonical import ByContent
     from s3memo.decorator import Cache, s3_cached
     from s3memo.errors import (
         AlreadyExistsError,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = [
     "PRICES",
     "AlreadyExistsError",
+    "ByContent",
     "Cache",
     "CacheInfo",
     "CodecError",
@@ -77,6 +79,7 @@ __all__ = [
 
 _HOMES = {
     "s3memo.cache": ("Entry",),
+    "s3memo.canonical": ("ByContent",),
     "s3memo.decorator": (
         "Cache",
         "s3_cached",

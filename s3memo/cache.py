@@ -13,13 +13,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Generic, Self, TypeVar, cast, get_args
 
-from s3memo import codec, envelope, settings
+from s3memo import packing, settings
+from s3memo.envelope import Compression, Envelope
 from s3memo.errors import CodecError, NotFoundError, SettingsError, StoreError
 from s3memo.events import CacheInfo, Hook, Recorder, Tier, logger
 from s3memo.flight import Flight, Flights
 from s3memo.freshness import judge
 from s3memo.memory import Held, Memory, MemoryTier
+from s3memo.packing import CodecName, Packing
 from s3memo.settings import check_choice
+from s3memo.signing import SigningKey, SigningKeys
 from s3memo.stores import store_at
 from s3memo.stores.base import PAGE_SIZE, Store
 from s3memo.terms import OnError, Terms
@@ -76,7 +79,7 @@ class _Draft:
     """A version about to be written, and the listing that it rests on."""
 
     held: Held
-    sealed: bytes
+    sealed: Envelope
     listing: Listing
 
 
@@ -84,10 +87,13 @@ class Cache:
     """What functions returned, in one store with a memory tier before it. Safe to share between threads.
 
     `url_or_store` is a URL, a directory or a Store; None: what `configure` or S3MEMO_URL says, else an embedded store
-    in the user's cache directory. `memory=None` keeps nothing in the process. `compression` is "auto" (zstd where it
-    helps) or "none". `on_error="raise"` lets errors of the store and of stored bytes out, for tests; "compute" makes
-    each a visible miss. `read_only` computes what is missing and stores nothing. Each of `hooks` is called with every
-    Event. Raises SettingsError.
+    in the user's cache directory. `memory=None` keeps nothing in the process. `signing_keys`, secrets of at least 32
+    bytes, sign what is written and refuse what none of them signed; the first signs; none: those of `configure` or
+    S3MEMO_SIGNING_KEYS. `compression` is "auto" (zstd where it helps) or "none". `codec="pickle"` stores what only
+    pickle can, and demands signing keys. `on_error="raise"` lets errors of the store and of stored bytes out, for
+    tests; "compute" makes each a visible miss. `read_only` computes what is missing and stores nothing.
+    `record_arguments` stores with each result what it was computed from, in words that the bucket's readers can read.
+    Each of `hooks` is called with every Event. Raises SettingsError.
     """
 
     def __init__(
@@ -95,9 +101,12 @@ class Cache:
         url_or_store: str | os.PathLike[str] | Store | None = None,
         *,
         memory: MemoryTier | None = MemoryTier(),  # noqa: B008  it is immutable
-        compression: envelope.Compression = "auto",
+        signing_keys: Iterable[SigningKey] = (),
+        compression: Compression = "auto",
+        codec: CodecName = "msgpack",
         on_error: OnError = "compute",
         read_only: bool = False,
+        record_arguments: bool = False,
         hooks: Iterable[Hook] = (),
     ) -> None:
         if not isinstance(memory, MemoryTier | None):
@@ -105,12 +114,14 @@ class Cache:
         if not isinstance(hooks, Iterable):
             raise SettingsError(f"hooks={hooks!r} must be a list of functions: hooks=[{hooks!r}]")
         check_choice("on_error", on_error, get_args(OnError))
-        check_choice("compression", compression, get_args(envelope.Compression))
+        check_choice("compression", compression, get_args(Compression))
+        check_choice("codec", codec, get_args(CodecName))
         self.store = store_at(url_or_store)
         self.hooks = tuple(hooks)
         self.on_error: OnError = on_error
         self._read_only = read_only
-        self._compression: envelope.Compression = compression
+        self.record_arguments = record_arguments
+        self._packing = Packing(codec, compression, SigningKeys(signing_keys))
         self._memory = Memory(memory or MemoryTier(max_entries=0))
         self._flights = Flights()
 
@@ -250,7 +261,7 @@ class Cache:
         """
         version = draft.held.version
         with terms.recorder.counting_requests():
-            self.store.put(key.prefix + version.name, draft.sealed)
+            self.store.put(key.prefix + version.name, draft.sealed.data)
         terms.recorder.emit("store", key=str(key), size=draft.held.size)
         taken_back = computing is not None and computing.detached
         void = [version] if taken_back else draft.listing.superseded(version, keep=terms.keep)
@@ -306,11 +317,12 @@ class Cache:
         if held is not None and held.version == version:
             held = replace(held, confirmed=listing.seen_at)
             return _Found(held, held.load(), "memory")
+        object_key = key.prefix + version.name
         with terms.recorder.counting_requests():
-            data = self.store.get(key.prefix + version.name)
-        _, payload = envelope.unseal(data)
-        value = codec.decode(payload)
-        held = Held.of(version, value, payload, size=len(data), confirmed=listing.seen_at)
+            data = self.store.get(object_key)
+        sealed = self._packing.open(object_key, memoryview(data).toreadonly())  # no value lies over what memory holds
+        value = packing.unpack(sealed)
+        held = Held.of(version, value, sealed, confirmed=listing.seen_at)
         return _Found(held, value, "store")
 
     def _seal(self, key: Key, terms: Terms, value: Any, listing: Listing, *, elapsed: float) -> _Draft:
@@ -319,16 +331,8 @@ class Cache:
         version = listing.next_version(listing.seen_at, ttl=ttl, elapsed=int(elapsed * 1000), nonce=_nonce())
         if self.store.time().latest * MICROSECONDS - version.created > _LONGEST_COMPUTATION:
             raise StoreError(f"the computation of {key} took over seven days, so an invalidation could not be told")
-        payload = codec.encode(value)
-        sealed = envelope.seal(
-            payload,
-            created=version.created,
-            ttl=version.ttl,
-            elapsed=version.elapsed,
-            function=key.namespace,
-            compression=self._compression,
-        )
-        held = Held.of(version, value, payload, size=len(sealed), confirmed=listing.seen_at)
+        sealed = self._packing.pack(key, version, value, terms.arguments)
+        held = Held.of(version, value, sealed, confirmed=listing.seen_at)
         return _Draft(held, sealed, listing)
 
     def _land(self, key: Key, flight: Flight, held: Held, terms: Terms) -> None:

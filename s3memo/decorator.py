@@ -6,6 +6,7 @@ import functools
 import inspect
 import os
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, Concatenate, Generic, ParamSpec, TypedDict, TypeVar, Unpack, get_args, overload
 
 from s3memo import cache as caches
@@ -162,6 +163,13 @@ class _Subject(Generic[P, R]):
                 )
             return self._bound
 
+    def bind_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[caches.Cache, Terms]:
+        """As `bind`, for a call whose result may be stored: the terms describe its arguments if the cache records them."""
+        cache, terms = self.bind()
+        if cache.record_arguments:
+            terms = replace(terms, arguments=self._arguments.described(args, kwargs))
+        return cache, terms
+
     def key(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Key:
         """Return the key of a call. Raises KeyDerivationError."""
         return Key(self.namespace, self.tag, self._arguments.digest(args, kwargs))
@@ -205,7 +213,7 @@ class CachedFunction(Generic[P, R]):
         if settings.is_disabled():
             return self._compute(*args, **kwargs)
         key = self.cache_key(*args, **kwargs)
-        cache, terms = self._subject.bind()
+        cache, terms = self._bind_call(*args, **kwargs)
         return cache.fetch(key, terms, lambda: self._compute(*args, **kwargs))
 
     @overload
@@ -238,15 +246,17 @@ class CachedFunction(Generic[P, R]):
 
     def cache_set(self, value: R, /, *args: P.args, **kwargs: P.kwargs) -> None:
         """Remember `value` as the result of a call. Raises EncodeError and StoreError."""
-        cache, terms = self._subject.bind()
-        cache.set(self.cache_key(*args, **kwargs), terms, value)
+        key = self.cache_key(*args, **kwargs)
+        cache, terms = self._bind_call(*args, **kwargs)
+        cache.set(key, terms, value)
 
     def cache_refresh(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Compute a call now, whatever is remembered, and remember and return that."""
         if settings.is_disabled():
             return self._compute(*args, **kwargs)
-        cache, terms = self._subject.bind()
-        return cache.refresh(self.cache_key(*args, **kwargs), terms, lambda: self._compute(*args, **kwargs))
+        key = self.cache_key(*args, **kwargs)
+        cache, terms = self._bind_call(*args, **kwargs)
+        return cache.refresh(key, terms, lambda: self._compute(*args, **kwargs))
 
     def cache_invalidate(self, /, *args: P.args, **kwargs: P.kwargs) -> None:
         """Make void what is remembered of a call, and what is being computed for it now. Raises StoreError."""
@@ -280,6 +290,9 @@ class CachedFunction(Generic[P, R]):
     def cache_parameters(self) -> Options:
         """Return the options in force; `ttl` in seconds."""
         return self._subject.options.copy()
+
+    def _bind_call(self, /, *args: P.args, **kwargs: P.kwargs) -> tuple[caches.Cache, Terms]:
+        return self._subject.bind_call((*self._instance, *args), kwargs)
 
     def _compute(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         return self._subject.function(*self._instance, *args, **kwargs)

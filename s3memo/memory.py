@@ -10,7 +10,8 @@ from typing import Any
 
 from cachetools import TLRUCache
 
-from s3memo import codec
+from s3memo import codec, packing
+from s3memo.envelope import Envelope
 from s3memo.errors import SettingsError
 from s3memo.freshness import Duration, seconds
 from s3memo.locks import process_lock
@@ -42,7 +43,7 @@ class MemoryTier:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A version as the memory tier holds it: an immutable value itself, a mutable one as its encoded payload.
+    """A version as the memory tier holds it: an immutable value itself, a mutable one as its sealed object.
 
     `size` is what the object takes in the store and `weight` what it takes here, in bytes; `confirmed` is when it was
     last known to be the newest, in POSIX seconds by the store's clock.
@@ -56,10 +57,12 @@ class Held:
     """Returns the value; a mutable one is decoded afresh, so that no two callers hold the same."""
 
     @classmethod
-    def of(cls, version: Version, value: Any, payload: bytes | memoryview, *, size: int, confirmed: float) -> Held:
-        """Hold `value`, whose encoded form is `payload`."""
-        load = partial(_itself, value) if codec.is_immutable(value) else partial(codec.decode, payload)
-        return cls(version, size, len(payload) + _OVERHEAD, confirmed, load)
+    def of(cls, version: Version, value: Any, sealed: Envelope, *, confirmed: float) -> Held:
+        """Hold `value`, whose sealed form nobody may change any more."""
+        size = len(sealed.data)
+        if codec.is_immutable(value):
+            return cls(version, size, sealed.header.raw_size + _OVERHEAD, confirmed, partial(_itself, value))
+        return cls(version, size, size + _OVERHEAD, confirmed, partial(packing.unpack, sealed))
 
 
 def _itself(value: Any) -> Any:

@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from s3memo.errors import SettingsError
 from s3memo.locks import process_lock
+from s3memo.signing import NO_KEYS, SigningKey, SigningKeys
 
 Scheme: TypeAlias = Literal["s3", "file", "memory"]
 
@@ -74,14 +75,16 @@ class Settings:
     url: str | None = None
     disabled: bool = False
     read_only: bool = False
+    signing_keys: SigningKeys = NO_KEYS
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
-        """Read S3MEMO_URL, S3MEMO_DISABLED and S3MEMO_READ_ONLY; raises SettingsError."""
+        """Read S3MEMO_URL, …_DISABLED, …_READ_ONLY and …_SIGNING_KEYS (commas separate them); raises SettingsError."""
         return cls(
             url=environment.get("S3MEMO_URL") or None,
             disabled=_flag(environment, "S3MEMO_DISABLED"),
             read_only=_flag(environment, "S3MEMO_READ_ONLY"),
+            signing_keys=SigningKeys.from_text(environment.get("S3MEMO_SIGNING_KEYS", ""), name="S3MEMO_SIGNING_KEYS"),
         )
 
 
@@ -108,7 +111,7 @@ class _Process:
                 self._settings = Settings.from_environment(os.environ)
             return self._settings
 
-    def configure(self, **changes: str | bool) -> None:
+    def configure(self, **changes: str | bool | SigningKeys) -> None:
         with process_lock:
             if self._used:
                 raise SettingsError("configure() comes too late: a cached function was already called or asked")
@@ -138,13 +141,22 @@ def default_location() -> Location:
 
 
 def configure(
-    *, url: str | os.PathLike[str] | None = None, disabled: bool | None = None, read_only: bool | None = None
+    *,
+    url: str | os.PathLike[str] | None = None,
+    disabled: bool | None = None,
+    read_only: bool | None = None,
+    signing_keys: Iterable[SigningKey] | None = None,
 ) -> None:
-    """Set what S3MEMO_URL, S3MEMO_DISABLED and S3MEMO_READ_ONLY would, before the first cached call.
+    """Set what S3MEMO_URL, …_DISABLED, …_READ_ONLY and …_SIGNING_KEYS would, before the first cached call.
 
-    Raises SettingsError for a URL that names no store, and when it comes too late.
+    Raises SettingsError for a URL that names no store or a key that is too short, and when it comes too late.
     """
-    given = {"url": None if url is None else str(parse_url(url)), "disabled": disabled, "read_only": read_only}
+    given = {
+        "url": None if url is None else str(parse_url(url)),
+        "disabled": disabled,
+        "read_only": read_only,
+        "signing_keys": None if signing_keys is None else SigningKeys(signing_keys),
+    }
     _process.configure(**{name: value for name, value in given.items() if value is not None})
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from s3memo.errors import SettingsError
@@ -17,12 +17,16 @@ OnError: TypeAlias = Literal["compute", "raise"]
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How old a function's results may be, how many versions stay, what is told of trouble, and to whom."""
+    """How old a function's results may be, how many versions stay, what is told of trouble, and to whom.
+
+    `arguments` describes those of the one call that these are the terms of, where they are to be stored.
+    """
 
     recorder: Recorder
     policy: Policy
     keep: int
     on_error: OnError
+    arguments: Mapping[str, str] = field(default_factory=dict)
 
     @contextmanager
     def fail_open(self, key: Key, message: str) -> Iterator[None]:

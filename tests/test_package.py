@@ -10,7 +10,17 @@ import pytest
 import s3memo
 
 PUBLIC_NAMES = {
-    *("AlreadyExistsError", "Cache", "CacheInfo", "CodecError", "DecodeError", "EncodeError", "Entry", "Event"),
+    *(
+        "AlreadyExistsError",
+        "ByContent",
+        "Cache",
+        "CacheInfo",
+        "CodecError",
+        "DecodeError",
+        "EncodeError",
+        "Entry",
+        "Event",
+    ),
     *("Hook", "IntegrityError", "Key", "KeyDerivationError", "LocalStore", "MemoryStore", "MemoryTier"),
     *("NotFoundError", "ObjectInfo", "PRICES", "S3MemoError", "S3Store", "SettingsError", "Store"),
     *("StoreAccessError", "StoreError", "StoreNotSupportedError", "StoreUnavailableError", "TimeBounds", "Version"),

@@ -7,6 +7,7 @@ import pytest
 
 from s3memo.errors import SettingsError
 from s3memo.settings import Location, Settings, parse_url
+from s3memo.signing import SigningKeys
 
 
 @pytest.mark.parametrize(
@@ -60,3 +61,15 @@ def test_the_environment_is_read_strictly() -> None:
     assert Settings.from_environment({"S3MEMO_URL": "", "S3MEMO_DISABLED": " "}) == Settings()
     with pytest.raises(SettingsError, match="S3MEMO_DISABLED='maybe'"):
         Settings.from_environment({"S3MEMO_DISABLED": "maybe"})
+
+
+def test_signing_keys_are_read_from_the_environment_and_shown_nowhere() -> None:
+    new, old = "n" * 32, "o" * 40
+    settings = Settings.from_environment({"S3MEMO_SIGNING_KEYS": f" {new}, {old} "})
+    assert settings.signing_keys == SigningKeys((new, old))
+    assert settings.signing_keys != SigningKeys((old, new))
+    assert new not in repr(settings)
+    assert old not in str(settings)
+    assert not Settings.from_environment({"S3MEMO_SIGNING_KEYS": " "}).signing_keys
+    with pytest.raises(SettingsError, match=r"^S3MEMO_SIGNING_KEYS: key 2 is of 0 bytes, and 32 is the least"):
+        Settings.from_environment({"S3MEMO_SIGNING_KEYS": f"{new},"})
