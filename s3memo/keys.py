@@ -54,13 +54,13 @@ class ArgumentKeys:
         self._parameters = tuple(parameters)
         by_position = all(p.kind in {p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD} for p in parameters.values())
         self._plain = by_position and not ignored
-        self._atoms = FieldsOf(parameters) if self._plain and key is None else None
+        self._atoms: FieldsOf | None = None
         self._files: dict[str, Callable[[Any], Any]] | None = None
 
     def digest(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
         """Return the digest of one call's arguments. Raises KeyDerivationError, and TypeError for a call amiss."""
         try:
-            if self._atoms is not None and not kwargs and len(args) == len(self._parameters) and not self._find_files():
+            if self._atoms is not None and not kwargs and len(args) == len(self._parameters):
                 digest = self._atoms.digest(args)
                 if digest is not None:
                     return digest
@@ -73,7 +73,7 @@ class ArgumentKeys:
 
     def described(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, str]:
         """Return one call's arguments in words, the ignored ones left out; none where `key` decides what counts."""
-        return {} if self._key is not None else describe(self._bind(args, kwargs))
+        return {} if self._key is not None else describe(self._named(args, kwargs))
 
     def _remedies(self, parameter: object) -> tuple[str, ...]:
         if self._key is not None:
@@ -100,6 +100,8 @@ class ArgumentKeys:
         if self._files is None:  # not before the first call, for annotations may name what is defined later
             hints = {name: _hint(self._function, parameter) for name, parameter in self._signature.parameters.items()}
             self._files = {name: convert for name, hint in hints.items() if (convert := by_content(hint)) is not None}
+            if self._plain and not self._files:
+                self._atoms = FieldsOf(self._parameters)
         return self._files
 
     def _named(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Fields:
