@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from itertools import chain
 from pathlib import PurePosixPath
 from typing import Any
 from uuid import UUID
@@ -46,6 +47,16 @@ VALUES: tuple[Any, ...] = (
 )
 
 
+SCALARS: tuple[Any, ...] = (
+    None, True, False, 0.0, -0.0, 1.5, float("nan"), float("inf"), 2**63, -(2**63), 10**6, 1970, 86_399,
+    "", "UTC", "Europe/Berlin", "No/Such", "Africa/Such", "../etc/passwd", "1E+999999999", "sNaN", "a{9999}", "(?i:[a-z])", b"", b"\xff" * 16,
+)  # fmt: skip
+
+
+class Pairs(list[Any]):
+    """The items of a map to be packed; its keys may be what no dict takes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """A parser under test: `check` fails on a broken promise; `seeds` are inputs that it accepts."""
@@ -67,6 +78,32 @@ def check_codec(data: bytes) -> None:
     except CodecError:
         return  # nested deeper than what is written, for one
     assert codec.encode(codec.decode(encoded)) == encoded
+
+
+def check_documents(data: bytes) -> None:
+    """The same for what is sound msgpack, with any parts behind any tag: the bytes are the steps to build it."""
+    stack: list[Any] = []
+    for step, argument in zip(data[::2], data[1::2], strict=False):
+        size = min(argument % 8, len(stack))
+        parts = stack[len(stack) - size :]
+        match step % 8:
+            case 0:
+                stack.append(argument - 128)
+            case 1:
+                stack.append(SCALARS[argument % len(SCALARS)])
+            case 2:
+                stack.append(data[argument:])
+            case 3:
+                stack.append(data[argument:].decode("utf-8", "surrogateescape"))
+            case 4:
+                stack[len(stack) - size :] = [parts]
+            case 5 if size % 2 == 0:
+                stack[len(stack) - size :] = [Pairs(zip(parts[::2], parts[1::2], strict=True))]
+            case _:
+                stack[len(stack) - size :] = [[msgpack.ExtType(step // 8, b""), *parts]]
+    packer = msgpack.Packer(unicode_errors="surrogatepass", autoreset=False)
+    _pack(packer, stack)
+    check_codec(packer.bytes())
 
 
 def check_envelope(data: bytes) -> None:
@@ -155,6 +192,19 @@ def _forge(data: bytes, keys: SigningKeys) -> bytes:
     return prelude + mac + body
 
 
+def _pack(packer: Any, value: Any) -> None:
+    if isinstance(value, Pairs):
+        packer.pack_map_header(len(value))
+        for part in chain.from_iterable(value):
+            _pack(packer, part)
+    elif isinstance(value, list):
+        packer.pack_array_header(len(value))
+        for part in value:
+            _pack(packer, part)
+    else:
+        packer.pack(value)
+
+
 def _check_cause(error: CodecError) -> None:
     assert not isinstance(error.__cause__, MemoryError | AssertionError), "it was refused for want of memory"
 
@@ -187,6 +237,7 @@ _BOMBS = (
 )
 TARGETS = (
     Target("codec", check_codec, (*map(codec.encode, VALUES), *_BOMBS)),
+    Target("documents", check_documents, tuple(bytes(range(start, start + 64)) for start in (0, 64, 128, 192))),
     Target("envelope", check_envelope, (*_SEALED, *(_seal(value, OTHER_KEYS) for value in VALUES), b"s3memo")),
     Target(
         "header",
@@ -208,6 +259,8 @@ TARGETS = (
             b"memory://x",
             b"./a/../b",
             b"~/a",
+            b"~root/a",
+            "memory://ä".encode(),
             b"yes",
             b"k" * 32 + b"," + b"n" * 32,
         ),
