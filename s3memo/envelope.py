@@ -276,20 +276,23 @@ def _compress(raw: Sequence[memoryview], raw_size: int) -> list[bytes] | None:
         sample = b"".join(_middle(raw, (raw_size - _SAMPLE_SIZE) // 2, _SAMPLE_SIZE))
         if len(zstd.compress(sample, _LEVEL)) > _WORTHWHILE * _SAMPLE_SIZE:
             return None
-    compressor = zstd.ZstdCompressor(_LEVEL)
-    compressor.set_pledged_input_size(raw_size)
     compressed, size = [], 0
-    for block in _blocks(raw):
-        compressed.append(compressor.compress(block))
-        size += len(compressed[-1])
+    for block in _compressed_blocks(raw, raw_size):
+        compressed.append(block)
+        size += len(block)
         if size > _WORTHWHILE * raw_size:
             return None
-    compressed.append(compressor.flush())
-    size += len(compressed[-1])
-    if size > _WORTHWHILE * raw_size:
-        return None
     compressed.append(bytes(max(0, -(-raw_size // MAX_RATIO) - size)))  # zeros after the frame keep to the ratio
     return compressed
+
+
+def _compressed_blocks(pieces: Iterable[memoryview], raw_size: int) -> Iterator[bytes]:
+    compressor = zstd.ZstdCompressor(_LEVEL)
+    compressor.set_pledged_input_size(raw_size)
+    for piece in pieces:
+        for start in range(0, len(piece), _BLOCK):
+            yield compressor.compress(piece[start : start + _BLOCK])
+    yield compressor.flush()
 
 
 def _middle(pieces: Iterable[memoryview], start: int, size: int) -> Iterator[memoryview]:
@@ -299,12 +302,6 @@ def _middle(pieces: Iterable[memoryview], start: int, size: int) -> Iterator[mem
         yield part
         start = max(0, start - len(piece))
         size -= len(part)
-
-
-def _blocks(pieces: Iterable[memoryview]) -> Iterator[memoryview]:
-    for piece in pieces:
-        for start in range(0, len(piece), _BLOCK):
-            yield piece[start : start + _BLOCK]
 
 
 def _decompress(compressed: memoryview, raw_size: int) -> memoryview:

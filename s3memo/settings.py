@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from s3memo.errors import SettingsError
 from s3memo.locks import process_lock
@@ -39,7 +39,7 @@ class Location:
     prefix: str = ""
 
     def __str__(self) -> str:
-        root = quote(self.root) if self.scheme == "file" else self.root
+        root = quote(os.fsencode(self.root)) if self.scheme == "file" else self.root
         return f"{self.scheme}://{root}" + (f"/{self.prefix}" if self.prefix else "")
 
 
@@ -48,23 +48,35 @@ def parse_url(url: str | os.PathLike[str]) -> Location:
     if not isinstance(url, str | os.PathLike):
         raise SettingsError(f"{url!r} is neither a URL, nor a path, nor a Store")
     text = os.fspath(url)
-    if text.startswith(("/", "./", "~")) or isinstance(url, os.PathLike):
+    try:
+        location = _location(text, is_path=isinstance(url, os.PathLike))
+    except (ValueError, RuntimeError) as error:  # a bracket that nothing closes; a user whose home is not known
+        raise SettingsError(f"{text!r} names no store: {error}") from error
+    if location is None:
+        raise SettingsError(
+            f"{text!r} names no store: give s3://bucket/prefix, file:///directory, memory://, "
+            "or a directory that starts with /, ./ or ~"
+        )
+    return location
+
+
+def _location(text: str, *, is_path: bool) -> Location | None:
+    if is_path or text.startswith(("/", "./", "~")):
         return _directory(text)
     parts = urlsplit(text)
     match parts.scheme:
         case "s3" if parts.netloc and not parts.query and not parts.fragment:
             return Location("s3", parts.netloc, parts.path.strip("/"))
         case "file" if parts.netloc in {"", "localhost"} and parts.path.startswith("/"):
-            return _directory(unquote(parts.path))
+            return _directory(os.fsdecode(unquote_to_bytes(parts.path)))
         case "memory" if not parts.path.strip("/"):
             return Location("memory", parts.netloc)
-    raise SettingsError(
-        f"{text!r} names no store: give s3://bucket/prefix, file:///directory, memory://, "
-        "or a directory that starts with /, ./ or ~"
-    )
+    return None
 
 
 def _directory(text: str) -> Location:
+    if "\0" in text:
+        raise ValueError("no path holds a null character")
     return Location("file", os.path.abspath(Path(text).expanduser()))  # noqa: PTH100  equal paths, with .. in them too
 
 

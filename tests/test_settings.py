@@ -21,6 +21,9 @@ from s3memo.signing import SigningKeys
         ("file:///data/store/", Location("file", "/data/store")),
         ("file://localhost/data/a%20b", Location("file", "/data/a b")),
         ("/data/../data/store", Location("file", "/data/store")),
+        ("/data/\udcff", Location("file", "/data/\udcff")),  # a path's byte that is no UTF-8
+        ("file:///data/%ff", Location("file", "/data/\udcff")),
+        ("file:///data/%C3%A4", Location("file", "/data/ä")),
         (Path("/data/store"), Location("file", "/data/store")),
         ("memory://", Location("memory", "")),
         ("memory://name/", Location("memory", "name")),
@@ -42,7 +45,8 @@ def test_paths_are_taken_from_here_and_from_home(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize(
     "url",
     ["", "bucket", "bucket/prefix", "s3://", "s3:///prefix", "s3://bucket?x=1", "s3://bucket#x", "s3:bucket",
-     "file://host/data", "file:data", "gs://bucket", "https://bucket.s3.amazonaws.com", "memory://a/b", "S4://bucket"],
+     "file://host/data", "file:data", "gs://bucket", "https://bucket.s3.amazonaws.com", "memory://a/b", "S4://bucket",
+     "s3://[bucket", "s3://[bucket]", "~no-such-user/data", "~\0/data", "/data\0", "file:///data%00"],
 )  # fmt: skip
 def test_what_names_no_store_is_refused(url: str) -> None:
     with pytest.raises(SettingsError, match="names no store"):

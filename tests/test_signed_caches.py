@@ -161,6 +161,29 @@ def test_a_tombstone_takes_no_key_and_costs_no_more_than_a_computation(store: Me
     assert reader.errors() == 0
 
 
+def test_what_was_deleted_is_computed_anew(store: MemoryStore) -> None:
+    Program(store, signing_keys=[KEY]).call()
+    store.delete(results(store))
+    reader = Program(store, signing_keys=[KEY])
+    assert reader.call() == reader.call() == [1]
+    assert reader.runs == 1
+
+
+def test_an_old_result_that_is_put_back_under_its_own_name_is_served_and_so_is_one_from_another_bucket(
+    store: MemoryStore,
+) -> None:
+    writer = Program(store, ["old"], signing_keys=[KEY])
+    writer.call()
+    [object_key] = results(store)
+    data = store.get(object_key)
+    writer.function.cache_invalidate(1)
+    store.delete(results(store))
+    other = MemoryStore()
+    for bucket in (store, other):
+        bucket.put(object_key, data)
+        assert Program(bucket, ["new"], signing_keys=[KEY]).call() == ["old"]
+
+
 def test_who_has_no_keys_reads_what_is_signed_as_if_it_were_not(store: MemoryStore) -> None:
     Program(store, signing_keys=[KEY]).call()
     reader = Program(store)
