@@ -143,11 +143,7 @@ class _Subject(Generic[P, R]):
         )
         self._arguments = ArgumentKeys(function, key=options["key"], ignore=options["ignore"])
         self._find_cache = find_cache
-        self._find_tag = functools.partial(
-            fingerprint.tag_of, function, version=version, code=code, depends=depends, key=options["key"]
-        )
-        self._tag_varies = fingerprint.may_vary(function, *depends, options["key"])
-        self._tag: str | None = None
+        self._code = fingerprint.CodeTag(function, version=version, code=code, depends=depends, key=options["key"])
         self._bound: tuple[caches.Cache, Terms] | None = None
 
     def bind(self) -> tuple[caches.Cache, Terms]:
@@ -177,10 +173,7 @@ class _Subject(Generic[P, R]):
     @property
     def tag(self) -> str:
         """The code's tag, asked for when it is used: a closure's cells get their values late, and may get others."""
-        tag = self._tag
-        if tag is None or self._tag_varies:
-            tag = self._tag = self._find_tag()
-        return tag
+        return self._code.current()
 
     def owns(self, *, all_tags: bool) -> Callable[[Key], bool]:
         """Return what tells whether a key is this function's, with this code or with any."""

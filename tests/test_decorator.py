@@ -300,7 +300,6 @@ def test_the_wrong_decorator_order_is_refused_at_decoration(wrapper: Any) -> Non
         ({"keep": 0}, "keep=0"),
         ({"keep": 1.5}, r"keep=1\.5"),
         ({"on_error": "ignore"}, "'compute' or 'raise'"),
-        ({"code": "deep"}, "later release"),
         ({"code": "bytes"}, "'source'"),
         ({"version": ""}, "version=''"),
         ({"depends": "helper"}, "depends='helper'"),

@@ -66,7 +66,7 @@ def _structure(fields: tuple[Any, ...], size: int, *, aligned: bool, record: boo
     }
     if any(title is not None for title in titles):
         description["titles"] = list(titles)
-    dtype = np.dtype({**description, "itemsize": size}, align=aligned)
+    dtype: np.dtype[Any] = np.dtype({**description, "itemsize": size}, align=aligned)  # type: ignore[call-overload]  # all are there
     return np.dtype((np.record, dtype)) if record else dtype
 
 

@@ -1,0 +1,117 @@
+"""Parts: what a class, or a value that a module holds, consists of as far as code depends on it."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import logging
+import sys
+import threading
+import types
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+from s3memo import source
+from s3memo.canonical import Fields, is_exact
+from s3memo.watch import ABSENT
+
+Covers = Callable[[Any], bool]
+
+_LOCKS = (type(threading.Lock()), type(threading.RLock()), threading.Condition, threading.Semaphore)
+_GETTERS = (types.MemberDescriptorType, types.GetSetDescriptorType, type(vars(types.SimpleNamespace)["__doc__"]))
+
+
+def stand_in(value: Any, covers: Covers = lambda _: False) -> Any:
+    """Return what counts of a value that a name stands for: most often the value.
+
+    What decides no result counts by its kind: loggers, locks, and bare objects that serve as marks; what another
+    package has, by its name.
+    """
+    kind = type(value)
+    if is_exact(kind) or isinstance(value, types.FunctionType | type):
+        return value
+    if isinstance(value, types.ModuleType):
+        return Fields(module=value.__name__)
+    if kind is object or isinstance(value, (logging.Logger, logging.LoggerAdapter, *_LOCKS)):
+        return Fields(kind=f"{kind.__module__}.{kind.__qualname__}")
+    name = None if covers(kind) else _foreign_name(value, covers)
+    return value if name is None else Fields(name=name)
+
+
+def classes_within(value: Any, covers: Covers) -> Iterator[type]:
+    """Yield the classes of the objects in a value, of those that `covers` is true of."""
+    pending, seen = [value], {id(value)}
+    while pending:
+        part = pending.pop()
+        kind = type(part)
+        inner: list[Any] = []
+        if kind in (list, tuple, set, frozenset, deque):
+            inner += part
+        elif isinstance(part, dict | types.MappingProxyType):
+            inner += [*part.keys(), *part.values()]
+        elif kind is partial:
+            inner += [part.func, part.args, part.keywords]
+        elif not (is_exact(kind) or isinstance(part, types.FunctionType | type | types.ModuleType)) and covers(kind):
+            yield kind
+            slots = [getattr(part, name, None) for cls in kind.__mro__ for name in getattr(cls, "__slots__", ())]
+            inner += [*getattr(part, "__dict__", {}).values(), *slots]
+            inner += part if isinstance(part, tuple) else ()
+        fresh = [item for item in inner if id(item) not in seen]
+        seen.update(map(id, fresh))
+        pending += fresh
+
+
+def of_class(cls: type, attributes: Mapping[str, Any], covers: Covers) -> Iterator[tuple[str, Any]]:
+    """Yield the methods of a class and the values of its attributes; what a library generated from them is left out."""
+    members = cls.__members__ if issubclass(cls, enum.Enum) else {}
+    yield "__members__", tuple((name, member._value_) for name, member in members.items())
+    yield from _of_fields(attributes)
+    for name, value in attributes.items():
+        if name not in members and _counts(cls, name, value, covers):
+            yield name, value
+
+
+def _of_fields(attributes: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield what dataclasses, attrs and NamedTuple have taken out of the body of a class to make it out of."""
+    for field in attributes.get("__dataclass_fields__", {}).values():
+        if field.default_factory is not dataclasses.MISSING:
+            yield f"{field.name}.default_factory", field.default_factory
+    for field in attributes.get("__attrs_attrs__", ()):
+        factory = getattr(field.default, "factory", None)
+        for what, function in (("default", factory), ("validator", field.validator), ("converter", field.converter)):
+            if isinstance(function, types.FunctionType | type):
+                yield f"{field.name}.{what}", function
+    yield "_field_defaults", tuple(attributes.get("_field_defaults", {}).items())
+
+
+def _counts(cls: type, name: str, value: Any, covers: Covers) -> bool:
+    function = getattr(value, "__func__", value)
+    if isinstance(function, types.FunctionType) and not hasattr(function, "__wrapped__"):
+        return not _is_generated(cls, function) and (name[0] != "_" or covers(function))
+    if name.startswith("__") and name.endswith("__"):
+        return isinstance(value, property) or hasattr(function, "__wrapped__")
+    if isinstance(value, _GETTERS) or name == "_abc_impl" or type(value).__module__ == "_collections":
+        return False
+    if issubclass(cls, enum.Enum):
+        return not (name.startswith("_") and name.endswith("_")) and not isinstance(value, enum.property)
+    return name not in {"_fields", "_field_defaults"}
+
+
+def _is_generated(cls: type, function: types.FunctionType) -> bool:
+    """Whether a library made a function for this class, out of what is written in it."""
+    if function.__code__.co_qualname == function.__qualname__:
+        return False
+    file = function.__code__.co_filename
+    return function.__qualname__.startswith(f"{cls.__qualname__}.") and (file[:1] == "<" or source.is_installed(file))
+
+
+def _foreign_name(value: Any, covers: Covers) -> str | None:
+    """Return the name by which another package has this object, if it has one."""
+    for module in (getattr(value, "__module__", None), type(value).__module__):
+        for name in (getattr(value, "__qualname__", None), getattr(value, "__name__", None)):
+            found = sys.modules.get(module) if isinstance(module, str) else None
+            if found is not None and isinstance(name, str) and getattr(found, name, ABSENT) is value:
+                return None if covers(found) else f"{module}:{name}"
+    return None
