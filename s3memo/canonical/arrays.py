@@ -135,7 +135,7 @@ def _dtype(dtype: np.dtype[Any]) -> Any:
 
 def _scalar(value: np.generic) -> Any:
     if isinstance(value, np.str_):
-        return str(value)
+        return "".join(value)  # str() would drop NULs at the end
     if isinstance(value, np.bytes_):
         return bytes(value)
     if value.dtype.kind in "biufcmM" and value.dtype.char not in "gG":

@@ -83,9 +83,13 @@ def _take_array(array: np.ndarray[Any, Any]) -> tuple[object, ...]:
 
 def _string_dtype_parts(dtype: Any) -> tuple[object, ...]:
     missing = [dtype.na_object] if hasattr(dtype, "na_object") else []
-    if not all(value is None or (type(value) is float and math.isnan(value)) for value in missing):
+    if not all(map(_is_missing, missing)):
         raise TypeError(f"its dtype {dtype} has a missing value that is neither None nor nan")
     return "strings", dtype.coerce, *missing
+
+
+def _is_missing(value: object) -> bool:
+    return value is None or (type(value) is float and math.isnan(value))
 
 
 def _buffer(array: np.ndarray[Any, Any]) -> Raw | bytes:
@@ -122,8 +126,10 @@ def _from_items(dtype: object, shape: tuple[int, ...], order: Any, items: list[A
     if math.prod(shape) != len(items):
         raise ValueError(f"{len(items)} items are no array of shape {shape}")
     flat = np.empty(len(items), element)
+    if element.kind == "T" and not all(type(item) is str or _is_missing(item) for item in items):
+        raise TypeError("its items are not all strings")
     for at, item in enumerate(items):  # at once, numpy would take apart what is a sequence itself
-        flat[at] = item if element.kind == "O" or type(item) is str else getattr(element, "na_object", item)
+        flat[at] = item
     array: np.ndarray[Any, Any] = np.asarray(flat.reshape(shape), order=order)
     return array
 
@@ -168,7 +174,7 @@ EXTENSIONS: tuple[Extension, ...] = (
         Record(33, kind, {"dtype": _DTYPE, "data": (bytes,)}, take=_take_scalar, build=_build_scalar, mutable=True)
         for kind in (np.record, np.void)
     ),
-    Record(34, np.str_, {"text": _STR}, take=lambda value: [str(value)], build=np.str_),
+    Record(34, np.str_, {"text": _STR}, take=lambda value: ["".join(value)], build=np.str_),
     Record(35, np.bytes_, {"bytes": (bytes,)}, take=lambda value: [bytes(value)], build=np.bytes_),
     Record(
         36,
