@@ -18,7 +18,6 @@ A part that is in several places of a value is stored in each, and comes back as
 
 from __future__ import annotations
 
-
 from s3memo.codec.classes import NO_CLASSES, Classes
 from s3memo.codec.decoder import Decoder
 from s3memo.codec.encoder import ALIGNMENT, MAX_DEPTH, Encoder
