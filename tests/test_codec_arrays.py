@@ -67,9 +67,7 @@ def test_any_array_comes_back_bit_by_bit(array: np.ndarray[Any, Any]) -> None:
     assert (again.dtype, again.shape, again.tobytes()) == (array.dtype, array.shape, array.tobytes())
 
 
-@pytest.mark.parametrize(
-    "array", [np.ma.masked_array([1, 2], [True, False], fill_value=7), np.ma.masked_array([1.0])]
-)
+@pytest.mark.parametrize("array", [np.ma.masked_array([1, 2], [True, False], fill_value=7), np.ma.masked_array([1.0])])
 def test_a_masked_array_keeps_its_mask_and_fill_value(array: Any) -> None:
     again: Any = decode(stored(array))
     assert type(again) is type(array)
