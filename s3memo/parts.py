@@ -21,7 +21,7 @@ from s3memo.watch import ABSENT
 Covers = Callable[[Any], bool]
 
 _LOCKS = (type(threading.Lock()), type(threading.RLock()), threading.Condition, threading.Semaphore)
-_GETTERS = (types.MemberDescriptorType, types.GetSetDescriptorType, type(namedtuple("_", "field").field))  # noqa: PYI024
+_GETTERS = (types.MemberDescriptorType, types.GetSetDescriptorType, type(vars(namedtuple("_", "field"))["field"]))  # noqa: PYI024
 
 
 def stand_in(value: Any, covers: Covers = lambda _: False) -> Any:
