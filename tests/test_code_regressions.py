@@ -35,10 +35,10 @@ def _session(file_name: str, *, keeps_source: bool = True) -> Run:
 
 
 SESSIONS = [
-    pytest.param("<ipython-input-{}-a1b2c3>", True, id="an old notebook"),
-    pytest.param("/tmp/ipykernel_77/{}.py", True, id="a notebook"),
-    pytest.param("<python-input-{}>", True, id="the REPL of 3.13"),
-    pytest.param("<stdin>", False, id="the REPL before that"),
+    pytest.param(("<ipython-input-{}-a1b2c3>", True), id="an old notebook"),
+    pytest.param(("/tmp/ipykernel_77/{}.py", True), id="a notebook"),
+    pytest.param(("<python-input-{}>", True), id="the REPL of 3.13"),
+    pytest.param(("<stdin>", False), id="the REPL before that"),
 ]
 
 
