@@ -13,7 +13,7 @@ import types
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, TypeAlias, get_args
 
-from s3memo import deep, source
+from s3memo import deep, parts, source
 from s3memo.canonical import (
     Fields,
     UnkeyableError,
@@ -237,7 +237,10 @@ def _class_form(cls: type) -> Fields:
     deep.note(cls)
     if "<locals>" in cls.__qualname__ and not deep.is_followed(cls):
         raise ValueError(f"the class {cls.__qualname__} is made inside a function, which may make others like it")
-    return Fields(name=qualified_name(cls), code=source.class_digest(cls), bases=cls.__bases__)
+    form = Fields(name=qualified_name(cls), code=source.class_digest(cls), bases=cls.__bases__)
+    if values := parts.plain_values(cls):  # nothing else tells that the source is not the one that was imported
+        form["values"] = values
+    return form
 
 
 def _builtin(function: Any) -> Any:

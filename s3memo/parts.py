@@ -16,12 +16,13 @@ from typing import Any
 
 from s3memo import source
 from s3memo.canonical import Fields, is_exact
+from s3memo.codec import is_immutable
 from s3memo.watch import ABSENT
 
 Covers = Callable[[Any], bool]
 
 _LOCKS = (type(threading.Lock()), type(threading.RLock()), threading.Condition, threading.Semaphore)
-_GETTERS = (types.MemberDescriptorType, types.GetSetDescriptorType, type(vars(namedtuple("_", "field"))["field"]))  # noqa: PYI024
+_GETTERS = (types.MemberDescriptorType, types.GetSetDescriptorType, type(vars(namedtuple("_", "field"))["field"]))  # noqa: PYI024  for the type
 
 
 def stand_in(value: Any, covers: Covers = lambda _: False) -> Any:
@@ -72,6 +73,15 @@ def of_class(cls: type, attributes: Mapping[str, Any], covers: Covers) -> Iterat
     for name, value in attributes.items():
         if name not in members and _counts(cls, name, value, covers):
             yield name, value
+
+
+def plain_values(cls: type) -> dict[str, Any]:
+    """Return the attributes of a class, or the members of an Enum, whose values cannot change within."""
+    if issubclass(cls, enum.Enum):
+        values = {name: member._value_ for name, member in cls.__members__.items()}
+    else:
+        values = {name: value for name, value in vars(cls).items() if not (name[:2] == name[-2:] == "__")}
+    return {name: value for name, value in values.items() if is_immutable(value)}
 
 
 def _of_fields(attributes: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

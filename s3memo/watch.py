@@ -6,7 +6,7 @@ Code and immutable values are compared by identity; what can change within is di
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import _lru_cache_wrapper
+from functools import _lru_cache_wrapper, cached_property
 from itertools import repeat
 from operator import is_
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
@@ -14,15 +14,11 @@ from typing import Any, Final
 
 from s3memo.codec import is_immutable
 
-
-class _Absent:
-    """What a name stands for where there is none."""
-
-    def __repr__(self) -> str:
-        return "absent"
+_HOLDERS = (FunctionType, type, ModuleType, _lru_cache_wrapper, staticmethod, classmethod, property, cached_property)
 
 
-ABSENT: Final = _Absent()
+ABSENT: Final = object()
+"""What a name stands for where there is none, and what an empty cell holds."""
 
 
 class Watch:
@@ -68,19 +64,21 @@ class Watch:
 
     def holds(self) -> bool:
         """Whether all is as it was."""
-        for namespace, values in self._namespaces.values():
-            if not all(map(is_, map(namespace.get, values, repeat(ABSENT)), values.values())):
-                return False
         for function, code, counts, defaults, keyword_defaults in self._functions.values():
             if function.__code__ is not code:
                 return False
             if counts and (function.__defaults__ is not defaults or function.__kwdefaults__ is not keyword_defaults):
                 return False
-        return (
-            all(content_of(cell) is content for cell, content in self._cells.values())
-            and all(len(namespace) == size for namespace, size in self._sizes)
-            and all(self._digest(value) == digest for value, digest in self._mutable.values())
-        )
+        for cell, content in self._cells.values():
+            if content_of(cell) is not content:
+                return False
+        for namespace, values in self._namespaces.values():
+            if not all(map(is_, map(namespace.get, values, repeat(ABSENT)), values.values())):
+                return False
+        for namespace, size in self._sizes:
+            if len(namespace) != size:
+                return False
+        return all(self._digest(value) == digest for value, digest in self._mutable.values()) if self._mutable else True
 
 
 def content_of(cell: CellType) -> Any:
@@ -93,7 +91,7 @@ def content_of(cell: CellType) -> Any:
 
 def _is_steady(value: Any) -> bool:
     """Whether nothing within can change that is not watched by itself, as functions and classes are."""
-    if isinstance(value, FunctionType | type | ModuleType | _lru_cache_wrapper) or value is ABSENT:
+    if isinstance(value, _HOLDERS) or value is ABSENT:
         return True
     if isinstance(value, BuiltinFunctionType):
         return value.__self__ is None or isinstance(value.__self__, ModuleType)

@@ -145,7 +145,7 @@ def _parenthesized(text: str, random: random.Random) -> str:
 OPERATORS = [ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow, ast.LShift, ast.RShift, ast.BitOr]
 COMPARISONS = [ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Is, ast.IsNot, ast.In, ast.NotIn]
 NOT_EDITED = {"annotation", "returns", "kind", "ctx", "conversion", "level", "is_async", "simple"}
-UNARY = [ast.UAdd, ast.USub, ast.Not, ast.Invert]
+UNARY = [ast.UAdd, ast.USub, ast.Not]  # ~True warns when it is compiled, and an error changes what it becomes
 SWAPS = {
     old: new
     for kinds in (OPERATORS, COMPARISONS, UNARY, [ast.And, ast.Or])

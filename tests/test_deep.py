@@ -381,13 +381,24 @@ def test_all_of_a_class_that_is_used_counts(package: Write) -> None:
 
 
 def test_attributes_of_a_class_count_by_value(package: Write) -> None:
-    jobs = "from pipeline.helpers import limit\nclass Model:\n    limit = limit(3)\ndef f(): return Model.limit"
-    tags = [deep_tag(package(jobs, helpers=f"def limit(n): return {body}")) for body in ("n + 1", "2 + n - 1", "n + 2")]
+    jobs = """
+    from pipeline.helpers import limit
+    class Model:
+        limit = limit(3)
+        table = [limit]
+    def f(): return Model.limit
+    """
+    bodies = ("n + 1", "2 + n - 1", "n + 2")
+    tags = [deep_tag(package(jobs, helpers=f"def limit(n): return {body}")) for body in bodies]
     assert tags[0] == tags[1] != tags[2]
-    module = package(jobs, helpers="def limit(n): return n")
-    assert tag_of(module.f, depends=(module.Model,)) == tag_of(
-        package(jobs, helpers="def limit(n): return 9").f, depends=(module.Model,)
-    )
+    tags = [
+        tag_of(module.f, depends=(module.Model,))
+        for module in (package(jobs, helpers=f"def limit(n): return {body}") for body in bodies)
+    ]
+    assert tags[0] == tags[1] != tags[2]
+    jobs = jobs.replace("limit = limit(3)", "")
+    lists = [deep_tag(package(jobs, helpers=f"limit = {limit}")) for limit in (1, 1, 2)]
+    assert lists[0] == lists[1] != lists[2]
 
 
 def test_a_method_counts_with_its_class(package: Write) -> None:

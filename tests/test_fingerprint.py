@@ -412,6 +412,14 @@ def test_an_installed_function_counts_by_its_name_and_a_users_wrapper_of_it_by_i
     assert len({digest_of(function) for function in installed}) == len(installed)
 
 
+@pytest.mark.parametrize(
+    "decorator", ["contextlib.contextmanager", "functools.cache", "functools.singledispatch", "late"]
+)
+def test_a_users_function_under_a_decorator_of_pythons_own_counts_with_its_code(load: Load, decorator: str) -> None:
+    text = f"import contextlib, functools\nlate = lambda f: functools.partial(f)\n@{decorator}\ndef g(x): yield 1"
+    assert digest_of(load(text).g) == digest_of(load(text).g) != digest_of(load(text.replace("1", "2")).g)
+
+
 def test_classes_as_arguments_count_by_name_code_and_bases(load: Load) -> None:
     text = "class A:\n    '''Read by others.'''\n    x: int = 1\n    def f(self): return 1\nclass B(A): ..."
     changes = [("", ""), ("1\n", "2\n"), ("int", "str"), ("Read", "Seen"), ("return 1", "return 2")]
@@ -430,6 +438,22 @@ def test_a_class_whose_source_was_edited_after_import_counts_by_its_methods(tmp_
     before = _import(path).A
     path.write_text("class A:\n    def f(self): return 1000\n", encoding="utf-8")
     assert digest_of(before) != digest_of(_import(path).A)
+
+
+def test_a_class_without_methods_that_was_edited_after_import_counts_by_its_attributes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "edited.py"
+    text = "import enum\nclass A:\n    x = 1\nclass B(enum.Enum):\n    X = 1\n"
+    path.write_text(text, encoding="utf-8")
+    before = _import(path)
+    path.write_text(text.replace("= 1", "= 1000"), encoding="utf-8")
+    after = _import(path)
+    digests = []
+    for module in (before, after):
+        monkeypatch.setitem(sys.modules, "jobs", module)
+        digests += [digest_of(module.A), digest_of(module.B)]
+    assert len(set(digests)) == 4
 
 
 def test_a_class_made_in_a_function_has_no_key_as_an_argument() -> None:
