@@ -153,8 +153,9 @@ class Walk:
 
     def _form(self, label: str, value: Any) -> str:
         stand_in = parts.stand_in(value, self.scope.covers)
-        self.watch.value(value)
-        self._note_classes(value)
+        if stand_in is value:
+            self.watch.value(value)
+            self._note_classes(value)
         try:
             return form_digest(Fields({label: stand_in}))
         except UnkeyableError as problem:

@@ -13,7 +13,7 @@ import types
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, TypeAlias, get_args
 
-from s3memo import deep, parts, source
+from s3memo import deep, hints, parts, source
 from s3memo.canonical import (
     Fields,
     UnkeyableError,
@@ -30,6 +30,9 @@ from s3memo.watch import ABSENT, Watch, content_of
 Code: TypeAlias = Literal["source", "deep", "off"]
 CODE_OFF_TAG = "0"
 
+_HEAP_TYPE = (
+    1 << 9
+)  # the flag of types that are made while Python runs; others, such as that of None, are one of a kind
 _SINGLEDISPATCH = functools.singledispatch(lambda _: None).__code__  # type: ignore[attr-defined]  # it is a function
 
 
@@ -228,16 +231,22 @@ def _content(cell: types.CellType) -> Any:
 
 def _class(cls: type) -> Any:
     """A class as a value; as for functions, and with the classes it is built on."""
-    if _is_installed(cls) and is_reachable(cls) and not deep.is_own(cls):
-        return qualified_name(cls)
-    return _class_form(cls)
+    named = is_reachable(cls) or not cls.__flags__ & _HEAP_TYPE
+    return qualified_name(cls) if named and _is_installed(cls) and not deep.is_own(cls) else _class_form(cls)
 
 
 def _class_form(cls: type) -> Fields:
     deep.note(cls)
-    if "<locals>" in cls.__qualname__ and not deep.is_followed(cls):
+    followed = deep.is_followed(cls)
+    if "<locals>" in cls.__qualname__ and not followed:
         raise ValueError(f"the class {cls.__qualname__} is made inside a function, which may make others like it")
-    form = Fields(name=qualified_name(cls), code=source.class_digest(cls), bases=cls.__bases__)
+    try:
+        code = source.class_digest(cls)
+    except ValueError:
+        if not (followed or parts.is_only_names(cls)):
+            raise
+        code = ""  # what it consists of counts by itself, and is all that there is
+    form = Fields(name=qualified_name(cls), code=code, bases=cls.__bases__)
     if values := parts.plain_values(cls):  # nothing else tells that the source is not the one that was imported
         form["values"] = values
     return form
@@ -310,3 +319,6 @@ add_type(
     lambda value: Fields(call=value.func, args=value.args, keywords=value.keywords),
 )
 add_type(types.MappingProxyType, "mappingproxy", dict)
+add_type(types.SimpleNamespace, "SimpleNamespace", vars)
+for _kind, (_name, _reduce) in hints.REDUCTIONS.items():
+    add_type(_kind, _name, _reduce)

@@ -75,13 +75,31 @@ def of_class(cls: type, attributes: Mapping[str, Any], covers: Covers) -> Iterat
             yield name, value
 
 
+def is_only_names(cls: type) -> bool:
+    """Whether a class is what a call such as `namedtuple("Point", "x y")` makes: its plain values, and nothing else."""
+    if issubclass(cls, enum.Enum):
+        listed = cls.__members__.keys()
+    elif cls.__bases__ == (tuple,) and hasattr(cls, "_field_defaults"):
+        listed = cls._field_defaults.keys()
+    else:
+        return False
+    values = plain_values(cls)
+    others = [(name, value) for name, value in vars(cls).items() if name not in listed and name not in values]
+    return listed <= values.keys() and not any(_counts(cls, name, value, _is_users) for name, value in others)
+
+
 def plain_values(cls: type) -> dict[str, Any]:
-    """Return the attributes of a class, or the members of an Enum, whose values cannot change within."""
+    """Return the attributes of a class, or members of an Enum, or defaults of fields, that cannot change within."""
     if issubclass(cls, enum.Enum):
         values = {name: member._value_ for name, member in cls.__members__.items()}
     else:
         values = {name: value for name, value in vars(cls).items() if not (name[:2] == name[-2:] == "__")}
+        values |= vars(cls).get("_field_defaults", {})
     return {name: value for name, value in values.items() if is_immutable(value)}
+
+
+def _is_users(function: types.FunctionType) -> bool:
+    return not source.is_installed(function.__code__.co_filename)
 
 
 def _of_fields(attributes: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -108,7 +126,7 @@ def _counts(cls: type, name: str, value: Any, covers: Covers) -> bool:
         return False
     if issubclass(cls, enum.Enum):
         return not (name.startswith("_") and name.endswith("_")) and not isinstance(value, enum.property)
-    return name not in {"_fields", "_field_defaults"}
+    return name != "_field_defaults"
 
 
 def _is_generated(cls: type, method: object, code: types.CodeType) -> bool:
