@@ -23,7 +23,7 @@ import reprlib
 import struct
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from types import UnionType
 from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 from zlib import crc32
@@ -45,6 +45,7 @@ Compression: TypeAlias = Literal["auto", "none"]
 MAX_RATIO = 1024
 """How many times its own size a payload may unpack to; so no small object can ask for much memory."""
 
+_PYTHON = ".".join(map(str, sys.version_info[:3]))
 _MAGIC = b"s3memo"
 _FORMAT = 1
 _PLAIN, _SIGNED = 0, 1  # its variants
@@ -144,7 +145,7 @@ def seal(
         codec=codec,
         compression="none" if compressed is None else "zstd",
         raw_size=raw_size,
-        python=".".join(map(str, sys.version_info[:3])),
+        python=_PYTHON,
         s3memo=__version__,
         arguments=arguments or {},
     )
@@ -183,8 +184,10 @@ def unseal(
 
 
 def _pack_header(header: Header) -> bytes:
-    named = asdict(header)
-    if not named["arguments"]:
+    named = {name: getattr(header, name) for name in _FIELDS}
+    if header.arguments:
+        named["arguments"] = dict(header.arguments)
+    else:
         del named["arguments"]
     packed: bytes = msgpack.packb(named, unicode_errors="surrogatepass")
     return packed

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import inspect
 import logging
 import sys
 import threading
 import types
-from collections import deque
+from collections import deque, namedtuple
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -20,7 +21,7 @@ from s3memo.watch import ABSENT
 Covers = Callable[[Any], bool]
 
 _LOCKS = (type(threading.Lock()), type(threading.RLock()), threading.Condition, threading.Semaphore)
-_GETTERS = (types.MemberDescriptorType, types.GetSetDescriptorType, type(vars(types.SimpleNamespace)["__doc__"]))
+_GETTERS = (types.MemberDescriptorType, types.GetSetDescriptorType, type(vars(namedtuple("_", "field"))["field"]))  # noqa: PYI024
 
 
 def stand_in(value: Any, covers: Covers = lambda _: False) -> Any:
@@ -87,24 +88,25 @@ def _of_fields(attributes: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _counts(cls: type, name: str, value: Any, covers: Covers) -> bool:
-    function = getattr(value, "__func__", value)
-    if isinstance(function, types.FunctionType) and not hasattr(function, "__wrapped__"):
-        return not _is_generated(cls, function) and (name[0] != "_" or covers(function))
+    method = getattr(value, "__func__", value)
+    function = inspect.unwrap(method)
+    if isinstance(function, types.FunctionType):
+        return not _is_generated(cls, method, function.__code__) and (name[0] != "_" or covers(function))
     if name.startswith("__") and name.endswith("__"):
-        return isinstance(value, property) or hasattr(function, "__wrapped__")
-    if isinstance(value, _GETTERS) or name == "_abc_impl" or type(value).__module__ == "_collections":
+        return isinstance(value, property)
+    if isinstance(value, _GETTERS) or name == "_abc_impl":
         return False
     if issubclass(cls, enum.Enum):
         return not (name.startswith("_") and name.endswith("_")) and not isinstance(value, enum.property)
     return name not in {"_fields", "_field_defaults"}
 
 
-def _is_generated(cls: type, function: types.FunctionType) -> bool:
-    """Whether a library made a function for this class, out of what is written in it."""
-    if function.__code__.co_qualname == function.__qualname__:
+def _is_generated(cls: type, method: object, code: types.CodeType) -> bool:
+    """Whether a library made a method for this class, out of what is written in it."""
+    qualname = getattr(method, "__qualname__", "")
+    if code.co_qualname == qualname or not qualname.startswith(f"{cls.__qualname__}."):
         return False
-    file = function.__code__.co_filename
-    return function.__qualname__.startswith(f"{cls.__qualname__}.") and (file[:1] == "<" or source.is_installed(file))
+    return code.co_filename[:1] == "<" or source.is_installed(code.co_filename)
 
 
 def _foreign_name(value: Any, covers: Covers) -> str | None:

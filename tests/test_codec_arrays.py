@@ -213,6 +213,17 @@ def test_a_sparse_matrix_that_points_outside_of_itself_is_a_decode_error() -> No
         decode(stored(matrix))
 
 
+@pytest.mark.parametrize("form", ["csr", "csc", "bsr", "lil"])
+@pytest.mark.parametrize("pointers", [[0, 1, 0, 0], [0, 1, -1, -1], [0, 3, 2, 3], [1, 1, 2, 3], [0, 1, 2, 4]], ids=str)
+def test_a_sparse_matrix_whose_rows_are_out_of_order_is_a_decode_error(form: str, pointers: list[int]) -> None:
+    """With any of these, scipy would read and write where nothing is its own."""
+    data = stored(getattr(sp, f"{form}_array")(sp.csr_array(np.eye(3))))
+    good, bad = (np.array(values, "i4").tobytes() for values in ([0, 1, 2, 3], pointers))
+    assert data.count(good) == 1
+    with pytest.raises(DecodeError):
+        decode(data.replace(good, bad))
+
+
 @given(st.sampled_from(VALUES), st.data())
 def test_altered_arrays_are_arrays_or_decode_errors(value: Any, data: st.DataObject) -> None:
     altered = stored(value)

@@ -62,6 +62,8 @@ def _build(name: str, shape: tuple[int, ...], arrays: list[Any], is_canonical: b
 def _compressed(kind: Any, shape: tuple[int, ...], arrays: list[Any]) -> Any:
     matrix = kind(tuple(arrays), shape=shape, copy=False)
     matrix.check_format(full_check=True)
+    if (matrix.indptr[1:] < matrix.indptr[:-1]).any():  # which check_format does not look at where the last is 0
+        raise ValueError("its index pointers are out of order")
     return matrix
 
 
