@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import re
 import struct
 from collections.abc import Callable
@@ -33,6 +34,9 @@ from s3memo.versions import MEMO_ROOT, Key, Version, escape, parse_object_key, p
 
 KEYS = SigningKeys(("a key that nobody who writes these bytes has",))
 OTHER_KEYS = SigningKeys(("a key of somebody else, who signs as well",))
+MANY = 10_000
+"""Elements. What has more is not looked at one by one."""
+
 FIELDS: dict[str, Any] = {"created": 1, "ttl": None, "elapsed": 0, "function": "jobs.f"}
 VALUES: tuple[Any, ...] = (
     None,
@@ -96,6 +100,7 @@ def check_codec(data: bytes) -> None:
     except DecodeError as error:
         _check_cause(error)
         return
+    _use(value)
     try:
         encoded = _encode(value)
     except CodecError:
@@ -214,6 +219,16 @@ def _forge(data: bytes, keys: SigningKeys) -> bytes:
     name = OBJECT_KEY.encode()
     mac = keys.sign([prelude, struct.pack(">I", len(name)), name, body]) if keys else b""
     return prelude + mac + body
+
+
+def _use(value: Any) -> None:
+    """Read arrays to their end: what points outside of itself crashes the process, whatever it raises before."""
+    for part in value if isinstance(value, list | tuple) else [value]:
+        if sp.issparse(part) and math.prod(part.shape) < MANY:
+            part.toarray()
+        elif isinstance(part, np.ndarray) and part.size < MANY:
+            with suppress(ValueError, OverflowError):  # a character or a date that cannot be
+                part.tolist()
 
 
 def _pack(packer: Any, value: Any) -> None:
