@@ -16,6 +16,7 @@ from hypothesis.extra import numpy as hnp
 
 from s3memo.codec import decode, encode
 from s3memo.errors import DecodeError, EncodeError
+from tests.measuring import peak
 
 STRUCTURE = np.dtype([("flag", "i1"), ("value", "f8")], align=True)
 NUMBERS = np.arange(24.0).reshape(4, 6)
@@ -33,6 +34,7 @@ VALUES: list[Any] = [
     *(np.float64(1.5), np.int8(1), np.datetime64("2020"), np.timedelta64(3, "s"), np.longdouble(1.5), np.bool_(True)),
     *(np.str_("a\0"), np.bytes_(b"a\0"), np.array([(1, 2.0)], STRUCTURE)[0], np.float16(2), np.complex64(1j)),
     *(np.dtype("f8"), STRUCTURE, np.dtype("M8[ns]"), np.dtype("U3")),
+    *(np.ndarray((3,), "S0"), np.ndarray((2, 3), "U0", order="F"), np.ndarray((3,), "V0"), np.zeros((0, 2**40))),
     *({"a": [NUMBERS, (NUMBERS, 1)]}, [np.arange(1000.0), b"x" * 2000, np.arange(999)]),
 ]
 
@@ -183,11 +185,43 @@ def test_an_array_that_cannot_be_is_a_decode_error(parts: tuple[Any, ...]) -> No
         decode(array_of(*parts))
 
 
+@pytest.mark.parametrize(
+    "dtype", ["|S0", "<U0", "|V0", ("fields", (), 0, False, False), ("array", "<f8", (0,))], ids=str
+)
+def test_an_array_of_elements_without_bytes_takes_none(dtype: Any) -> None:
+    assert peak(lambda: decode(array_of(dtype, (2**24,), "C", b"", None))) < 1 << 20
+
+
+@pytest.mark.parametrize("form", ["csr", "csc", "bsr", "coo", "dia", "lil", "dok"])
+def test_a_sparse_matrix_takes_memory_for_what_is_stored_and_not_for_its_shape(form: str) -> None:
+    small = sp.coo_array(([1.0], ([0], [0])), shape=(3, 3))
+    data = stored(getattr(sp, f"{form}_array")(small))
+    shape = data.index(encode((3, 3))[0])
+    data[shape : shape + len(encode((3, 3))[0])] = encode((2**22, 2**22))[0]
+
+    def read() -> None:
+        with contextlib.suppress(DecodeError):
+            decode(data)
+
+    assert peak(read) < 1 << 20
+
+
 def test_a_sparse_matrix_that_points_outside_of_itself_is_a_decode_error() -> None:
     matrix = sp.csr_array(np.eye(3))
     matrix.indices[0] = 99
     with pytest.raises(DecodeError):
         decode(stored(matrix))
+
+
+@pytest.mark.parametrize("form", ["csr", "csc", "bsr", "lil"])
+@pytest.mark.parametrize("pointers", [[0, 1, 0, 0], [0, 1, -1, -1], [0, 3, 2, 3], [1, 1, 2, 3], [0, 1, 2, 4]], ids=str)
+def test_a_sparse_matrix_whose_rows_are_out_of_order_is_a_decode_error(form: str, pointers: list[int]) -> None:
+    """With any of these, scipy would read and write where nothing is its own."""
+    data = stored(getattr(sp, f"{form}_array")(sp.csr_array(np.eye(3))))
+    good, bad = (np.array(values, "i4").tobytes() for values in ([0, 1, 2, 3], pointers))
+    assert data.count(good) == 1
+    with pytest.raises(DecodeError):
+        decode(data.replace(good, bad))
 
 
 @given(st.sampled_from(VALUES), st.data())

@@ -3,8 +3,6 @@ from __future__ import annotations
 import platform
 import random
 import struct
-import tracemalloc
-from collections.abc import Callable
 from typing import Any
 from zlib import crc32
 
@@ -18,6 +16,7 @@ from s3memo import envelope
 from s3memo.envelope import MAX_RATIO, Envelope, Header, zstd
 from s3memo.errors import CodecError, DecodeError, IntegrityError, SettingsError
 from s3memo.signing import NO_KEYS, SigningKeys
+from tests.measuring import peak
 
 KIB, MIB = 1 << 10, 1 << 20
 NOISE = random.Random(0).randbytes(MIB)
@@ -69,16 +68,6 @@ def unseal(data: Any) -> tuple[Header, memoryview]:
     """The header and the payload of an envelope that nobody signed."""
     found = opened(data)
     return found.header, found.payload()
-
-
-def peak(action: Callable[[], object]) -> int:
-    """How many bytes were taken at most while it ran."""
-    tracemalloc.start()
-    try:
-        action()
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
 
 
 def forge(header: object, payload: bytes = b"abc", *, number: int = 1, size: int | None = None) -> bytes:

@@ -109,7 +109,7 @@ def _build_array(
     if element.hasobject or math.prod(shape) * element.itemsize != len(data):
         raise ValueError(f"{len(data)} bytes are no array of shape {shape} and dtype {element}")
     if not len(data):
-        return np.empty(shape, element, order)
+        return np.ndarray(shape, element, order=order)  # np.empty makes room for a string that has none
     return np.ndarray(shape, element, buffer=data, order=order)
 
 

@@ -26,6 +26,9 @@ def _take(matrix: Any) -> list[object]:
     match matrix.format:
         case "csr" | "csc" | "bsr":
             arrays = [matrix.data, matrix.indices, matrix.indptr]
+        case "lil":  # its rows are as many as its shape says, so each is to be seen in the bytes
+            rows = matrix.tocsr()
+            arrays = [rows.data, rows.indices, rows.indptr]
         case "dia":
             arrays = [matrix.data, matrix.offsets]
         case "coo":
@@ -41,10 +44,10 @@ def _build(name: str, shape: tuple[int, ...], arrays: list[Any], is_canonical: b
     if not all(type(array) is np.ndarray and array.dtype.kind in "biufc" for array in arrays):
         raise TypeError("what it stores is no array of numbers")
     form = name.partition("_")[0]
+    if form == "lil":
+        return kind(_compressed(sp.csr_array, shape, arrays))
     if form in _COMPRESSED:
-        matrix = kind(tuple(arrays), shape=shape, copy=False)
-        matrix.check_format(full_check=True)
-        return matrix
+        return _compressed(kind, shape, arrays)
     data, *coordinates = arrays
     if form == "dia":
         return kind((data, *coordinates), shape=shape, copy=False)
@@ -54,6 +57,14 @@ def _build(name: str, shape: tuple[int, ...], arrays: list[Any], is_canonical: b
         matrix.has_canonical_format = is_canonical
         return matrix
     return kind(matrix)
+
+
+def _compressed(kind: Any, shape: tuple[int, ...], arrays: list[Any]) -> Any:
+    matrix = kind(tuple(arrays), shape=shape, copy=False)
+    matrix.check_format(full_check=True)
+    if (matrix.indptr[1:] < matrix.indptr[:-1]).any():  # which check_format does not look at where the last is 0
+        raise ValueError("its index pointers are out of order")
+    return matrix
 
 
 EXTENSIONS: tuple[Extension, ...] = tuple(

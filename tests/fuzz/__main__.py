@@ -38,7 +38,7 @@ def _search(target: Target, cases: int, findings: Path) -> int:
             Path(corpus, str(number)).write_bytes(seed)
         child = subprocess.run(
             [
-                *(sys.executable, "-m", "tests.fuzz.search", target.name, corpus),
+                *(sys.executable, "-W", "ignore", "-m", "tests.fuzz.search", target.name, corpus),
                 *(*_LIMITS, f"-runs={cases}", f"-artifact_prefix={findings}/{target.name}-"),
             ],
             capture_output=True,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import re
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -17,8 +19,11 @@ from zlib import crc32
 from zoneinfo import ZoneInfo
 
 import msgpack
+import numpy as np
+import scipy.sparse as sp
 
 from s3memo import codec, envelope
+from s3memo.codec import registry
 from s3memo.envelope import MAX_RATIO, zstd
 from s3memo.errors import CodecError, DecodeError, SettingsError
 from s3memo.freshness import seconds
@@ -29,6 +34,9 @@ from s3memo.versions import MEMO_ROOT, Key, Version, escape, parse_object_key, p
 
 KEYS = SigningKeys(("a key that nobody who writes these bytes has",))
 OTHER_KEYS = SigningKeys(("a key of somebody else, who signs as well",))
+MANY = 10_000
+"""Elements. What has more is not looked at one by one."""
+
 FIELDS: dict[str, Any] = {"created": 1, "ttl": None, "elapsed": 0, "function": "jobs.f"}
 VALUES: tuple[Any, ...] = (
     None,
@@ -44,11 +52,21 @@ VALUES: tuple[Any, ...] = (
     ],
     [dt.time(1, 2, 3), dt.timedelta(1, 2, 3), dt.timezone(dt.timedelta(hours=1), "X")],
     [[[[[[[[[]]]]]]]], "x" * 2000],
+    [np.arange(6.0).reshape(2, 3), np.array(["a", "bb"]), np.array([1, None], object), np.zeros((0, 3), ">i2")],
+    [np.arange(300), np.zeros(2, [("a", "u1"), ("b", "M8[s]")]), np.float32(1.5), np.str_("x"), np.dtype("S3")],
+    [
+        np.ma.masked_array([1, 2], [True, False]),
+        np.ma.masked,
+        np.matrix([[1]]),
+        np.array(["a"], np.dtypes.StringDType()),
+    ],
+    [getattr(sp, f"{form}_array")(np.eye(3)) for form in ("csr", "csc", "bsr", "coo", "dia", "lil", "dok")],
 )
 
 
 SCALARS: tuple[Any, ...] = (
     None, True, False, 0.0, -0.0, 1.5, float("nan"), float("inf"), 2**63, -(2**63), 10**6, 1970, 86_399,
+    "<f8", "|S0", "C", "csr_array", "lil_matrix", "objects", "fields", "array", 2**40, 8,
     "", "UTC", "Europe/Berlin", "No/Such", "Africa/Such", "../etc/passwd", "1E+999999999", "sNaN", "a{9999}", "(?i:[a-z])", b"", b"\xff" * 16,
 )  # fmt: skip
 
@@ -66,6 +84,15 @@ class Target:
     seeds: tuple[bytes, ...]
 
 
+def warm_up(target: Target) -> None:
+    """Let happen what happens once: libraries whose types are stored are loaded, and modules at their first use."""
+    for code in range(128):
+        with suppress(ImportError):
+            registry.by_code(code)
+    for seed in target.seeds:
+        target.check(seed)
+
+
 def check_codec(data: bytes) -> None:
     """What decodes is a value, which encodes and comes back; all else is a DecodeError."""
     try:
@@ -73,11 +100,12 @@ def check_codec(data: bytes) -> None:
     except DecodeError as error:
         _check_cause(error)
         return
+    _use(value)
     try:
-        encoded = b"".join(codec.encode(value))
+        encoded = _encode(value)
     except CodecError:
         return  # nested deeper than what is written, for one
-    assert b"".join(codec.encode(codec.decode(encoded))) == encoded
+    assert _encode(codec.decode(encoded)) == encoded
 
 
 def check_documents(data: bytes) -> None:
@@ -100,7 +128,8 @@ def check_documents(data: bytes) -> None:
             case 5 if size % 2 == 0:
                 stack[len(stack) - size :] = [Pairs(zip(parts[::2], parts[1::2], strict=True))]
             case _:
-                stack[len(stack) - size :] = [[msgpack.ExtType(step // 8, b""), *parts]]
+                code = step // 8 * 2 + step % 2 + argument // 128 * 64
+                stack[len(stack) - size :] = [[msgpack.ExtType(code, b""), *parts]]
     packer = msgpack.Packer(unicode_errors="surrogatepass", autoreset=False)
     _pack(packer, stack)
     check_codec(packer.bytes())
@@ -192,6 +221,16 @@ def _forge(data: bytes, keys: SigningKeys) -> bytes:
     return prelude + mac + body
 
 
+def _use(value: Any) -> None:
+    """Read arrays to their end: what points outside of itself crashes the process, whatever it raises before."""
+    for part in value if isinstance(value, list | tuple) else [value]:
+        if sp.issparse(part) and math.prod(part.shape) < MANY:
+            part.toarray()
+        elif isinstance(part, np.ndarray) and part.size < MANY:
+            with suppress(ValueError, OverflowError):  # a character or a date that cannot be
+                part.tolist()
+
+
 def _pack(packer: Any, value: Any) -> None:
     if isinstance(value, Pairs):
         packer.pack_map_header(len(value))
@@ -207,6 +246,10 @@ def _pack(packer: Any, value: Any) -> None:
 
 def _check_cause(error: CodecError) -> None:
     assert not isinstance(error.__cause__, MemoryError | AssertionError), "it was refused for want of memory"
+
+
+def _encode(value: Any) -> bytes:
+    return b"".join(codec.encode(value))
 
 
 def _seal(value: Any, keys: SigningKeys = NO_KEYS, **fields: Any) -> bytes:
@@ -236,7 +279,7 @@ _BOMBS = (
     b"\x81" * 2000,
 )
 TARGETS = (
-    Target("codec", check_codec, (*(b"".join(codec.encode(value)) for value in VALUES), *_BOMBS)),
+    Target("codec", check_codec, (*map(_encode, VALUES), *_BOMBS)),
     Target("documents", check_documents, tuple(bytes(range(start, start + 64)) for start in (0, 64, 128, 192))),
     Target("envelope", check_envelope, (*_SEALED, *(_seal(value, OTHER_KEYS) for value in VALUES), b"s3memo")),
     Target(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fuzz.targets import TARGETS, Target
+from tests.fuzz.targets import TARGETS, Target, warm_up
 from tests.fuzz.watch import nothing_happens
 
 MEMORY = 8 << 20
@@ -36,8 +36,7 @@ def test_whatever_is_parsed_is_refused_in_words_and_does_nothing_else(target: Ta
             target.check(data)
         assert tracemalloc.get_traced_memory()[1] - before < MEMORY
 
-    for seed in target.seeds:  # what is imported at first use is no news
-        target.check(seed)
+    warm_up(target)
     tracemalloc.start()
     try:
         parse()

@@ -19,6 +19,7 @@ _WATCHED = (
 _SPEC = find_spec("tzdata")
 _ZONE_PACKAGE = str(Path(_SPEC.origin).parent) if _SPEC and _SPEC.origin else "tzdata"
 _ZONES = (*zoneinfo.TZPATH, "tzdata", _ZONE_PACKAGE)
+_OWN = "s3memo.codec."  # its rooms for libraries, which are asked for by a number of a closed list
 _seen: list[str] | None = None
 
 
@@ -38,7 +39,7 @@ def _listen(event: str, arguments: tuple[object, ...]) -> None:
     if _seen is None or not event.startswith(_WATCHED):
         return
     what = str(arguments[0]) if arguments else ""
-    if not what.startswith(_ZONES) and not (event == "exec" and f'file "{_ZONE_PACKAGE}' in what):
+    if not what.startswith((*_ZONES, _OWN)) and not (event == "exec" and f'file "{_ZONE_PACKAGE}' in what):
         _seen.append(f"{event} {what}")
 
 
