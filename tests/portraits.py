@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 import struct
+from array import array
+from collections import deque
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -31,7 +34,16 @@ def portrait(value: Any) -> object:  # noqa: C901, PLR0911  one case a type
         case set() | frozenset():
             return kind, sorted(map(repr, map(portrait, value)))
         case dict():
-            return kind, [(portrait(key), portrait(item)) for key, item in value.items()]
+            factory = getattr(value, "default_factory", None)
+            return kind, factory, [(portrait(key), portrait(item)) for key, item in value.items()]
+        case deque():
+            return kind, value.maxlen, [portrait(item) for item in value]
+        case SimpleNamespace():
+            return kind, portrait(vars(value))
+        case array():
+            return kind, value.typecode, value.tobytes()
+        case memoryview():
+            return kind, value.format, value.shape, value.readonly, value.tobytes()
         case slice():
             return kind, portrait((value.start, value.stop, value.step))
         case int():

@@ -11,12 +11,14 @@ import subprocess
 import sys
 import tracemalloc
 import zoneinfo
-from collections import OrderedDict, defaultdict
+from array import array
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path, PosixPath, PurePath, PurePosixPath, PureWindowsPath
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, NamedTuple
 from uuid import UUID, SafeUUID
 from zoneinfo import ZoneInfo
@@ -75,6 +77,10 @@ leaves = st.one_of(
     st.sets(hashables, max_size=4),
     st.builds(slice, hashables, hashables, hashables),
     st.just(Decimal("-sNaN123")),
+    st.builds(array, st.sampled_from("bhiqQ"), st.lists(st.integers(0, 127), max_size=4)),
+    st.builds(array, st.just("d"), st.lists(st.floats(), max_size=4)),
+    st.binary(max_size=8).map(memoryview),
+    st.binary(max_size=3).map(lambda data: memoryview(bytearray(data * 8)).cast("i")),
 )
 values = st.recursive(
     leaves,
@@ -83,6 +89,13 @@ values = st.recursive(
         st.lists(inner, max_size=4).map(tuple),
         st.dictionaries(hashables, inner, max_size=4),
         st.builds(slice, inner, inner),
+        st.dictionaries(hashables, inner, max_size=4).map(OrderedDict),
+        st.dictionaries(hashables, inner, max_size=4).map(Counter),
+        st.builds(
+            defaultdict, st.sampled_from([None, int, list, frozenset]), st.dictionaries(any_text, inner, max_size=3)
+        ),
+        st.builds(deque, st.lists(inner, max_size=3), st.none() | st.integers(0, 4)),
+        st.dictionaries(any_text, inner, max_size=3).map(lambda attributes: SimpleNamespace(**attributes)),
     ),
     max_leaves=12,
 )
@@ -184,6 +197,13 @@ STORED = [
     ("92c70014a32f612f", PurePosixPath("/a")),
     ("92c70015a4633a5c61", PureWindowsPath("c:\\a")),
     ("93c70018a2612b22", re.compile("a+", re.IGNORECASE)),
+    ("95c70019a33c423192c7000102c3c4026162", memoryview(b"ab")),
+    ("93c7001aa33c6832c4020100", array("h", [1])),
+    ("92c7001b81a16101", OrderedDict(a=1)),
+    ("92c7001c81a16101", Counter(a=1)),
+    ("93c7001da3696e7481a16101", defaultdict(int, a=1)),
+    ("93c7001e910103", deque([1], 3)),
+    ("92c7001f81a16101", SimpleNamespace(a=1)),
 ]
 
 
@@ -206,6 +226,10 @@ class Row:
     x: int
 
 
+class Table(OrderedDict[str, int]):
+    pass
+
+
 class Name(str):
     __slots__ = ()
 
@@ -222,8 +246,12 @@ class LocalZone(ZoneInfo):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (OrderedDict(a=1), "result is of type collections.OrderedDict, .* a plain dict"),
-        ({"rows": [1, 2, 3, defaultdict(int)]}, r"result\['rows'\]\[3\] is of type .*defaultdict, .* a plain dict"),
+        (Table(a=1), "result is of type .*Table, .* a plain collections.OrderedDict"),
+        ({"rows": [1, 2, 3, Table()]}, r"result\['rows'\]\[3\] is of type .*Table, .* a plain collections.OrderedDict"),
+        (defaultdict(lambda: 0), r"result, a collections.defaultdict, .*: its default_factory is none of bool, int"),
+        (array("u", "x"), "result, a array.array, .*: '<u4' is no format of numbers"),
+        (memoryview(b"").cast("P"), "result, a memoryview, .*: '<P8' is no format of numbers"),
+        (MappingProxyType({}), "result is of type mappingproxy, .* Python's built-in types"),
         ([Colour.RED], r"result\[0\] is of type .*Colour, which is neither in types= .*\(types=\(Colour,\)\)"),
         ((0, Point(1, 2)), r"result\[1\] is of type .*Point, .* @s3_cached\(types=\(Point,\)\)"),
         ({"a": {"b": Row(1)}}, r"result\['a'\]\['b'\] is of type .*Row, .* @s3_cached\(types=\(Row,\)\)"),
@@ -325,7 +353,7 @@ def test_an_altered_value_is_a_value_or_a_decode_error(value: Any, data: st.Data
     _decodes_or_refuses(bytes(encoded))
 
 
-tags = st.integers(0, 27).map(lambda code: msgpack.ExtType(code, b""))
+tags = st.integers(0, 31).map(lambda code: msgpack.ExtType(code, b""))
 documents = st.recursive(
     st.none() | st.integers(-(2**63), 2**64 - 1) | st.floats() | any_text | st.binary(max_size=16) | tags,
     lambda inner: st.one_of(

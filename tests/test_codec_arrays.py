@@ -30,6 +30,7 @@ VALUES: list[Any] = [
     *(np.array([(1, 2.0)], STRUCTURE), np.zeros(2, NESTED), np.rec.array([(1,)], dtype=[("a", "i1")])),
     *(np.array([1, None, "x", [1]], object), np.array([[1, 2], [3, 4]], object), np.array([[1], [2]], object)),
     *(np.array(["a"], np.dtypes.StringDType()), np.array(["a", None], np.dtypes.StringDType(na_object=None))),
+    *(np.longlong(1), np.array(["a"], np.dtypes.StringDType(na_object=0)), np.array([(1, [])], [("a", "i1"), ("b", "O")])),
     *(np.array(["a", np.nan], np.dtypes.StringDType(na_object=np.nan)), np.matrix([[1, 2]])),
     *(np.float64(1.5), np.int8(1), np.datetime64("2020"), np.timedelta64(3, "s"), np.longdouble(1.5), np.bool_(True)),
     *(np.str_("a\0"), np.bytes_(b"a\0"), np.array([(1, 2.0)], STRUCTURE)[0], np.float16(2), np.complex64(1j)),
@@ -129,12 +130,9 @@ def test_an_array_is_encoded_without_a_copy() -> None:
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        (np.zeros(1, np.dtype("f8", metadata={"unit": "m"})), "metadata, which would be lost"),
-        (np.zeros(1, [("a", object)]), "Python objects in some of its fields"),
+        (np.zeros(1, np.dtype("f8", metadata={"unit": "m"})), "its dtype has metadata"),
         (np.array([object()], object), r"result\.items\[0\] is of type object"),
         (np.random.default_rng(1), "does not store"),
-        (np.array(["a"], np.dtypes.StringDType(na_object=0)), "a missing value that is neither None nor nan"),
-        (np.longlong(1), "would come back as that"),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -145,11 +143,7 @@ def test_what_would_not_come_back_is_refused(value: Any, said: str) -> None:
 
 def array_of(*parts: Any) -> bytes:
     """Return an array as somebody might have forged it."""
-    return bytes(msgpack.packb([msgpack.ExtType(32, b""), *map(as_parts, parts)]))
-
-
-def as_parts(part: Any) -> Any:
-    return [msgpack.ExtType(1, b""), *map(as_parts, part)] if isinstance(part, tuple) else part
+    return bytes(msgpack.packb([msgpack.ExtType(32, b""), *parts]))
 
 
 @pytest.mark.parametrize(
@@ -169,14 +163,17 @@ def as_parts(part: Any) -> Any:
         ("<f8", (1,), "K", bytes(8), None),
         ("<V99999999999", (1,), "C", bytes(8), None),
         ("<f8", (1,), "C", b"", [1.0]),
-        ("objects", (2,), "C", b"", [1]),
-        (("strings", 1), (1,), "C", b"", ["a"]),
-        (("strings", True), (1,), "C", b"", [1]),
-        (("array", "<f8", (2**40,)), (1,), "C", bytes(8), None),
-        (("fields", (("a", "|O", 0, None),), 8, False, False), (1,), "C", bytes(8), None),
-        (("fields", (("a", "<f8", 900, None),), 8, False, False), (1,), "C", bytes(8), None),
-        (("fields", (("a", "<f8", 0),), 8, False, False), (1,), "C", bytes(8), None),
-        (("nothing",), (1,), "C", bytes(8), None),
+        ("|O", (2,), "C", b"", [1]),
+        (["string", 1], (1,), "C", b"", ["a"]),
+        (["string", True], (1,), "C", b"", [1]),
+        (["array", "<f8", [2**40]], (1,), "C", bytes(8), None),
+        (["fields", 8, False, False, ["a", 0, "|O"]], (1,), "C", bytes(8), None),
+        (["fields", 8, False, False, ["a", 900, "<f8"]], (1,), "C", bytes(8), None),
+        (["fields", 8, False, False, ["a", 0]], (1,), "C", bytes(8), None),
+        (["nothing"], (1,), "C", bytes(8), None),
+        ("|b1", (1,), "C", b"\2", None),
+        ("<U1", (1,), "C", b"\0\0\x11\0", None),
+        ("<U0", (2**62,), "C", b"", None),
     ],
     ids=str,
 )
@@ -186,10 +183,10 @@ def test_an_array_that_cannot_be_is_a_decode_error(parts: tuple[Any, ...]) -> No
 
 
 @pytest.mark.parametrize(
-    "dtype", ["|S0", "<U0", "|V0", ("fields", (), 0, False, False), ("array", "<f8", (0,))], ids=str
+    "dtype", ["|S0", "<U0", "|V0", ["fields", 0, False, False], ["array", "<f8", [0]]], ids=str
 )
 def test_an_array_of_elements_without_bytes_takes_none(dtype: Any) -> None:
-    assert peak(lambda: decode(array_of(dtype, (2**24,), "C", b"", None))) < 1 << 20
+    assert peak(lambda: decode(array_of(dtype, (2**20,), "C", b"", None))) < 1 << 20
 
 
 @pytest.mark.parametrize("form", ["csr", "csc", "bsr", "coo", "dia", "lil", "dok"])

@@ -1,203 +1,176 @@
-"""numpy: arrays as raw buffers beside the body, over which they are rebuilt where they lie.
+"""How NumPy's arrays and scalars are stored: their bytes, in a buffer of its own if they are many.
 
-A dtype is stored in a closed language of our own and never as text that numpy would interpret. No buffer is ever read as
-Python objects: an object array is stored element by element.
+Bytes are laid under no dtype that would read addresses from them. An array comes back writable, in the memory order that
+it had, C's or Fortran's; one that had neither, as a strided view has, in C's.
 """
 
 from __future__ import annotations
 
 import math
-import re
-from typing import Any
+from collections.abc import Iterator
+from types import NoneType
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.ma.core import MaskedConstant
 
-from s3memo.codec.table import BUFFER, Extension, Fields, Raw, Record, buffer_part
+from s3memo.codec.dtypes import check_shape, describe, parse, size_of
+from s3memo.codec.table import BUFFER, Extension, Fields, Record, buffer_part
 
-_SIMPLE = re.compile(r"[<>|]([biufcSUV])(\d{1,9})|[<>][mM]8(\[\d{0,9}[A-Za-zμ]{1,7}\])?", re.ASCII)
-_SIZES = {"b": {1}, "i": {1, 2, 4, 8}, "u": {1, 2, 4, 8}, "f": {2, 4, 8, 16}, "c": {8, 16, 32}}
-_CLASSES = {kind.__name__: kind for kind in (np.matrix, np.recarray)}
-_STR, _TUPLE = (str,), (tuple,)
+Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
-
-def dtype_parts(dtype: np.dtype[Any]) -> object:
-    """Return a dtype in terms of strings, numbers and tuples. Raises TypeError for one that would not come back."""
-    if dtype.metadata:
-        raise TypeError(f"its dtype {dtype} has metadata, which would be lost")
-    if dtype.subdtype is not None:
-        base, shape = dtype.subdtype
-        return "array", dtype_parts(base), shape
-    if dtype.names is not None:
-        fields = tuple(_field_parts(name, *dtype.fields[name]) for name in dtype.names)  # type: ignore[index]  # names come with fields
-        return "fields", fields, dtype.itemsize, dtype.isalignedstruct, dtype.type is np.record
-    if dtype.type.__module__ != "numpy" or not _SIMPLE.fullmatch(dtype.str):
-        raise TypeError(f"its dtype {dtype} is of a kind that this version does not store")
-    return dtype.str
+_MAX_UNICODE = 0x10FFFF
+_MAX_PADDING, _MIN_SIZE = 16, 1024
+_MAX_EMPTY_ITEMS = 1 << 20  # of no bytes each, which nothing else bounds
+_ANY: tuple[type, ...] = ()
+_ARRAY = (np.ndarray,)
 
 
-def _field_parts(name: str, dtype: np.dtype[Any], offset: int, title: object = None) -> tuple[object, ...]:
-    if not isinstance(title, str | None):
-        raise TypeError(f"its field {name!r} has the title {title!r}, which is no string")
-    return name, dtype_parts(dtype), offset, title
-
-
-def dtype_of(parts: object) -> np.dtype[Any]:
-    """Return the dtype that `dtype_parts` took apart. Raises TypeError and ValueError for anything else."""
-    match parts:
-        case str() if match := _SIMPLE.fullmatch(parts):
-            kind, size = match[1], match[2]
-            if kind in _SIZES and int(size) not in _SIZES[kind]:
-                raise ValueError(f"there is no dtype {parts!r}")
-            return np.dtype(parts)
-        case ("array", base, tuple(shape)) if all(type(length) is int and length >= 0 for length in shape):
-            return np.dtype((dtype_of(base), shape))
-        case ("fields", tuple(fields), int(size), bool(aligned), bool(record)):
-            return _structure(fields, size, aligned=aligned, record=record)
-    raise TypeError(f"{parts!r} describes no dtype")
-
-
-def _structure(fields: tuple[Any, ...], size: int, *, aligned: bool, record: bool) -> np.dtype[Any]:
-    columns = list(zip(*fields, strict=True)) or [()] * 4
-    names, dtypes, offsets, titles = columns
-    description: dict[str, Any] = {
-        "names": list(names),
-        "formats": list(map(dtype_of, dtypes)),
-        "offsets": list(offsets),
-    }
-    if any(title is not None for title in titles):
-        description["titles"] = list(titles)
-    dtype: np.dtype[Any] = np.dtype({**description, "itemsize": size}, align=aligned)  # type: ignore[call-overload]  # all are there
-    return np.dtype((np.record, dtype)) if record else dtype
-
-
-def _take_array(array: np.ndarray[Any, Any]) -> tuple[object, ...]:
-    if array.dtype.hasobject and array.dtype.kind not in "OT":
-        raise TypeError(f"its dtype {array.dtype} has Python objects in some of its fields")
+def _take_array(array: Array) -> list[object]:
+    dtype = array.dtype
     order = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
-    if array.dtype.kind == "O":
-        return "objects", array.shape, order, b"", array.ravel().tolist()
-    if array.dtype.kind == "T":
-        return _string_dtype_parts(array.dtype), array.shape, order, b"", array.ravel().tolist()
-    return dtype_parts(array.dtype), array.shape, order, _buffer(array.T if order == "F" else array), None
+    head = [describe(dtype), list(array.shape), order]
+    if dtype.names is not None and dtype.hasobject:
+        return [*head, b"", [array[name] for name in dtype.names]]
+    if dtype.hasobject:
+        return [*head, b"", array.reshape(-1).tolist()]
+    _check_content(array)
+    flat = (array.T if order == "F" else array).reshape(-1)
+    return [*head, buffer_part(flat.view(np.uint8).data) if flat.nbytes else b"", None]
 
 
-def _string_dtype_parts(dtype: Any) -> tuple[object, ...]:
-    missing = [dtype.na_object] if hasattr(dtype, "na_object") else []
-    if not all(map(_is_missing, missing)):
-        raise TypeError(f"its dtype {dtype} has a missing value that is neither None nor nan")
-    return "strings", dtype.coerce, *missing
+def _build_array(description: object, shape: list[Any], order: Any, data: memoryview, items: list[Any] | None) -> Array:
+    dtype, dimensions = parse(description), check_shape(shape)
+    if order not in {"C", "F"}:
+        raise ValueError(f"{order!r:.10} is no memory order")
+    if items is None:
+        return _over_bytes(data, dtype, dimensions, order)
+    if not dtype.hasobject or data.nbytes:
+        raise TypeError(f"its dtype {dtype} is stored as bytes, and it as objects, or the other way round")
+    if dtype.names is not None:
+        return _of_fields(items, dtype, dimensions, order)
+    array = np.fromiter(items, object, len(items)) if dtype.char == "O" else _of_strings(items, dtype)
+    return np.asarray(array.reshape(dimensions), order=order)
 
 
-def _is_missing(value: object) -> bool:
-    return value is None or (type(value) is float and math.isnan(value))
+def _over_bytes(data: memoryview, dtype: np.dtype[Any], shape: tuple[int, ...], order: Any) -> Array:
+    """Lay an array over bytes: over addresses never."""
+    if dtype.hasobject:
+        raise TypeError(f"its dtype {dtype} holds objects, which are no bytes")
+    if size_of(shape, dtype) != data.nbytes:
+        raise ValueError(f"{data.nbytes} bytes are not an array of {dtype} in the shape {shape}")
+    if dtype.itemsize == 0 and math.prod(shape) > _MAX_EMPTY_ITEMS:
+        raise ValueError(f"an array of {math.prod(shape)} items takes no bytes")
+    array: Array = np.ndarray(shape, dtype, data, order=order)
+    _check_content(array)
+    return array
 
 
-def _buffer(array: np.ndarray[Any, Any]) -> Raw | bytes:
-    if not array.nbytes:
-        return b""
-    return buffer_part(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+def _of_fields(arrays: list[Any], dtype: Any, shape: tuple[int, ...], order: Any) -> Array:
+    """Return a structured array with objects in it, of an array for each field."""
+    expected = [(np.ndarray, dtype[name].base, shape + dtype[name].shape) for name in dtype.names]
+    if [(type(part), part.dtype, part.shape) for part in arrays] != expected:
+        raise TypeError(f"its fields are not arrays of {dtype} in the shape {shape}")
+    if size_of(shape, dtype) > _MAX_PADDING * sum(_MIN_SIZE + part.nbytes for part in arrays):
+        raise ValueError(f"its dtype {dtype} is mostly padding")
+    array = np.zeros(shape, dtype, order=order)
+    for name, part in zip(dtype.names, arrays, strict=True):
+        array[name] = part
+    return array
 
 
-def _build_array(
-    dtype: object, shape: tuple[int, ...], order: Any, data: memoryview, items: list[Any] | None
-) -> np.ndarray[Any, Any]:
-    if not all(type(length) is int and length >= 0 for length in shape) or order not in {"C", "F"}:
-        raise ValueError(f"there is no array of shape {shape} and order {order!r}")
-    if items is not None:
-        return _from_items(dtype, shape, order, items)
-    element = dtype_of(dtype)
-    if element.hasobject or math.prod(shape) * element.itemsize != len(data):
-        raise ValueError(f"{len(data)} bytes are no array of shape {shape} and dtype {element}")
-    if not len(data):
-        return np.ndarray(shape, element, order=order)  # np.empty makes room for a string that has none
-    return np.ndarray(shape, element, buffer=data, order=order)
-
-
-def _from_items(dtype: object, shape: tuple[int, ...], order: Any, items: list[Any]) -> np.ndarray[Any, Any]:
-    match dtype:
-        case "objects":
-            element = np.dtype(object)
-        case ("strings", bool(coerce)):
-            element = np.dtypes.StringDType(coerce=coerce)
-        case ("strings", bool(coerce), None | float() as missing):
-            element = np.dtypes.StringDType(coerce=coerce, na_object=None if missing is None else np.nan)
-        case _:
-            raise TypeError(f"a list of items is no array of {dtype!r}")
-    if math.prod(shape) != len(items):
-        raise ValueError(f"{len(items)} items are no array of shape {shape}")
-    flat = np.empty(len(items), element)
-    if element.kind == "T" and not all(type(item) is str or _is_missing(item) for item in items):
+def _of_strings(items: list[Any], dtype: np.dtype[Any]) -> Array:
+    if not {str, type(getattr(dtype, "na_object", ""))}.issuperset(map(type, items)):
         raise TypeError("its items are not all strings")
-    for at, item in enumerate(items):  # at once, numpy would take apart what is a sequence itself
-        flat[at] = item
-    array: np.ndarray[Any, Any] = np.asarray(flat.reshape(shape), order=order)
-    return array
+    return np.array(items, dtype)
 
 
-def _take_masked(array: Any) -> tuple[object, ...]:
-    mask = None if array.mask is np.ma.nomask else np.asarray(array.mask)
-    return np.asarray(array.data), mask, np.asarray(array.fill_value), array.hardmask
+def _check_content(array: Array) -> None:
+    """Raise ValueError for items that are none: numpy itself would count on every bool to be 0 or 1."""
+    if array.dtype.names is not None:
+        for name in array.dtype.names:
+            _check_content(array[name])
+    elif array.dtype.kind == "b" and array.view(np.uint8).max(initial=0) > 1:
+        raise ValueError("it has a bool that is neither true nor false")
+    elif array.dtype.kind == "U" and array.dtype.itemsize:
+        points = np.dtype((np.uint32, (array.dtype.itemsize // 4,))).newbyteorder(array.dtype.byteorder)
+        if array.view(points).max(initial=0) > _MAX_UNICODE:
+            raise ValueError("it has a character beyond Unicode")
 
 
-def _build_masked(data: Any, mask: Any, fill_value: Any, hard: bool) -> Any:  # noqa: FBT001  a part of the record
-    array = np.ma.masked_array(data, np.ma.nomask if mask is None else mask, copy=False, hard_mask=hard)
-    array.fill_value = fill_value[()]
-    return array
+def _viewed(kind: type[Array]) -> Any:
+    """Return what makes a subclass's instance of the plain array that holds its items."""
+
+    def build(array: Array) -> Array:
+        view = array.view(kind)
+        if view.shape != array.shape or view.dtype.type is not array.dtype.type:
+            raise TypeError(f"an array of {array.dtype} in the shape {array.shape} is none")
+        return view
+
+    return build
 
 
-def _take_scalar(value: np.generic) -> tuple[object, object]:
-    array = np.asarray(value)
-    if np.dtype(array.dtype.str).type is not type(value) and array.dtype.names is None:
-        raise TypeError("it has the same dtype as another type, and would come back as that")
-    return dtype_parts(array.dtype), array.tobytes()
+def _take_masked(array: Any) -> list[object]:
+    if array.baseclass is not np.ndarray:
+        raise TypeError(f"it masks a {array.baseclass.__name__}")
+    mask = np.ma.getmask(array)
+    return [array.data, None if mask is np.ma.nomask else mask, array.fill_value, bool(array.hardmask)]
 
 
-def _build_scalar(dtype: object, data: bytes) -> Any:
-    element = dtype_of(dtype)
-    if len(data) != element.itemsize or not data:
-        raise ValueError(f"{len(data)} bytes are no {element}")
-    return np.ndarray((), element, buffer=bytearray(data))[()]
+def _build_masked(data: Array, mask: Array | None, fill_value: Any, hard: Any) -> Any:
+    if mask is not None and (mask.shape, mask.dtype) != (data.shape, np.ma.make_mask_descr(data.dtype)):
+        raise TypeError("its mask does not fit")
+    return np.ma.MaskedArray(data, np.ma.nomask if mask is None else mask, fill_value=fill_value, hard_mask=hard)
 
 
-def _build_view(name: str, array: np.ndarray[Any, Any]) -> Any:
-    return array.view(_CLASSES[name])
+def _take_scalar(scalar: Any) -> list[object]:
+    return [describe(scalar.dtype), scalar.tobytes()]
 
 
-_DTYPE = (str, tuple)
-_ARRAY: Fields = {"dtype": _DTYPE, "shape": _TUPLE, "order": _STR, "data": BUFFER, "items": (type(None), list)}
-_SCALARS = {np.dtype(char).type for char in "?bhilqBHILQefdgFDGmM"} - {np.object_}
+def _build_scalar(description: object, data: bytes) -> Any:
+    dtype = parse(description)
+    if dtype.kind not in "biufcmM" or len(data) != dtype.itemsize:
+        raise TypeError(f"{len(data)} bytes are not a scalar of {dtype}")
+    return np.ndarray((), dtype, data)[()]
 
-EXTENSIONS: tuple[Extension, ...] = (
-    Record(32, np.ndarray, _ARRAY, take=_take_array, build=_build_array, mutable=True, trial=False),
-    *(Record(33, kind, {"dtype": _STR, "data": (bytes,)}, take=_take_scalar, build=_build_scalar) for kind in _SCALARS),
-    *(
-        Record(33, kind, {"dtype": _DTYPE, "data": (bytes,)}, take=_take_scalar, build=_build_scalar, mutable=True)
-        for kind in (np.record, np.void)
-    ),
-    Record(34, np.str_, {"text": _STR}, take=lambda value: ["".join(value)], build=np.str_),
-    Record(35, np.bytes_, {"bytes": (bytes,)}, take=lambda value: [bytes(value)], build=np.bytes_),
-    Record(
-        36,
-        np.ma.MaskedArray,
-        {"data": (np.ndarray,), "mask": (type(None), np.ndarray), "fill_value": (np.ndarray,), "hard": (bool,)},
-        take=_take_masked,
-        build=_build_masked,
-        mutable=True,
-    ),
-    Record(37, type(np.ma.masked), {}, build=lambda: np.ma.masked),
-    *(
-        Record(38, kind, {"dtype": _DTYPE}, take=lambda value: [dtype_parts(value)], build=dtype_of)
-        for kind in {type(np.dtype(char)) for char in "?bhilqBHILQefdgFDGmMSUV"}
-    ),
-    *(
-        Record(
-            39,
-            kind,
-            {"class": _STR, "array": (np.ndarray,)},
-            take=lambda value: [type(value).__name__, np.asarray(value)],
-            build=_build_view,
+
+def _build_void(array: Array) -> Any:
+    if array.ndim or array.dtype.kind != "V":
+        raise TypeError(f"an array of {array.dtype} in the shape {array.shape} is none")
+    return array[()]
+
+
+def _records() -> Iterator[Extension]:
+    fields: Fields = {
+        "dtype": _ANY,
+        "shape": (list,),
+        "order": (str,),
+        "data": BUFFER,
+        "items": (NoneType, list),
+    }
+    yield Record(32, np.ndarray, fields, take=_take_array, build=_build_array, mutable=True, trial=False)
+    for kind in vars(np.dtypes).values():
+        if isinstance(kind, type) and issubclass(kind, np.dtype):
+            can_change = kind is np.dtypes.VoidDType  # its fields can be renamed
+            yield Record(33, kind, {"": _ANY}, take=lambda dtype: [describe(dtype)], build=parse, mutable=can_change)
+    for code, subclass in ((34, np.matrix), (35, np.recarray)):
+        yield Record(
+            code,
+            subclass,
+            {"array": _ARRAY},
+            take=lambda array: [np.asarray(array)],
+            build=_viewed(subclass),
             mutable=True,
         )
-        for kind in _CLASSES.values()
-    ),
-)
+    masked: Fields = {"data": _ARRAY, "mask": (NoneType, np.ndarray), "fill_value": _ANY, "hardmask": (bool,)}
+    yield Record(36, np.ma.MaskedArray, masked, take=_take_masked, build=_build_masked, mutable=True)
+    yield Record(37, MaskedConstant, {}, build=lambda: np.ma.masked)
+    for kind in (*{np.dtype(char).type for char in "?bhilqBHILQefdgFDGMm"}, np.generic):  # the last names them all
+        yield Record(38, kind, {"dtype": _ANY, "bytes": (bytes,)}, take=_take_scalar, build=_build_scalar)
+    for kind in (np.record, np.void):
+        yield Record(39, kind, {"array": _ARRAY}, take=lambda item: [np.asarray(item)], build=_build_void, mutable=True)
+    yield Record(40, np.str_, {"text": (str,)}, take=lambda text: [text[:]])  # str(text) would end before a NUL
+    yield Record(41, np.bytes_, {"bytes": (bytes,)}, take=lambda data: [bytes(data)])
+
+
+EXTENSIONS = tuple(_records())
