@@ -18,7 +18,6 @@ A part that is in several places of a value is stored in each, and comes back as
 
 from __future__ import annotations
 
-
 from s3memo.codec.classes import NO_CLASSES, Classes
 from s3memo.codec.decoder import Decoder
 from s3memo.codec.encoder import ALIGNMENT, MAX_DEPTH, Encoder
@@ -49,7 +48,7 @@ def encode(value: object, classes: Classes = NO_CLASSES) -> list[Buffer]:
     size = len(body)
     for buffer in encoder.buffers:
         padding = -size % ALIGNMENT
-        pieces += [bytes(padding), buffer] if padding else [buffer]
+        pieces += [bytes(padding), *buffer.views] if padding else buffer.views
         size += padding + buffer.nbytes
     return pieces
 
