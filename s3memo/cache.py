@@ -234,6 +234,8 @@ class Cache:
     def recall(self, key: Key, terms: Terms, flight: Flight) -> Recall:
         """The one read path: memory, else the newest version that the store lists. Raises StoreError."""
         held = self._memory.get(key)
+        if held is not None and held.is_lent and terms.copy:
+            held = None
         if held is not None and self._is_current(held, terms):
             return self._hit(key, _Found(held, held.load(), "memory"), terms, None)
         listing = Listing()
@@ -320,9 +322,11 @@ class Cache:
         object_key = key.prefix + version.name
         with terms.recorder.counting_requests():
             data = self.store.get(object_key)
-        sealed = self._packing.open(object_key, memoryview(data).toreadonly())  # no value lies over what memory holds
-        value = packing.unpack(sealed)
-        held = Held.of(version, value, sealed, confirmed=listing.seen_at)
+        if terms.copy and self._memory.takes(len(data)):
+            data = memoryview(data).toreadonly()  # no value lies over what memory holds
+        sealed = self._packing.open(object_key, data)
+        value = packing.unpack(sealed, terms.classes)
+        held = self._held(version, value, sealed, terms, listing)
         return _Found(held, value, "store")
 
     def _seal(self, key: Key, terms: Terms, value: Any, listing: Listing, *, elapsed: float) -> _Draft:
@@ -331,9 +335,11 @@ class Cache:
         version = listing.next_version(listing.seen_at, ttl=ttl, elapsed=int(elapsed * 1000), nonce=_nonce())
         if self.store.time().latest * MICROSECONDS - version.created > _LONGEST_COMPUTATION:
             raise StoreError(f"the computation of {key} took over seven days, so an invalidation could not be told")
-        sealed = self._packing.pack(key, version, value, terms.arguments)
-        held = Held.of(version, value, sealed, confirmed=listing.seen_at)
-        return _Draft(held, sealed, listing)
+        sealed = self._packing.pack(key, version, value, terms.classes, terms.arguments)
+        return _Draft(self._held(version, value, sealed, terms, listing), sealed, listing)
+
+    def _held(self, version: Version, value: Any, sealed: Envelope, terms: Terms, listing: Listing) -> Held:
+        return Held.of(version, value, sealed, confirmed=listing.seen_at, classes=terms.classes, copy=terms.copy)
 
     def _land(self, key: Key, flight: Flight, held: Held, terms: Terms) -> None:
         lifetime = math.inf

@@ -11,6 +11,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypedDict, TypeVar, Unp
 
 from s3memo import cache as caches
 from s3memo import fingerprint, settings
+from s3memo.annotations import check_types, returned_classes
 from s3memo.cache import Entry
 from s3memo.errors import SettingsError
 from s3memo.events import CacheInfo, Recorder
@@ -40,7 +41,9 @@ class Options(TypedDict, total=False):
     depends: Iterable[Any]
     key: Callable[..., Any] | None
     ignore: Iterable[str]
+    types: Iterable[type]
     keep: int
+    copy: bool
     on_error: OnError | None
 
 
@@ -74,7 +77,9 @@ def s3_cached(
     depends: Iterable[Any] = (),
     key: Callable[..., Any] | None = None,
     ignore: Iterable[str] = (),
+    types: Iterable[type] = (),
     keep: int = 1,
+    copy: bool = True,
     on_error: OnError | None = None,
 ) -> Callable[[Callable[P, R]], CachedFunction[P, R]]: ...
 def s3_cached(
@@ -88,7 +93,9 @@ def s3_cached(
     depends: Iterable[Any] = (),
     key: Callable[..., Any] | None = None,
     ignore: Iterable[str] = (),
+    types: Iterable[type] = (),
     keep: int = 1,
+    copy: bool = True,
     on_error: OnError | None = None,
 ) -> Any:
     """Remember what a function returned, so that no later call, in any process, computes it again.
@@ -99,7 +106,9 @@ def s3_cached(
     Which call: `name` replaces module and qualified name; `version` replaces the fingerprint of the code, and
     `code="off"` leaves the code out; `depends` adds functions, classes and constants to the fingerprint;
     `key` is called with the arguments and returns what tells calls apart; `ignore` names parameters that do not.
-    What is kept: `keep` versions of each result.
+    What is kept: `types` lists classes whose instances may be stored and rebuilt, besides those that the function's
+    return annotation leads to; `keep` versions of each result. With `copy=False` all callers of this process that the
+    memory tier serves get one and the same object, which saves decoding it: whoever changes it changes it for all.
     Trouble: `on_error`, "compute" or "raise", overrides the cache's.
 
     Raises SettingsError here, and KeyDerivationError on a call with an argument of which no key can be made.
@@ -109,6 +118,9 @@ def s3_cached(
     find_cache = _cache_finder(cache)
     if type(keep) is not int or keep < 1:
         raise SettingsError(f"keep={keep!r} must be a whole number of versions, 1 or more")
+    if not isinstance(copy, bool):
+        raise SettingsError(f"copy={copy!r} must be True or False")
+    types = check_types(types)
     if on_error is not None:
         check_choice("on_error", on_error, get_args(OnError))
     fingerprint.check_code(version=version, code=code, depends=depends)
@@ -120,7 +132,9 @@ def s3_cached(
         "depends": tuple(depends),
         "key": key,
         "ignore": ignore,
+        "types": types,
         "keep": keep,
+        "copy": copy,
         "on_error": on_error,
     }
 
@@ -152,16 +166,21 @@ class _Subject(Generic[P, R]):
 
     def bind(self) -> tuple[caches.Cache, Terms]:
         """Return the cache and the terms; they are made on first use, for until then `configure` may name the store."""
-        with process_lock:
-            if self._bound is None:
-                cache = self._find_cache()
-                on_error = self.options["on_error"] or cache.on_error
-                recorder = Recorder(self.namespace, cache.hooks)
-                self._bound = (
-                    cache,
-                    Terms(recorder, Policy(seconds(self.options["ttl"], name="ttl")), self.options["keep"], on_error),
-                )
-            return self._bound
+        if self._bound is None:
+            classes = returned_classes(self.function, self.options["types"])  # anybody's code: not under the lock
+            with process_lock:
+                if self._bound is None:
+                    cache = self._find_cache()
+                    terms = Terms(
+                        Recorder(self.namespace, cache.hooks),
+                        Policy(seconds(self.options["ttl"], name="ttl")),
+                        self.options["keep"],
+                        self.options["on_error"] or cache.on_error,
+                        classes,
+                        self.options["copy"],
+                    )
+                    self._bound = cache, terms
+        return self._bound
 
     def bind_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[caches.Cache, Terms]:
         """As `bind`, for a call whose result may be stored: the terms describe its arguments if the cache records them."""

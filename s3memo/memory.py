@@ -11,6 +11,7 @@ from typing import Any
 from cachetools import TLRUCache
 
 from s3memo import codec, packing
+from s3memo.codec import NO_CLASSES, Classes
 from s3memo.envelope import Envelope
 from s3memo.errors import SettingsError
 from s3memo.freshness import Duration, seconds
@@ -45,7 +46,7 @@ class MemoryTier:
 class Held:
     """A version as the memory tier holds it: an immutable value itself, a mutable one as its sealed object.
 
-    `size` is what the object takes in the store and `weight` what it takes here, in bytes; `confirmed` is when it was
+    `is_lent` says that it is a mutable value itself, which every caller gets and might change: `copy=False`. `size` is what the object takes in the store and `weight` what it takes here, in bytes; `confirmed` is when it was
     last known to be the newest, in POSIX seconds by the store's clock.
     """
 
@@ -53,16 +54,29 @@ class Held:
     size: int
     weight: int
     confirmed: float
+    is_lent: bool
     load: Callable[[], Any]
-    """Returns the value; a mutable one is decoded afresh, so that no two callers hold the same."""
+    """Returns the value; a mutable one that is not lent is decoded afresh, so that no two callers hold the same."""
 
     @classmethod
-    def of(cls, version: Version, value: Any, sealed: Envelope, *, confirmed: float) -> Held:
-        """Hold `value`, whose sealed form nobody may change any more."""
+    def of(
+        cls,
+        version: Version,
+        value: Any,
+        sealed: Envelope,
+        *,
+        confirmed: float,
+        classes: Classes = NO_CLASSES,
+        copy: bool = True,
+    ) -> Held:
+        """Hold `value`, whose sealed form nobody may change any more; without `copy` lend it to whoever asks."""
         size = len(sealed.data)
-        if codec.is_immutable(value):
-            return cls(version, size, sealed.header.raw_size + _OVERHEAD, confirmed, partial(_itself, value))
-        return cls(version, size, size + _OVERHEAD, confirmed, partial(packing.unpack, sealed))
+        is_immutable = codec.is_immutable(value, classes)
+        if is_immutable or not copy:
+            weight, load = sealed.header.raw_size, partial(_itself, value)
+        else:
+            weight, load = size, partial(packing.unpack, sealed, classes)
+        return cls(version, size, weight + _OVERHEAD, confirmed, not (is_immutable or copy), load)
 
 
 def _itself(value: Any) -> Any:
@@ -88,9 +102,13 @@ class Memory:
             item = self._held.get(key)
             return item[0] if item else None
 
+    def takes(self, weight: int) -> bool:
+        """Whether something of so many bytes can be held at all."""
+        return weight <= self.tier.max_bytes and self.tier.max_entries > 0
+
     def put(self, key: Key, held: Held, *, lifetime: float) -> None:
         """Hold a version for so many seconds, unless a newer one is held or it is larger than the whole tier."""
-        if held.weight > self.tier.max_bytes or not self.tier.max_entries:
+        if not self.takes(held.weight):
             return
         with process_lock:
             present = self._held.get(key)

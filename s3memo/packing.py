@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from s3memo import codec, envelope, pickling, settings
+from s3memo.codec import Classes
 from s3memo.envelope import Buffer, Compression, Envelope
 from s3memo.errors import SettingsError
 from s3memo.signing import SigningKeys
@@ -38,10 +39,10 @@ class Packing:
         """The signing keys in force."""
         return self.own_keys or settings.current().signing_keys
 
-    def pack(self, key: Key, version: Version, value: Any, arguments: Mapping[str, str]) -> Envelope:
+    def pack(self, key: Key, version: Version, value: Any, classes: Classes, arguments: Mapping[str, str]) -> Envelope:
         """Return a version's object. Raises EncodeError."""
         return envelope.seal(
-            pickling.encode(value) if self.codec == "pickle" else [codec.encode(value)],
+            pickling.encode(value) if self.codec == "pickle" else codec.encode(value, classes),
             object_key=key.prefix + version.name,
             keys=self.keys,
             created=version.created,
@@ -58,7 +59,11 @@ class Packing:
         return envelope.unseal(data, object_key=object_key, keys=self.keys, codecs={"msgpack", self.codec})
 
 
-def unpack(sealed: Envelope) -> Any:
-    """Return the value in an envelope that a Packing made or opened, afresh each time. Raises DecodeError."""
-    decode = pickling.decode if sealed.header.codec == "pickle" else codec.decode
-    return decode(sealed.payload())
+def unpack(sealed: Envelope, classes: Classes) -> Any:
+    """Return the value in an envelope that a Packing made or opened. Raises DecodeError.
+
+    It is a fresh one each time, unless the envelope's data may be written to: then arrays lie over that.
+    """
+    if sealed.header.codec == "pickle":
+        return pickling.decode(sealed.payload())
+    return codec.decode(sealed.payload(), classes)

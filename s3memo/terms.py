@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from s3memo.codec import NO_CLASSES, Classes
 from s3memo.errors import SettingsError
 from s3memo.events import Recorder
 from s3memo.freshness import Policy
@@ -19,13 +20,15 @@ OnError: TypeAlias = Literal["compute", "raise"]
 class Terms:
     """How old a function's results may be, how many versions stay, what is told of trouble, and to whom.
 
-    `arguments` describes those of the one call that these are the terms of, where they are to be stored.
+    Instances of `classes` may be stored and rebuilt. With `copy` no two callers get the same mutable result. `arguments` describes those of the one call that these are the terms of, where they are to be stored.
     """
 
     recorder: Recorder
     policy: Policy
     keep: int
     on_error: OnError
+    classes: Classes = NO_CLASSES
+    copy: bool = True
     arguments: Mapping[str, str] = field(default_factory=dict)
 
     @contextmanager

@@ -241,7 +241,15 @@ def test_the_options_in_force_are_told() -> None:
 
     options = {"ttl": "1m", "name": "f", "version": 1, "keep": 2, "on_error": "raise", "ignore": ("number",)}
     parameters = s3_cached(MemoryStore(), **options)(function).cache_parameters()
-    assert parameters == {**options, "ttl": 60.0, "code": "source", "depends": (), "key": None}
+    assert parameters == {
+        **options,
+        "ttl": 60.0,
+        "code": "source",
+        "depends": (),
+        "key": None,
+        "types": (),
+        "copy": True,
+    }
 
 
 def test_the_options_of_cached_are_those_of_s3_cached() -> None:

@@ -25,7 +25,7 @@ def key(name: str) -> Key:
 
 def sealed(value: Any) -> Envelope:
     fields: dict[str, Any] = {"created": 1, "ttl": None, "elapsed": 0, "function": "f"}
-    return seal([codec.encode(value)], object_key="", keys=NO_KEYS, **fields)
+    return seal(codec.encode(value), object_key="", keys=NO_KEYS, **fields)
 
 
 def held(value: Any, order: int = 1) -> Held:

@@ -17,7 +17,7 @@ def walk(value: object, classes: Classes) -> Iterator[tuple[object, Extension | 
     while pending:
         part = pending.pop()
         kind = type(part)
-        extension = None if kind in PLAIN else classes.by_kind(kind) or registry.by_kind(kind)
+        extension = None if kind in PLAIN else _find(kind, classes)
         yield part, extension
         if id(part) not in met and kind not in PLAIN:
             met[id(part)] = part
@@ -30,6 +30,13 @@ def is_immutable(value: object, classes: Classes = NO_CLASSES) -> bool:
         type(part) in PLAIN or (extension is not None and not extension.mutable)
         for part, extension in walk(value, classes)
     )
+
+
+def _find(kind: type, classes: Classes) -> Extension | None:
+    try:
+        return classes.by_kind(kind) or registry.by_kind(kind)
+    except ImportError:  # of a library that storing this type needs: then it is not stored
+        return None
 
 
 def _parts(value: Any, extension: Extension | None) -> Iterable[object]:
