@@ -135,7 +135,7 @@ def _only_field(schema: pa.Schema) -> pa.Field:
     return field
 
 
-def _kinds(base: type) -> Iterator[type]:
+def _kinds(base: type[Any]) -> Iterator[type[Any]]:
     """Yield a class and all below it that are pyarrow's own."""
     for kind in base.__subclasses__():
         yield from _kinds(kind)
