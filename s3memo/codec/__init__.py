@@ -48,7 +48,7 @@ def encode(value: object, classes: Classes = NO_CLASSES) -> list[Buffer]:
     size = len(body)
     for buffer in encoder.buffers:
         padding = -size % ALIGNMENT
-        pieces += [bytes(padding), buffer] if padding else [buffer]
+        pieces += [bytes(padding), *buffer.views] if padding else buffer.views
         size += padding + buffer.nbytes
     return pieces
 

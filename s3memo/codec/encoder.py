@@ -11,7 +11,7 @@ import msgpack  # type: ignore[import-untyped]  # it comes without types
 from s3memo.codec import registry
 from s3memo.codec.builtin import PAIRS, TUPLE, pack_int
 from s3memo.codec.classes import Classes, remedy
-from s3memo.codec.table import PLAIN, Extension, Place, Raw, Record, short_repr, type_name
+from s3memo.codec.table import PLAIN, Extension, Labelled, Place, Raw, Record, short_repr, type_name
 from s3memo.codec.walk import walk
 from s3memo.errors import EncodeError
 
@@ -38,7 +38,7 @@ class Encoder:
 
     def __init__(self, value: object, classes: Classes) -> None:
         self.path: list[object] = []
-        self.buffers: list[memoryview] = []
+        self.buffers: list[Raw] = []
         self._value = value
         self._classes = classes
         self._room = _MANY
@@ -62,8 +62,8 @@ class Encoder:
         kind = type(value)
         if kind in PLAIN or kind is Raw:
             return value
-        if kind is list:
-            return value if _all_plain(map(type, value)) else self._lower_parts(enumerate(value))
+        if kind is list or kind is Labelled:
+            return self._lower_list(value)
         if kind is dict:
             return self._lower_dict(value)
         if kind is tuple:
@@ -105,6 +105,11 @@ class Encoder:
                 lowered.append(self._lower(part))
                 self.path.pop()
         return lowered
+
+    def _lower_list(self, value: list[object] | Labelled) -> list[object]:
+        if isinstance(value, Labelled):
+            return self._lower_parts(zip(value.labels, value.items, strict=True))
+        return value if _all_plain(map(type, value)) else self._lower_parts(enumerate(value))
 
     def _lower_dict(self, value: dict[object, object]) -> object:
         if not _all_plain(map(type, value)):
@@ -148,12 +153,12 @@ class Encoder:
         """Return what msgpack asks about: buffers, in the order of the body, and ints beyond 64 bits."""
         if type(part) is not Raw:
             return pack_int(part)
-        self.buffers.append(part.view)
-        return msgpack.ExtType(RAW_CODE, part.view.nbytes.to_bytes(8, "big"))
+        self.buffers.append(part)
+        return msgpack.ExtType(RAW_CODE, part.nbytes.to_bytes(8, "big"))
 
 
 def _pack_in_place(part: Any) -> object:
-    return bytes(part.view) if type(part) is Raw else pack_int(part)
+    return b"".join(part.views) if type(part) is Raw else pack_int(part)
 
 
 def _packer(default: Callable[[Any], object]) -> Callable[[object], bytes]:

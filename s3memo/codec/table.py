@@ -25,22 +25,43 @@ class Place(str):
 
 
 class Raw:
-    """A buffer that is stored beside the body and not in it, at a multiple of 64 bytes; `view` shows its bytes."""
+    """A buffer that is stored beside the body and not in it, at a multiple of 64 bytes.
 
-    __slots__ = ("view",)
+    `views` show its bytes, piece by piece; once it is stored and read, it has one.
+    """
 
-    def __init__(self, buffer: Buffer) -> None:
-        self.view = memoryview(buffer).cast("B")
+    __slots__ = ("views",)
+
+    def __init__(self, *pieces: Buffer) -> None:
+        self.views = [memoryview(piece).cast("B") for piece in pieces]
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes it has."""
+        return sum(view.nbytes for view in self.views)
+
+
+class Labelled:
+    """A part of a Record that is stored as a list, and whose items are known by labels rather than positions."""
+
+    __slots__ = ("items", "labels")
+
+    def __init__(self, labels: Iterable[object], items: Iterable[object]) -> None:
+        self.labels = labels
+        self.items = items
 
 
 BUFFER = (bytes, Raw)
 """The types of a part that is a buffer, see Record; `buffer_part` makes it."""
 
 
-def buffer_part(buffer: Buffer) -> Raw | bytes:
-    """Return a C-contiguous buffer as a part of a Record: a large one without a copy, as the encoder will read it."""
-    view = memoryview(buffer)
-    return view.tobytes() if view.nbytes < _INLINE else Raw(view)
+def buffer_part(*pieces: Buffer) -> Raw | bytes:
+    """Return a buffer, which is C-contiguous pieces, as a part of a Record.
+
+    If it is large, no piece is copied: the encoder reads them where they are.
+    """
+    raw = Raw(*pieces)
+    return b"".join(raw.views) if raw.nbytes < _INLINE else raw
 
 
 class Extension:
@@ -113,7 +134,10 @@ class Record(Extension):
 
 
 def _as_view(part: Raw | bytes) -> memoryview:
-    return part.view if isinstance(part, Raw) else memoryview(bytearray(part))
+    if isinstance(part, Raw):
+        (view,) = part.views
+        return view
+    return memoryview(bytearray(part))
 
 
 def type_name(kind: type) -> str:
