@@ -21,7 +21,7 @@ def encode(value: object, classes: Classes = NO_CLASSES) -> bytes:
     return b"".join(codec.encode(value, classes))
 
 
-def portrait(value: Any) -> object:  # noqa: C901, PLR0911  one case a type
+def portrait(value: Any) -> object:  # noqa: C901, PLR0911, PLR0912  one case a type
     """Everything there is to see of a value, as something that compares simply: types, signs, NaN bits, order."""
     kind = type(value)
     match value:

@@ -30,7 +30,11 @@ VALUES: list[Any] = [
     *(np.array([(1, 2.0)], STRUCTURE), np.zeros(2, NESTED), np.rec.array([(1,)], dtype=[("a", "i1")])),
     *(np.array([1, None, "x", [1]], object), np.array([[1, 2], [3, 4]], object), np.array([[1], [2]], object)),
     *(np.array(["a"], np.dtypes.StringDType()), np.array(["a", None], np.dtypes.StringDType(na_object=None))),
-    *(np.longlong(1), np.array(["a"], np.dtypes.StringDType(na_object=0)), np.array([(1, [])], [("a", "i1"), ("b", "O")])),
+    *(
+        np.longlong(1),
+        np.array(["a"], np.dtypes.StringDType(na_object=0)),
+        np.array([(1, [])], [("a", "i1"), ("b", "O")]),
+    ),
     *(np.array(["a", np.nan], np.dtypes.StringDType(na_object=np.nan)), np.matrix([[1, 2]])),
     *(np.float64(1.5), np.int8(1), np.datetime64("2020"), np.timedelta64(3, "s"), np.longdouble(1.5), np.bool_(True)),
     *(np.str_("a\0"), np.bytes_(b"a\0"), np.array([(1, 2.0)], STRUCTURE)[0], np.float16(2), np.complex64(1j)),
@@ -182,9 +186,7 @@ def test_an_array_that_cannot_be_is_a_decode_error(parts: tuple[Any, ...]) -> No
         decode(array_of(*parts))
 
 
-@pytest.mark.parametrize(
-    "dtype", ["|S0", "<U0", "|V0", ["fields", 0, False, False], ["array", "<f8", [0]]], ids=str
-)
+@pytest.mark.parametrize("dtype", ["|S0", "<U0", "|V0", ["fields", 0, False, False], ["array", "<f8", [0]]], ids=str)
 def test_an_array_of_elements_without_bytes_takes_none(dtype: Any) -> None:
     assert peak(lambda: decode(array_of(dtype, (2**20,), "C", b"", None))) < 1 << 20
 

@@ -35,7 +35,7 @@ def _take_array(array: Array) -> list[object]:
     if dtype.hasobject:
         return [*head, b"", array.reshape(-1).tolist()]
     _check_content(array)
-    flat = (array.T if order == "F" else array).reshape(-1)
+    flat = np.ascontiguousarray(array.T if order == "F" else array).reshape(-1)
     return [*head, buffer_part(flat.view(np.uint8).data) if flat.nbytes else b"", None]
 
 

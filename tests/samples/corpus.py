@@ -236,10 +236,10 @@ def imports(x):
     import json
     import os.path
     import xml.dom.minidom as dom
-    from tests.samples import interpreters as others
+    from tests.samples import values as others
     from tests.samples.values import scale, adder as plus
     from . import values as again
-    return json.dumps, os.path.join, dom.parse, others.ROOT.name, scale, plus(1), again.Colour.RED
+    return json.dumps, os.path.join, dom.parse, others.adder, scale, plus(1), again.Colour.RED
 
 
 def attributes(x):
