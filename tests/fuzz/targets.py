@@ -6,6 +6,8 @@ import datetime as dt
 import math
 import re
 import struct
+from array import array
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from decimal import Decimal
 from fractions import Fraction
 from itertools import chain
 from pathlib import PurePosixPath
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 from zlib import crc32
@@ -20,6 +23,9 @@ from zoneinfo import ZoneInfo
 
 import msgpack
 import numpy as np
+import pandas as pd  # type: ignore[import-untyped]  # it comes without types
+import polars as pl
+import pyarrow as pa  # type: ignore[import-untyped]  # it comes without types
 import scipy.sparse as sp
 
 from s3memo import codec, envelope
@@ -61,6 +67,25 @@ VALUES: tuple[Any, ...] = (
         np.array(["a"], np.dtypes.StringDType()),
     ],
     [getattr(sp, f"{form}_array")(np.eye(3)) for form in ("csr", "csc", "bsr", "coo", "dia", "lil", "dok")],
+    [memoryview(b"abcd").cast("h"), array("d", [1.0]), OrderedDict(a=1), Counter("aa"), defaultdict(list, a=[1])],
+    [deque([1], 2), SimpleNamespace(a=1)],
+    [pd.Timestamp("2026-01-02", tz="Europe/Berlin"), pd.Timedelta(1), pd.NaT, pd.NA, pd.Period("2026", "M")],
+    pd.DataFrame(
+        {
+            "number": [1.5, 2.5],
+            "count": pd.array([1, None], "Int64"),
+            "kind": pd.Categorical(["a", "b"]),
+            "text": ["x", None],
+            "time": pd.date_range("2026", periods=2, tz="UTC"),
+            "span": pd.arrays.IntervalArray.from_breaks([0, 1, 2]),
+            "rare": pd.arrays.SparseArray([0, 1]),
+        }
+    ),
+    pd.Series([1, 2], pd.MultiIndex.from_product([["a"], [1, 2]], names=["x", None]), name=("a", 1)),
+    [pd.RangeIndex(3), pd.period_range("2026", periods=2, freq="M"), pd.CategoricalDtype(["a"], ordered=True)],
+    pa.table({"a": [1, None], "b": [["x"], []], "c": pa.array(["u", "v"]).dictionary_encode()}),
+    [pa.array([1, 2]), pa.chunked_array([[1], [2]]), pa.scalar("x"), pa.schema({"a": pa.int8()}), pa.list_(pa.int8())],
+    [pl.DataFrame({"a": [1, None], "b": ["x", "y"], "c": [[1], []]}), pl.Series("s", [1.5])],
 )
 
 
