@@ -116,10 +116,11 @@ def main() -> int:
     met = [
         compare("100 MB of float64", 1.2, array, calls=1, size=array.nbytes),
         compare("a frame of 100,000 x 100 float64", 2, frame, calls=1, size=80_000_000),
-        compare("a frame of 200,000 rows of five kinds", 2, mixed, calls=1),
+        compare("a frame of 200,000 rows of five kinds", 2, mixed, calls=3, bare=True),
         compare("a small dict", 4, record, calls=2000, bare=True),
         compare("a list of 10,000 tuples", math.inf, rows, calls=5, bare=True),
     ]
+    compare("a frame of five kinds, compressed", math.inf, mixed, calls=1)
     compare("a small dict, with its envelope", math.inf, record, calls=2000)
     compare("a list of 10,000 tuples, with its envelope", math.inf, rows, calls=5)
     return 0 if all(met) else 1

@@ -11,10 +11,12 @@ from random import Random
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import dateutil.tz
 import msgpack
 import numpy as np
 import pandas as pd
 import pytest
+import pytz  # type: ignore[import-untyped]  # it comes without types
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -347,13 +349,13 @@ def test_what_cannot_be_stored_is_named_with_its_column() -> None:
 
 
 def test_a_time_zone_of_another_library_is_named_with_the_remedy() -> None:
-    zone = pytest.importorskip("dateutil.tz").gettz(BERLIN)
+    zone = dateutil.tz.gettz(BERLIN)
     with pytest.raises(EncodeError, match=r"time zone is of type dateutil\.tz\..* Use one of zoneinfo"):
         encode(pd.Timestamp("2020", tz=zone))
 
 
 def test_time_zones_of_pytz_come_back() -> None:
-    zone = pytest.importorskip("pytz").timezone(BERLIN)
+    zone = pytz.timezone(BERLIN)
     stamp = pd.Timestamp("2021-10-31 00:30", tz="UTC").tz_convert(zone)
     assert_same(stamp, returned(stamp))
     assert returned(stamp).tz.zone == BERLIN

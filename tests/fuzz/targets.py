@@ -26,6 +26,7 @@ import numpy as np
 import pandas as pd  # type: ignore[import-untyped]  # it comes without types
 import polars as pl
 import pyarrow as pa  # type: ignore[import-untyped]  # it comes without types
+import pytz  # type: ignore[import-untyped]  # it comes without types
 import scipy.sparse as sp
 
 from s3memo import codec, envelope
@@ -70,6 +71,7 @@ VALUES: tuple[Any, ...] = (
     [memoryview(b"abcd").cast("h"), array("d", [1.0]), OrderedDict(a=1), Counter("aa"), defaultdict(list, a=[1])],
     [deque([1], 2), SimpleNamespace(a=1)],
     [pd.Timestamp("2026-01-02", tz="Europe/Berlin"), pd.Timedelta(1), pd.NaT, pd.NA, pd.Period("2026", "M")],
+    pd.Timestamp("2026-01-02", tz=pytz.timezone("Europe/Berlin")),
     pd.DataFrame(
         {
             "number": [1.5, 2.5],

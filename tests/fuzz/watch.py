@@ -16,9 +16,15 @@ _WATCHED = (
         for call in ("system", "exec", "posix_spawn", "fork", "remove", "rename", "mkdir", "chmod", "putenv")
     ),
 )
-_SPEC = find_spec("tzdata")
-_ZONE_PACKAGE = str(Path(_SPEC.origin).parent) if _SPEC and _SPEC.origin else "tzdata"
-_ZONES = (*zoneinfo.TZPATH, "tzdata", _ZONE_PACKAGE)
+
+
+def _directory(package: str) -> str:
+    spec = find_spec(package)
+    return str(Path(spec.origin).parent) if spec and spec.origin else package
+
+
+_ZONE_PACKAGE = _directory("tzdata")
+_ZONES = (*zoneinfo.TZPATH, "tzdata", _ZONE_PACKAGE, _directory("pytz"))
 _OWN = "s3memo.codec."  # its rooms for libraries, which are asked for by a number of a closed list
 _seen: list[str] | None = None
 
