@@ -259,16 +259,17 @@ def _use(value: Any) -> None:
 
 
 def _pack(packer: Any, value: Any) -> None:
-    if isinstance(value, Pairs):
-        packer.pack_map_header(len(value))
-        for part in chain.from_iterable(value):
-            _pack(packer, part)
-    elif isinstance(value, list):
-        packer.pack_array_header(len(value))
-        for part in value:
-            _pack(packer, part)
-    else:
-        packer.pack(value)
+    pending = [value]
+    while pending:
+        part = pending.pop()
+        if isinstance(part, Pairs):
+            packer.pack_map_header(len(part))
+            pending += reversed(list(chain.from_iterable(part)))
+        elif isinstance(part, list):
+            packer.pack_array_header(len(part))
+            pending += reversed(part)
+        else:
+            packer.pack(part)
 
 
 def _check_cause(error: CodecError) -> None:
