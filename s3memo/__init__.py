@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from s3memo._about import __version__
 
 if TYPE_CHECKING:
-    from s3memo.cache import Entry
     from s3memo.canonical import ByContent
     from s3memo.decorator import Cache, s3_cached
+    from s3memo.entry import Entry
     from s3memo.errors import (
         AlreadyExistsError,
         CodecError,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         StoreNotSupportedError,
         StoreUnavailableError,
     )
-    from s3memo.events import PRICES, CacheInfo, Event, Hook
+    from s3memo.events import PRICES, CacheInfo, Event, Hook, log_event
     from s3memo.keys import register_key
     from s3memo.memory import MemoryTier
     from s3memo.settings import configure, disabled
@@ -73,12 +73,13 @@ __all__ = [
     "__version__",
     "configure",
     "disabled",
+    "log_event",
     "register_key",
     "s3_cached",
 ]
 
 _HOMES = {
-    "s3memo.cache": ("Entry",),
+    "s3memo.entry": ("Entry",),
     "s3memo.canonical": ("ByContent",),
     "s3memo.decorator": (
         "Cache",
@@ -104,6 +105,7 @@ _HOMES = {
         "CacheInfo",
         "Event",
         "Hook",
+        "log_event",
     ),
     "s3memo.keys": ("register_key",),
     "s3memo.memory": ("MemoryTier",),

@@ -18,15 +18,15 @@ from s3memo.errors import SettingsError
 _HINTS_AMONG_ARGUMENTS = {Callable: 0, Annotated: 1}  # of all others every one is a hint
 
 
-def check_types(types: Iterable[type]) -> tuple[type, ...]:
-    """Return the classes that `types=` lists. Raises SettingsError."""
+def check_types(types: Iterable[type], *, name: str = "types") -> tuple[type, ...]:
+    """Return the classes that the option `name` lists. Raises SettingsError."""
     if isinstance(types, type) or not isinstance(types, Iterable):
-        raise SettingsError(f"types={types!r} must list classes: types=({getattr(types, '__name__', '…')},)")
+        raise SettingsError(f"{name}={types!r} must list classes: {name}=({getattr(types, '__name__', '…')},)")
     kinds = tuple(types)
     for kind in kinds:
         if not isinstance(kind, type) or not is_storable(kind):
             raise SettingsError(
-                f"types=: {kind!r} is no dataclass, NamedTuple, Enum, attrs, pydantic or exception class, "
+                f"{name}=: {kind!r} is no dataclass, NamedTuple, Enum, attrs, pydantic or exception class, "
                 "so no result of it can be stored"
             )
     return kinds

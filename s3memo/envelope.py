@@ -70,7 +70,8 @@ class Header:
     `created` is in µs since 1970 by the store's clock, `ttl` in seconds (None: for ever), and `elapsed`, how long the
     result took to compute, in ms. `function` is its namespace. The payload is `codec`'s bytes, `raw_size` of them,
     after `compression` ("none" or "zstd"). `python` and `s3memo` are the writer's versions. `arguments` describes the
-    call's, where the writer was told to record them.
+    call's, where the writer was told to record them. `raised` says that the payload is an exception that the function
+    raised, and not what it returned.
     """
 
     created: int
@@ -83,6 +84,7 @@ class Header:
     python: str
     s3memo: str
     arguments: Mapping[str, str] = field(default_factory=dict)
+    raised: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ def _kinds(hint: Any) -> tuple[type, ...]:
 
 
 _FIELDS = {name: _kinds(hint) for name, hint in get_type_hints(Header).items()}
-_OPTIONAL = {f.name for f in fields(Header) if f.default_factory is not MISSING}
+_OPTIONAL = {f.name for f in fields(Header) if f.default is not MISSING or f.default_factory is not MISSING}
 
 
 def seal(
@@ -125,6 +127,7 @@ def seal(
     codec: str = "msgpack",
     compression: Compression = "auto",
     arguments: Mapping[str, str] | None = None,
+    raised: bool = False,
 ) -> Envelope:
     """Return the payload, which is the pieces one after another, in an envelope; the data is copied once.
 
@@ -148,6 +151,7 @@ def seal(
         python=_PYTHON,
         s3memo=__version__,
         arguments=arguments or {},
+        raised=raised,
     )
     packed = _pack_header(header)
     start = _PRELUDE.size + (MAC_BYTES if keys else 0)
@@ -184,11 +188,11 @@ def unseal(
 
 
 def _pack_header(header: Header) -> bytes:
-    named = {name: getattr(header, name) for name in _FIELDS}
+    named = {name: getattr(header, name) for name in _FIELDS if name not in _OPTIONAL}
     if header.arguments:
         named["arguments"] = dict(header.arguments)
-    else:
-        del named["arguments"]
+    if header.raised:
+        named["raised"] = True
     packed: bytes = msgpack.packb(named, unicode_errors="surrogatepass")
     return packed
 

@@ -93,6 +93,13 @@ class CodeTag:
             known = self._known = self._derive()
         return known[0]
 
+    def settled(self) -> tuple[Any, Any] | None:
+        """Return a function and its code if the tag stays the same as long as that is its code; None if it may not."""
+        if self._fixed is not None:
+            return self._function, getattr(self._function, "__code__", None)
+        self.current()
+        return self._known[1].lone_function() if self._known else None
+
     def _derive(self) -> tuple[str, Watch]:
         name = getattr(self._function, "__qualname__", repr(self._function))
         function, *others = map(_innermost, (self._function, *self._depends, self._key))

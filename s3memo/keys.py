@@ -20,6 +20,7 @@ from s3memo.canonical import (
     is_exact,
     qualified_name,
 )
+from s3memo.codec import is_immutable
 from s3memo.describing import describe
 from s3memo.errors import SettingsError
 
@@ -70,6 +71,12 @@ class ArgumentKeys:
             return form_digest(arguments)
         except UnkeyableError as problem:
             raise problem.explained(f"{self._name}(): ", *self._remedies(problem.outermost)) from problem.__cause__
+
+    @property
+    def follow_values(self) -> bool:
+        """Whether calls with equal arguments of Python's atomic types have equal keys, now and later."""
+        defaults = [p.default for p in self._signature.parameters.values() if p.default is not p.empty]
+        return self._key is None and not self._find_files() and all(map(is_immutable, defaults))
 
     def described(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, str]:
         """Return one call's arguments in words, the ignored ones left out; none where `key` decides what counts."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -39,10 +39,19 @@ class Packing:
         """The signing keys in force."""
         return self.own_keys or settings.current().signing_keys
 
-    def pack(self, key: Key, version: Version, value: Any, classes: Classes, arguments: Mapping[str, str]) -> Envelope:
-        """Return a version's object. Raises EncodeError."""
+    def pack(
+        self,
+        key: Key,
+        version: Version,
+        value: Any,
+        classes: Classes,
+        arguments: Mapping[str, str],
+        *,
+        raised: bool = False,
+    ) -> Envelope:
+        """Return the object of a version that is `value`, or with `raised` the exception `value`. Raises EncodeError."""
         return envelope.seal(
-            pickling.encode(value) if self.codec == "pickle" else codec.encode(value, classes),
+            self._encode(value, classes),
             object_key=key.prefix + version.name,
             keys=self.keys,
             created=version.created,
@@ -52,7 +61,18 @@ class Packing:
             codec=self.codec,
             compression=self.compression,
             arguments=arguments,
+            raised=raised,
         )
+
+    def copier(self, value: Any, classes: Classes) -> Callable[[], Any]:
+        """Return what makes a copy of a value that is not stored, as it would come back if it were. Raises EncodeError."""
+        data = b"".join(self._encode(value, classes))
+        if self.codec == "pickle":
+            return lambda: pickling.decode(data)
+        return lambda: codec.decode(data, classes)
+
+    def _encode(self, value: Any, classes: Classes) -> list[Any]:
+        return pickling.encode(value) if self.codec == "pickle" else codec.encode(value, classes)
 
     def open(self, object_key: str, data: Buffer) -> Envelope:
         """Return what was stored under that name, once it is known to be intact. Raises DecodeError, IntegrityError."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 from s3memo.errors import SettingsError
@@ -35,6 +35,9 @@ class SigningKeys:
     def from_text(cls, text: str, *, name: str) -> SigningKeys:
         """Read keys that commas separate, blanks around each aside. Raises SettingsError, which calls the text `name`."""
         return cls((key.strip() for key in text.split(",")) if text.strip() else (), name=name)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._keys)
 
     def __bool__(self) -> bool:
         return bool(self._keys)

@@ -62,6 +62,14 @@ class Watch:
         if not _is_steady(value) and id(value) not in self._mutable:
             self._mutable[id(value)] = value, self._digest(value)
 
+    def lone_function(self) -> tuple[FunctionType, CodeType] | None:
+        """Return the function and its code if nothing else is watched."""
+        others = self._namespaces or self._sizes or self._cells or self._mutable
+        if others or len(self._functions) != 1:
+            return None
+        ((function, code, counts, _, _),) = self._functions.values()
+        return None if counts else (function, code)
+
     def holds(self) -> bool:
         """Whether all is as it was."""
         for function, code, counts, defaults, keyword_defaults in self._functions.values():

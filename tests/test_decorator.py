@@ -249,6 +249,10 @@ def test_the_options_in_force_are_told() -> None:
         "key": None,
         "types": (),
         "copy": True,
+        "stale_while_revalidate": 0.0,
+        "stale_if_error": 0.0,
+        "cache_if": None,
+        "cache_exceptions": {},
     }
 
 
@@ -280,23 +284,13 @@ async def async_generator() -> AsyncIterator[int]:
     yield 1
 
 
-async def coroutine() -> int:
-    return 1
-
-
 @pytest.mark.parametrize(
     ("function", "message"),
-    [(generator, "generator"), (async_generator, "generator"), (coroutine, "async")],
+    [(generator, "generator"), (async_generator, "generator")],
 )
 def test_what_returns_no_plain_result_is_refused_at_decoration(function: Any, message: str) -> None:
     with pytest.raises(TypeError, match=message):
         s3_cached(MemoryStore())(function)
-
-
-@pytest.mark.parametrize("wrapper", [staticmethod, classmethod])
-def test_the_wrong_decorator_order_is_refused_at_decoration(wrapper: Any) -> None:
-    with pytest.raises(SettingsError, match=f"below @{wrapper.__name__}"):
-        s3_cached(MemoryStore())(wrapper(len))
 
 
 @pytest.mark.parametrize(

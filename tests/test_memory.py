@@ -36,9 +36,9 @@ def test_a_newer_version_stays() -> None:
     memory = Memory(MemoryTier())
     memory.put(key("a"), held("new", 2), lifetime=10)
     memory.put(key("a"), held("old", 1), lifetime=10)
-    found = memory.get(key("a"))
+    found = memory.slot(key("a"))
     assert found is not None
-    assert found.load() == "new"
+    assert found.held.load() == "new"
 
 
 def test_what_has_expired_makes_room() -> None:
@@ -48,25 +48,25 @@ def test_what_has_expired_makes_room() -> None:
     memory.put(key("long"), held(2), lifetime=100)
     clock.now = 2
     memory.put(key("other"), held(3), lifetime=100)
-    assert memory.get(key("brief")) is None
-    assert memory.get(key("long")) is not None
+    assert memory.slot(key("brief")) is None
+    assert memory.slot(key("long")) is not None
 
 
 def test_the_least_recently_used_goes_first() -> None:
     memory = Memory(MemoryTier(max_entries=2))
     for name in "ab":
         memory.put(key(name), held(name), lifetime=10)
-    memory.get(key("a"))
+    memory.slot(key("a"))
     memory.put(key("c"), held("c"), lifetime=10)
-    assert [memory.get(key(name)) is not None for name in "abc"] == [True, False, True]
+    assert [memory.slot(key(name)) is not None for name in "abc"] == [True, False, True]
 
 
 def test_what_is_larger_than_the_tier_is_not_held_and_evicts_nobody() -> None:
     memory = Memory(MemoryTier(max_bytes=2000))
     memory.put(key("small"), held("x"), lifetime=10)
     memory.put(key("large"), held("x" * 5000), lifetime=10)
-    assert memory.get(key("small")) is not None
-    assert memory.get(key("large")) is None
+    assert memory.slot(key("small")) is not None
+    assert memory.slot(key("large")) is None
 
 
 def test_what_is_held_weighs_what_it_takes_here() -> None:

@@ -24,7 +24,7 @@ PUBLIC_NAMES = {
     *("Hook", "IntegrityError", "Key", "KeyDerivationError", "LocalStore", "MemoryStore", "MemoryTier"),
     *("NotFoundError", "ObjectInfo", "PRICES", "S3MemoError", "S3Store", "SettingsError", "Store"),
     *("StoreAccessError", "StoreError", "StoreNotSupportedError", "StoreUnavailableError", "TimeBounds", "Version"),
-    *("__version__", "configure", "disabled", "register_key", "s3_cached"),
+    *("__version__", "configure", "disabled", "log_event", "register_key", "s3_cached"),
 }
 
 
