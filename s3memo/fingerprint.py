@@ -96,7 +96,8 @@ class CodeTag:
     def settled(self) -> tuple[Any, Any] | None:
         """Return a function and its code if the tag stays the same as long as that is its code; None if it may not."""
         if self._fixed is not None:
-            return self._function, getattr(self._function, "__code__", None)
+            code = getattr(self._function, "__code__", None)
+            return None if code is None else (self._function, code)
         self.current()
         return self._known[1].lone_function() if self._known else None
 
