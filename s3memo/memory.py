@@ -49,12 +49,13 @@ class Held:
     """A version as the memory tier holds it: an immutable value itself, a mutable one as its sealed object.
 
     `is_lent` says that it is a mutable value itself, which every caller gets and might change: `copy=False`; `raised`
-    is the class of an exception, None for a result. `size` is what the object takes in the store and `weight` what it
-    takes here, in bytes; `confirmed` is when it was last known to be the newest, in POSIX seconds by the store's clock.
+    is the class of an exception, None for a result. `size` is what the object takes in the store, `raw_size` what the
+    value takes when it is not compressed, and `weight` what it takes here, in bytes; `confirmed` is when it was last known to be the newest, in POSIX seconds by the store's clock.
     """
 
     version: Version
     size: int
+    raw_size: int
     weight: int
     confirmed: float
     is_lent: bool
@@ -74,15 +75,15 @@ class Held:
         copy: bool = True,
     ) -> Held:
         """Hold `value`, whose sealed form nobody may change any more; without `copy` lend it to whoever asks."""
-        size = len(sealed.data)
+        size, raw_size = len(sealed.data), sealed.header.raw_size
         raised = type(value) if sealed.header.raised else None
         is_immutable = codec.is_immutable(value, classes)
         is_itself = is_immutable or not (copy or raised)
         if is_itself:
-            weight, load = sealed.header.raw_size, partial(_itself, value)
+            weight, load = raw_size, partial(_itself, value)
         else:
             weight, load = size, partial(packing.unpack, sealed, classes)
-        return cls(version, size, weight + _OVERHEAD, confirmed, is_itself and not is_immutable, raised, load)
+        return cls(version, size, raw_size, weight + _OVERHEAD, confirmed, is_itself and not is_immutable, raised, load)
 
     @property
     def is_shared(self) -> bool:

@@ -24,7 +24,7 @@ from s3memo.flight import Flight, Outcome
 T = TypeVar("T")
 
 _LARGE = 64 * 1024
-"""Bytes as stored. To decode more would hold up the loop's other tasks."""
+"""Bytes. To decode a value of more would hold up the loop's other tasks."""
 
 _behind: set[asyncio.Task[None]] = set()
 """What nobody awaits: the loop itself would forget it."""

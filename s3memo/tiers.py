@@ -88,9 +88,9 @@ class Tiers:
             slot.cells.add(cell)
 
     def holds_large(self, key: Key, size: int) -> bool:
-        """Whether memory holds an object of more than so many bytes, which is decoded for each caller."""
+        """Whether memory holds a value of more than so many bytes, which is decoded for each caller."""
         slot = self._memory.slot(key)
-        return slot is not None and slot.held.size > size and not slot.held.is_shared
+        return slot is not None and slot.held.raw_size > size and not slot.held.is_shared
 
     def find(self, key: Key, terms: Terms, flight: Flight, *, serves_stale: bool = True) -> Hit | Miss:
         """Return what is remembered, or that it is a miss; of trouble with the store only tell."""
