@@ -1,8 +1,7 @@
 """What a call of a cached function does, step by step: who looks, who computes, what is served meanwhile.
 
 Each procedure is a generator of steps, so that threads and tasks can carry out one and the same: a step is COMPUTE, to
-run the user's function; BEHIND, to begin a refresh that nobody waits for; or something else to call that may wait for
-the store. It is sent what the step brought.
+run the user's function, or something to call that may wait for the store. It is sent what the step brought.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import os
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from enum import Enum
 from functools import partial
 from typing import Any, Final, TypeAlias
 
@@ -22,16 +20,9 @@ from s3memo.flight import Flight, Outcome
 from s3memo.terms import Terms
 from s3memo.versions import Key
 
+COMPUTE: Final = object()
 
-class _Step(Enum):
-    COMPUTE = "compute"
-    BEHIND = "behind"
-
-
-COMPUTE: Final = _Step.COMPUTE
-BEHIND: Final = _Step.BEHIND
-
-Work: TypeAlias = Generator[_Step | Callable[[], Any], Any, Outcome[Any]]
+Work: TypeAlias = Generator[Any, Any, Outcome[Any]]
 
 
 class GivenUpError(S3MemoError):
@@ -62,8 +53,6 @@ def fetching(call: Call, flight: Flight) -> Work:
     serves_stale = not is_frozen_between_calls()
     found = yield partial(call.cache.find, call.key, call.terms, flight, serves_stale=serves_stale)
     if isinstance(found, Hit):
-        if found.freshness == "stale":
-            yield BEHIND
         return found.outcome()
     return (yield from _computing(call, flight, found))
 

@@ -61,7 +61,7 @@ class Hit:
         """Return the value, or raise the exception that it is."""
         if self.held.raised is not None:
             raise self.value
-        return Outcome(self.value, self.held.load, self.held.version.elapsed / 1000)
+        return Outcome(self.value, self.held.load, self.held.version.elapsed / 1000, self.freshness == "stale")
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,12 +24,13 @@ T = TypeVar("T")
 class Outcome(Generic[T]):
     """What a flight brought: the value for its own caller, and what makes one for each other, if it can be made again.
 
-    `seconds` is how long it took to compute.
+    `seconds` is how long it took to compute; one that `is_stale` is to be refreshed.
     """
 
     value: T
     share: Callable[[], T] | None = None
     seconds: float = 0.0
+    is_stale: bool = False
 
 
 class Flight:

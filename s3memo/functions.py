@@ -126,11 +126,11 @@ class CachedFunction(Cached[P], Generic[P, R]):
         self._code: Any = None
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        if kwargs:
-            return self._fetch(args, kwargs)
         try:
-            cell = self._cells(*args)
+            cell = None if kwargs else self._cells(*args)
         except Exception:  # noqa: BLE001  these arguments have no cell; some have a hash that raises
+            cell = None
+        if cell is None:
             return self._fetch(args, kwargs)
         value = cell.value
         if cell.until <= quick_clock.now() or self._function.__code__ is not self._code:

@@ -68,7 +68,8 @@ class Memo:
         if terms.copy and is_kept(len(data)):
             data = memoryview(data).toreadonly()
         sealed = self.packing.open(object_key, data)
-        value = packing.unpack(sealed, terms.classes)
+        is_of_use = terms.exceptions or not sealed.header.raised
+        value = packing.unpack(sealed, terms.classes) if is_of_use else Exception()
         return self._held(version, value, sealed, terms, listing), value
 
     def draft(

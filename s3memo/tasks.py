@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 from s3memo.cache import Cache
 from s3memo.calls import (
-    BEHIND,
     COMPUTE,
     Call,
     GivenUpError,
@@ -36,9 +35,7 @@ async def fetch(call: Call) -> Any:
     found = None if cache.holds_large(key, _LARGE) else cache.held(key, terms)
     if found is not None and not (found.freshness == "stale" and is_frozen_between_calls()):
         cache.tell(key, terms, found)
-        if found.freshness == "stale":
-            _refresh_behind(call)
-        return found.outcome().value
+        return _served(call, found.outcome())
     scope = asyncio.get_running_loop(), terms.copy
     while True:
         with cache.flights.board(key, scope) as (flight, is_new):
@@ -53,7 +50,7 @@ async def fetch(call: Call) -> Any:
         if outcome is None:
             continue  # given up
         if is_new:
-            return outcome.value
+            return _served(call, outcome)
         if outcome.share is None:
             with cache.flights.begin(key) as alone:
                 return (await run(call, fetching(call, alone))).value
@@ -81,14 +78,8 @@ async def run(call: Call, work: Work) -> Outcome[Any]:
         except StopIteration as end:
             outcome: Outcome[Any] = end.value
             return outcome
-        brought = None
         try:
-            if step is COMPUTE:
-                brought = await call.compute()
-            elif step is BEHIND:
-                _refresh_behind(call)
-            else:
-                brought = await blocking(call.cache, step)
+            brought = await (call.compute() if step is COMPUTE else blocking(call.cache, step))
         except BaseException as error:  # noqa: BLE001  the procedure gets it
             advance = partial(work.throw, error)
         else:
@@ -117,12 +108,14 @@ async def _landing(call: Call, flight: Flight) -> None:
         raise
 
 
-def _refresh_behind(call: Call) -> None:
+def _served(call: Call, outcome: Outcome[Any]) -> Any:
+    """Return what a call gets, and begin to refresh that if it is stale."""
     scope = asyncio.get_running_loop(), call.terms.copy
-    if not call.cache.flights.is_led(call.key, scope):
+    if outcome.is_stale and not call.cache.flights.is_led(call.key, scope):
         task = asyncio.create_task(_refresh(call, scope))
         _behind.add(task)
         task.add_done_callback(_behind.discard)
+    return outcome.value
 
 
 async def _refresh(call: Call, scope: Hashable) -> None:

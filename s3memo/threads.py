@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 from s3memo.calls import (
-    BEHIND,
     COMPUTE,
     Call,
     GivenUpError,
@@ -26,19 +25,14 @@ def fetch(call: Call) -> Any:
     found = cache.held(key, terms)
     if found is not None and not (found.freshness == "stale" and is_frozen_between_calls()):
         cache.tell(key, terms, found)
-        if found.freshness == "stale":
-            _refresh_behind(call)
-        return found.outcome().value
+        return _served(call, found.outcome())
     while True:
         with cache.flights.board(key, terms.copy) as (flight, is_new):
-            if is_new:
-                return _work(call, flight, fetching(call, flight))
-            flight.landed.wait()
-            if flight.error is not None:
-                raise flight.error
-            outcome = flight.outcome
+            outcome = _work(call, flight, fetching(call, flight)) if is_new else _brought(flight)
         if outcome is None:
             continue  # its thread was interrupted, or it was given up
+        if is_new:
+            return _served(call, outcome)
         if outcome.share is None:
             with cache.flights.begin(key) as alone:
                 return run(call, fetching(call, alone)).value
@@ -61,21 +55,30 @@ def run(call: Call, work: Work) -> Outcome[Any]:
         except StopIteration as end:
             outcome: Outcome[Any] = end.value
             return outcome
-        brought = None
         try:
-            if step is COMPUTE:
-                brought = call.compute()
-            elif step is BEHIND:
-                _refresh_behind(call)
-            else:
-                brought = step()
+            brought = call.compute() if step is COMPUTE else step()
         except BaseException as error:  # noqa: BLE001  the procedure gets it
             advance = partial(work.throw, error)
         else:
             advance = partial(work.send, brought)
 
 
-def _work(call: Call, flight: Flight, work: Work) -> Any:
+def _brought(flight: Flight) -> Outcome[Any] | None:
+    """Wait for a flight of another thread."""
+    flight.landed.wait()
+    if flight.error is not None:
+        raise flight.error
+    return flight.outcome
+
+
+def _served(call: Call, outcome: Outcome[Any]) -> Any:
+    """Return what a call gets, and begin to refresh that if it is stale."""
+    if outcome.is_stale and not call.cache.flights.is_led(call.key, call.terms.copy):
+        refreshes.start(partial(_refresh, call))
+    return outcome.value
+
+
+def _work(call: Call, flight: Flight, work: Work) -> Outcome[Any]:
     """Carry out the steps of a flight that others may wait for."""
     flights = call.cache.flights
     with flights.working(flight):
@@ -89,12 +92,7 @@ def _work(call: Call, flight: Flight, work: Work) -> Any:
             raise
         if flights.is_shared(flight):
             flight.outcome = outcome
-        return outcome.value
-
-
-def _refresh_behind(call: Call) -> None:
-    if not call.cache.flights.is_led(call.key, call.terms.copy):
-        refreshes.start(partial(_refresh, call))
+        return outcome
 
 
 def _refresh(call: Call) -> None:
