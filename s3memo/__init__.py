@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from s3memo._about import __version__
 
 if TYPE_CHECKING:
-    from s3memo.cache import Entry
+    from s3memo.canonical import ByContent
     from s3memo.collect import Collected, gc
     from s3memo.decorator import Cache, s3_cached
+    from s3memo.entry import Entry
     from s3memo.errors import (
         AlreadyExistsError,
         CodecError,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
         StoreNotSupportedError,
         StoreUnavailableError,
     )
-    from s3memo.events import PRICES, CacheInfo, Event, Hook
+    from s3memo.events import PRICES, CacheInfo, Event, Hook, log_event
     from s3memo.keys import register_key
     from s3memo.lease import Lease
     from s3memo.mapping import S3TTLCache
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 __all__ = [
     "PRICES",
     "AlreadyExistsError",
+    "ByContent",
     "Cache",
     "CacheInfo",
     "CodecError",
@@ -88,12 +90,14 @@ __all__ = [
     "configure",
     "disabled",
     "gc",
+    "log_event",
     "register_key",
     "s3_cached",
 ]
 
 _HOMES = {
-    "s3memo.cache": ("Entry",),
+    "s3memo.entry": ("Entry",),
+    "s3memo.canonical": ("ByContent",),
     "s3memo.collect": (
         "Collected",
         "gc",
@@ -125,6 +129,7 @@ _HOMES = {
         "CacheInfo",
         "Event",
         "Hook",
+        "log_event",
     ),
     "s3memo.keys": ("register_key",),
     "s3memo.lease": ("Lease",),

@@ -1,16 +1,20 @@
-"""The envelope around a stored result: a header that says what it is, a checksum, and the payload.
+"""The envelope around a stored result: a header that says what it is, a checksum, perhaps a MAC, and the payload.
 
     offset 0   6 bytes   b"s3memo"
            6   1 byte    the format's number, 1
-           7   1 byte    its variant, 0
+           7   1 byte    its variant: 0 plain, 1 signed
            8   4 bytes   the header's length, big endian
-          12   4 bytes   CRC-32 of all other bytes, big endian
-          16             the header, a msgpack map
+          12   4 bytes   CRC-32 of all bytes but its own and the MAC's, big endian
+          16   32 bytes  in variant 1 only: HMAC-SHA256 of the first 16 bytes, the length of the object's key in bytes
+                         (4 bytes, big endian), that key in UTF-8, and all that follows here
+                         the header, a msgpack map
                          zeros up to a multiple of 64
                          the payload, to the end
 
 The payload's offset is a multiple of 64 so that arrays in it can be used where they lie. The checksum finds accidents
-before anything is parsed; it is no authentication: whoever can write to the bucket can compute it too.
+before anything is parsed; it is no authentication: whoever can write to the bucket can compute it too. The MAC is: it
+says that a holder of a signing key wrote these bytes under this name. Who has keys believes nothing without it; who has
+none cannot tell, and takes a signed object for a plain one.
 """
 
 from __future__ import annotations
@@ -18,39 +22,45 @@ from __future__ import annotations
 import reprlib
 import struct
 import sys
-from dataclasses import asdict, dataclass
-from typing import Literal, TypeAlias, get_args, get_type_hints
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from types import UnionType
+from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 from zlib import crc32
 
 import msgpack  # type: ignore[import-untyped]  # it comes without types
 
 from s3memo._about import __version__
 from s3memo.errors import DecodeError, IntegrityError, SettingsError
+from s3memo.signing import MAC_BYTES, SigningKeys
 
 if sys.version_info >= (3, 14):
     from compression import zstd
 else:
     from backports import zstd
 
+Buffer: TypeAlias = bytes | bytearray | memoryview
 Compression: TypeAlias = Literal["auto", "none"]
 
 MAX_RATIO = 1024
 """How many times its own size a payload may unpack to; so no small object can ask for much memory."""
 
+_PYTHON = ".".join(map(str, sys.version_info[:3]))
 _MAGIC = b"s3memo"
 _FORMAT = 1
-_VARIANT = 0
+_PLAIN, _SIGNED = 0, 1  # its variants
 _PRELUDE = struct.Struct(">6sBBII")
 _CHECKSUM_AT = 12
+_NAME_LENGTH = struct.Struct(">I")
 _ALIGNMENT = 64
 _MAX_ITEMS = 1024  # of each list and map in a header; msgpack reserves the room for a list that claims so many
-_CODECS = {"msgpack"}
 
 _LEVEL = 3  # of zstd
 _MIN_SIZE = 1024
 _SAMPLE_SIZE = 64 * 1024
 _WORTHWHILE = 0.9
 _WINDOW_LOG_MAX = 23  # 8 MiB, what level 19 uses; the memory that a frame's own header may ask for
+_BLOCK = 128 * 1024  # what is fed to zstd at once, and taken from it
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +69,9 @@ class Header:
 
     `created` is in µs since 1970 by the store's clock, `ttl` in seconds (None: for ever), and `elapsed`, how long the
     result took to compute, in ms. `function` is its namespace. The payload is `codec`'s bytes, `raw_size` of them,
-    after `compression` ("none" or "zstd"). `python` and `s3memo` are the writer's versions.
+    after `compression` ("none" or "zstd"). `python` and `s3memo` are the writer's versions. `arguments` describes the
+    call's, where the writer was told to record them. `raised` says that the payload is an exception that the function
+    raised, and not what it returned.
     """
 
     created: int
@@ -71,31 +83,63 @@ class Header:
     raw_size: int
     python: str
     s3memo: str
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    raised: bool = False
 
 
-_FIELDS = {name: get_args(hint) or (hint,) for name, hint in get_type_hints(Header).items()}
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """An object that is sealed or was found intact: `data` is all of it, `stored` its payload as it lies in there."""
+
+    header: Header
+    data: Buffer
+    stored: memoryview
+
+    def payload(self) -> memoryview:
+        """Return the payload: a view of `data`, writable if that is; or unpacked, in a writable buffer of its own.
+
+        DecodeError if it does not unpack to what the header says.
+        """
+        if self.header.compression == "none":
+            return self.stored
+        return _decompress(self.stored, self.header.raw_size)
+
+
+def _kinds(hint: Any) -> tuple[type, ...]:
+    if isinstance(hint, UnionType):
+        return get_args(hint)
+    return (dict if get_origin(hint) else hint,)
+
+
+_FIELDS = {name: _kinds(hint) for name, hint in get_type_hints(Header).items()}
+_OPTIONAL = {f.name for f in fields(Header) if f.default is not MISSING or f.default_factory is not MISSING}
 
 
 def seal(
-    payload: bytes | bytearray | memoryview,
+    pieces: Iterable[Buffer],
     *,
+    object_key: str,
+    keys: SigningKeys,
     created: int,
     ttl: int | None,
     elapsed: int,
     function: str,
     codec: str = "msgpack",
     compression: Compression = "auto",
-) -> bytes:
-    """Return the payload in an envelope; the arguments are the fields of Header.
+    arguments: Mapping[str, str] | None = None,
+    raised: bool = False,
+) -> Envelope:
+    """Return the payload, which is the pieces one after another, in an envelope; the data is copied once.
 
-    With `compression` "auto" the payload is compressed where that saves a tenth; SettingsError for another word.
+    `object_key` is where it will be stored, and the first of `keys` signs it, if there are any; the other arguments are
+    the fields of Header. With `compression` "auto" the payload is compressed where that saves a tenth; SettingsError
+    for another word.
     """
     if compression not in {"auto", "none"}:
         raise SettingsError(f'compression={compression!r} is unknown: use "auto" or "none"')
-    if codec not in _CODECS:
-        raise SettingsError(f"codec={codec!r} is unknown: use one of {sorted(_CODECS)}")
-    raw = memoryview(payload).cast("B")
-    compressed = _compress(raw) if compression == "auto" else None
+    raw = [memoryview(piece).cast("B") for piece in pieces if memoryview(piece).nbytes]
+    raw_size = sum(map(len, raw))
+    compressed = _compress(raw, raw_size) if compression == "auto" else None
     header = Header(
         created=created,
         ttl=ttl,
@@ -103,68 +147,106 @@ def seal(
         function=function,
         codec=codec,
         compression="none" if compressed is None else "zstd",
-        raw_size=len(raw),
-        python=".".join(map(str, sys.version_info[:3])),
+        raw_size=raw_size,
+        python=_PYTHON,
         s3memo=__version__,
+        arguments=arguments or {},
+        raised=raised,
     )
-    return _frame(header, raw if compressed is None else compressed)
+    packed = _pack_header(header)
+    start = _PRELUDE.size + (MAC_BYTES if keys else 0)
+    padding = bytes(-(start + len(packed)) % _ALIGNMENT)
+    body = [packed, padding, *(raw if compressed is None else compressed)]
+    variant = _SIGNED if keys else _PLAIN
+    prelude = _PRELUDE.pack(_MAGIC, _FORMAT, variant, len(packed), 0)
+    prelude = _PRELUDE.pack(_MAGIC, _FORMAT, variant, len(packed), _checksum(prelude, body))
+    mac = keys.sign(_signed_pieces(prelude, object_key, body)) if keys else b""
+    data = b"".join((prelude, mac, *body))
+    return Envelope(header, data, memoryview(data)[start + len(packed) + len(padding) :])
 
 
-def unseal(data: bytes | bytearray | memoryview) -> tuple[Header, memoryview | bytes]:
-    """Return the header and the payload of an envelope; a payload that was not compressed is a view of `data`.
+def unseal(
+    data: Buffer, *, object_key: str, keys: SigningKeys, codecs: Collection[str] = frozenset({"msgpack"})
+) -> Envelope:
+    """Return the envelope that was stored under `object_key`. With `keys`, one of them must have signed it.
 
-    IntegrityError if the bytes were altered or cut short; DecodeError if they are no envelope that this version reads.
+    IntegrityError if the bytes were altered, cut short, moved or not signed; DecodeError if they are no envelope that
+    this version reads, or their codec is none of `codecs`.
     """
     view = memoryview(data).cast("B")
-    packed_header, payload = _unframe(view)
+    packed_header, stored = _unframe(view, object_key, keys)
     header = _parse_header(packed_header)
-    if header.codec not in _CODECS:
-        raise DecodeError(f"the object was written with the codec {header.codec!r}, which this version does not know")
-    if header.compression == "zstd":
-        return header, _decompress(payload, header.raw_size)
-    if header.compression != "none":
+    if header.codec not in codecs:
+        raise DecodeError(
+            f"the object was written with the codec {header.codec!r}, and this cache reads {' and '.join(sorted(codecs))}"
+        )
+    if header.compression not in {"none", "zstd"}:
         raise DecodeError(f"the object is compressed with {header.compression!r}, which this version does not know")
-    if header.raw_size != len(payload):
-        raise DecodeError(f"the header promises {header.raw_size} bytes, and {len(payload)} are there")
-    return header, payload
+    if header.compression == "none" and header.raw_size != len(stored):
+        raise DecodeError(f"the header promises {header.raw_size} bytes, and {len(stored)} are there")
+    return Envelope(header, view, stored)
 
 
-def _frame(header: Header, payload: memoryview | bytes) -> bytes:
-    packed = msgpack.packb(asdict(header), unicode_errors="surrogatepass")
-    padding = bytes(-(_PRELUDE.size + len(packed)) % _ALIGNMENT)
-    checksum = crc32(_prelude(len(packed), checksum=0)[:_CHECKSUM_AT])
-    for piece in (packed, padding, payload):
+def _pack_header(header: Header) -> bytes:
+    named = {name: getattr(header, name) for name in _FIELDS if name not in _OPTIONAL}
+    if header.arguments:
+        named["arguments"] = dict(header.arguments)
+    if header.raised:
+        named["raised"] = True
+    packed: bytes = msgpack.packb(named, unicode_errors="surrogatepass")
+    return packed
+
+
+def _checksum(prelude: bytes | memoryview, body: Iterable[bytes | memoryview]) -> int:
+    checksum = crc32(prelude[:_CHECKSUM_AT])
+    for piece in body:
         checksum = crc32(piece, checksum)
-    return b"".join((_prelude(len(packed), checksum), packed, padding, payload))
+    return checksum
 
 
-def _prelude(header_size: int, checksum: int) -> bytes:
-    return _PRELUDE.pack(_MAGIC, _FORMAT, _VARIANT, header_size, checksum)
+def _signed_pieces(
+    prelude: bytes | memoryview, object_key: str, body: Sequence[bytes | memoryview]
+) -> list[bytes | memoryview]:
+    """Return what the MAC covers."""
+    name = object_key.encode("utf-8", "surrogatepass")
+    return [prelude, _NAME_LENGTH.pack(len(name)), name, *body]
 
 
-def _unframe(view: memoryview) -> tuple[memoryview, memoryview]:
-    """Check the frame and return the packed header and the payload."""
+def _unframe(view: memoryview, object_key: str, keys: SigningKeys) -> tuple[memoryview, memoryview]:
+    """Check the frame and return the packed header and the stored payload."""
     if len(view) < _PRELUDE.size or view[: len(_MAGIC)] != _MAGIC:
         raise DecodeError(f"the object, of {len(view)} bytes, is not one that s3memo wrote")
     _, number, variant, header_size, checksum = _PRELUDE.unpack_from(view)
-    if (number, variant) != (_FORMAT, _VARIANT):
+    if number != _FORMAT or variant not in {_PLAIN, _SIGNED}:
         raise DecodeError(
             f"the object is in format {number}, variant {variant}, written by a newer s3memo: upgrade this one, "
-            f"which reads format {_FORMAT}, variant {_VARIANT}"
+            f"which reads format {_FORMAT}, variants {_PLAIN} and {_SIGNED}"
         )
-    if crc32(view[_PRELUDE.size :], crc32(view[:_CHECKSUM_AT])) != checksum:
-        raise IntegrityError("the object was altered or cut short since it was written: its checksum does not match")
-    header_end = _PRELUDE.size + header_size
+    prelude = view[: _PRELUDE.size]
+    start = _PRELUDE.size + (MAC_BYTES if variant == _SIGNED else 0)
+    body = view[start:]
+    if not keys:
+        if _checksum(prelude, [body]) != checksum:
+            raise IntegrityError(
+                "the object was altered or cut short since it was written: its checksum does not match"
+            )
+    elif variant != _SIGNED:
+        raise IntegrityError("the object is not signed, and a cache with signing keys believes only what is")
+    elif not keys.verify(view[_PRELUDE.size : start], _signed_pieces(prelude, object_key, [body])):
+        raise IntegrityError(
+            "the object was altered or moved since it was signed, or by a key that is none of this cache's signing keys"
+        )
+    header_end = start + header_size
     payload_start = header_end + -header_end % _ALIGNMENT
     if payload_start > len(view):
         raise DecodeError(f"the object's header of {header_size} bytes does not fit into its {len(view)} bytes")
-    return view[_PRELUDE.size : header_end], view[payload_start:]
+    return view[start:header_end], view[payload_start:]
 
 
 def _parse_header(packed: memoryview) -> Header:
     """Return the header; fields that it has beyond ours are a later version's and mean nothing here."""
     try:
-        fields = msgpack.unpackb(
+        found = msgpack.unpackb(
             packed,
             unicode_errors="surrogatepass",
             max_array_len=_MAX_ITEMS,
@@ -172,42 +254,84 @@ def _parse_header(packed: memoryview) -> Header:
         )
     except Exception as error:  # whatever foreign bytes make msgpack raise
         raise DecodeError(f"the object's header cannot be read: {type(error).__name__}: {error}") from error
-    if type(fields) is not dict:
-        raise DecodeError(f"the object's header is no map, but of type {type(fields).__name__}")
+    if type(found) is not dict:
+        raise DecodeError(f"the object's header is no map, but of type {type(found).__name__}")
     for name, kinds in _FIELDS.items():
-        if name not in fields:
+        if name not in found:
+            if name in _OPTIONAL:
+                continue
             raise DecodeError(f"the object's header lacks {name!r}")
-        if type(fields[name]) not in kinds or (type(fields[name]) is int and fields[name] < 0):
-            raise DecodeError(f"the object's header has an impossible {name!r}: {reprlib.repr(fields[name])}")
-    return Header(**{name: fields[name] for name in _FIELDS})
+        value = found[name]
+        if (
+            type(value) not in kinds
+            or (type(value) is int and value < 0)
+            or (type(value) is dict and not _is_text(value))
+        ):
+            raise DecodeError(f"the object's header has an impossible {name!r}: {reprlib.repr(value)}")
+    return Header(**{name: found[name] for name in _FIELDS if name in found})
 
 
-def _compress(raw: memoryview) -> bytes | None:
-    """Return `raw` compressed, or None where that saves too little."""
-    if len(raw) < _MIN_SIZE:
+def _is_text(described: Mapping[Any, Any]) -> bool:
+    return all(type(name) is str and type(text) is str for name, text in described.items())
+
+
+def _compress(raw: Sequence[memoryview], raw_size: int) -> list[bytes] | None:
+    """Return the pieces compressed into one frame, in pieces of its own; or None where that saves too little."""
+    if raw_size < _MIN_SIZE:
         return None
-    if len(raw) > _SAMPLE_SIZE:
-        middle = (len(raw) - _SAMPLE_SIZE) // 2
-        sample = raw[middle : middle + _SAMPLE_SIZE]
-        if len(zstd.compress(sample, _LEVEL)) > _WORTHWHILE * len(sample):
+    if raw_size > _SAMPLE_SIZE:
+        sample = b"".join(_middle(raw, (raw_size - _SAMPLE_SIZE) // 2, _SAMPLE_SIZE))
+        if len(zstd.compress(sample, _LEVEL)) > _WORTHWHILE * _SAMPLE_SIZE:
             return None
-    compressed = zstd.compress(raw, _LEVEL)
-    if len(compressed) > _WORTHWHILE * len(raw):
-        return None
-    return compressed.ljust(-(-len(raw) // MAX_RATIO), b"\0")  # zeros after the frame keep to the ratio
+    compressed, size = [], 0
+    for block in _compressed_blocks(raw, raw_size):
+        compressed.append(block)
+        size += len(block)
+        if size > _WORTHWHILE * raw_size:
+            return None
+    compressed.append(bytes(max(0, -(-raw_size // MAX_RATIO) - size)))  # zeros after the frame keep to the ratio
+    return compressed
 
 
-def _decompress(compressed: memoryview, raw_size: int) -> bytes:
-    """Return what `compressed` unpacks to if that is exactly `raw_size` bytes; takes at most about twice the memory."""
+def _compressed_blocks(pieces: Iterable[memoryview], raw_size: int) -> Iterator[bytes]:
+    compressor = zstd.ZstdCompressor(_LEVEL)
+    compressor.set_pledged_input_size(raw_size)
+    for piece in pieces:
+        for start in range(0, len(piece), _BLOCK):
+            yield compressor.compress(piece[start : start + _BLOCK])
+    yield compressor.flush()
+
+
+def _middle(pieces: Iterable[memoryview], start: int, size: int) -> Iterator[memoryview]:
+    """Yield, piece by piece, `size` bytes from the `start`th on."""
+    for piece in pieces:
+        part = piece[start : start + size]
+        yield part
+        start = max(0, start - len(piece))
+        size -= len(part)
+
+
+def _decompress(compressed: memoryview, raw_size: int) -> memoryview:
+    """Return what `compressed` unpacks to if that is exactly `raw_size` bytes; takes that much memory and a block."""
     if raw_size > MAX_RATIO * len(compressed):
         raise DecodeError(
             f"{len(compressed)} compressed bytes claim to hold {raw_size}, over {MAX_RATIO} times as many"
         )
     decompressor = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _WINDOW_LOG_MAX})
+    raw = memoryview(bytearray(raw_size))
+    fed = filled = 0
     try:
-        raw = decompressor.decompress(compressed, max_length=raw_size + 1)
+        while not decompressor.eof and (fed < len(compressed) or not decompressor.needs_input):
+            block = compressed[fed : fed + _BLOCK] if decompressor.needs_input else b""
+            fed += len(block)
+            part = decompressor.decompress(block, max_length=_BLOCK)
+            filled += len(part)
+            if filled > raw_size:
+                break
+            raw[filled - len(part) : filled] = part
     except zstd.ZstdError as error:
         raise DecodeError(f"the payload cannot be decompressed: {error}") from error
-    if len(raw) != raw_size or not decompressor.eof or decompressor.unused_data.strip(b"\0"):
+    is_whole = filled == raw_size and decompressor.eof
+    if not is_whole or decompressor.unused_data.strip(b"\0") or compressed[fed:].tobytes().strip(b"\0"):
         raise DecodeError(f"the payload is not one zstd frame of {raw_size} bytes, as its header says")
     return raw

@@ -14,7 +14,9 @@ from s3memo.locks import process_lock
 
 logger = logging.getLogger("s3memo")
 
-EventKind: TypeAlias = Literal["hit", "miss", "compute", "store", "invalidate", "clear", "error"]
+EventKind: TypeAlias = Literal[
+    "hit", "stale", "miss", "compute", "store", "refresh", "invalidate", "clear", "evict", "error", "breaker"
+]
 RequestKind: TypeAlias = Literal["LIST", "GET", "PUT", "DELETE"]
 Tier: TypeAlias = Literal["memory", "store"]
 
@@ -26,7 +28,8 @@ PRICES: dict[RequestKind, float] = {"LIST": 5e-6, "GET": 4e-7, "PUT": 5e-6, "DEL
 class Event:
     """One thing that happened to one function's cache.
 
-    `seconds` is what a hit saved, or what a computation took; `size` is in bytes as stored; `error` is what went wrong
+    "stale" is a hit on a result that has expired, and "refresh" the start of a computation that replaces a result;
+    "breaker" says that a store is left alone, or answers again. `seconds` is what a hit saved, or what a computation took; `size` is in bytes as stored; `error` is what went wrong
     and was survived, and `message` says in words what that means.
     """
 
@@ -43,10 +46,19 @@ class Event:
 Hook: TypeAlias = Callable[[Event], None]
 
 
+def log_event(event: Event) -> None:
+    """Log an event at level DEBUG: a hook, `Cache(…, hooks=[log_event])`."""
+    details = [f"{event.seconds:.3f} s"] if event.seconds else []
+    details += [f"{event.size} bytes"] if event.size else []
+    details += [text for text in (event.tier, event.message, repr(event.error) if event.error else "") if text]
+    logger.debug("s3memo: %s %s", event.kind, " · ".join([event.key or event.function, *details]))
+
+
 class CacheInfo(NamedTuple):
     """What a function's cache did in this process; the first four fields are those of `functools.lru_cache`.
 
-    `misses` counts the looks that found nothing, `cache_get`'s too. `maxsize` and `currsize` count entries of the memory
+    `hits` counts what was served of what is remembered, `stale_hits` that of it which had expired; `misses` the looks
+    that found nothing, `cache_get`'s too. `maxsize` and `currsize` count entries of the memory
     tier; `bytes_…` what went over the wire; `seconds_saved` sums what the hits had taken to compute; `requests` counts
     what the store was sent, and `cost` is their price in US dollars by `s3memo.PRICES`.
     """
@@ -57,12 +69,22 @@ class CacheInfo(NamedTuple):
     currsize: int
     memory_hits: int
     store_hits: int
+    stale_hits: int
     errors: int
     bytes_read: int
     bytes_written: int
     seconds_saved: float
     requests: Counter[RequestKind]
     cost: float
+
+
+class Tally:
+    """Counts hits without a lock. No thread of CPython is switched within `hits += 1`, which calls nothing."""
+
+    __slots__ = ("hits",)
+
+    def __init__(self) -> None:
+        self.hits = 0
 
 
 class Recorder:
@@ -74,6 +96,7 @@ class Recorder:
         self._counts: Counter[str] = Counter()
         self._requests: Counter[RequestKind] = Counter()
         self._seconds_saved = 0.0
+        self._tallies: dict[float, Tally] = {}
         self._warned: set[str] = set()
 
     def emit(self, kind: EventKind, **details: Any) -> None:
@@ -90,9 +113,19 @@ class Recorder:
 
     def trouble(self, error: Exception, message: str, *, key: str = "") -> None:
         """Make a survived error visible: an event each time, a WARNING the first time and DEBUG after that."""
-        level = logging.WARNING if self._first(f"{type(error).__name__} {message}") else logging.DEBUG
-        logger.log(level, "s3memo: %s: %s (%s: %s)", self.function, message, type(error).__name__, error)
+        name = type(error).__name__
+        self.warn(f"{message} ({name}: {error})", kind=f"{name} {message}")
         self.emit("error", key=key, error=error, message=message)
+
+    def warn(self, message: str, *, kind: str) -> None:
+        """Log a message: as a WARNING the first time that one of its kind comes, at level DEBUG after that."""
+        level = logging.WARNING if self._first(kind) else logging.DEBUG
+        logger.log(level, "s3memo: %s: %s", self.function, message)
+
+    def tally(self, seconds: float) -> Tally:
+        """Return what counts the memory hits that save so many seconds each, and of which no hook is told."""
+        with process_lock:
+            return self._tallies.setdefault(seconds, Tally())
 
     @contextmanager
     def counting_requests(self) -> Iterator[None]:
@@ -107,24 +140,28 @@ class Recorder:
         """Return the numbers so far."""
         with process_lock:
             counts, requests = self._counts, self._requests.copy()
+            memory_hits = counts["from memory"] + sum(tally.hits for tally in self._tallies.values())
             return CacheInfo(
-                hits=counts["hit memory"] + counts["hit store"],
+                hits=memory_hits + counts["from store"],
                 misses=counts["miss"],
                 maxsize=maxsize,
                 currsize=currsize,
-                memory_hits=counts["hit memory"],
-                store_hits=counts["hit store"],
+                memory_hits=memory_hits,
+                store_hits=counts["from store"],
+                stale_hits=counts["stale"],
                 errors=counts["error"],
                 bytes_read=counts["bytes read"],
                 bytes_written=counts["bytes written"],
-                seconds_saved=self._seconds_saved,
+                seconds_saved=self._seconds_saved
+                + sum(seconds * tally.hits for seconds, tally in self._tallies.items()),
                 requests=requests,
                 cost=sum(PRICES[kind] * count for kind, count in requests.items()),
             )
 
     def _count(self, event: Event) -> None:
-        self._counts[f"{event.kind} {event.tier}" if event.tier else event.kind] += 1
-        if event.kind == "hit":
+        self._counts[event.kind] += 1
+        if event.tier is not None:
+            self._counts[f"from {event.tier}"] += 1
             self._seconds_saved += event.seconds
             if event.tier == "store":
                 self._counts["bytes read"] += event.size

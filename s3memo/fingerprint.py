@@ -8,15 +8,12 @@ runs; where there is none, or it has changed since it was imported, the bytecode
 from __future__ import annotations
 
 import functools
-import itertools
-import os
 import sys
 import types
 from collections.abc import Callable, Iterable
-from pathlib import PurePath
 from typing import Any, Literal, TypeAlias, get_args
 
-from s3memo import source
+from s3memo import deep, hints, parts, source
 from s3memo.canonical import (
     Fields,
     UnkeyableError,
@@ -27,14 +24,16 @@ from s3memo.canonical import (
     module_name,
     qualified_name,
 )
-from s3memo.codec import is_immutable
 from s3memo.errors import KeyDerivationError, SettingsError
+from s3memo.watch import ABSENT, Watch, content_of
 
-Code: TypeAlias = Literal["source", "off"]
+Code: TypeAlias = Literal["source", "deep", "off"]
 CODE_OFF_TAG = "0"
 
-_STANDARD_LIBRARY = str(PurePath(os.__file__).parent) + os.sep
-_INSTALLED = frozenset({"site-packages", "dist-packages"})
+_HEAP_TYPE = (
+    1 << 9
+)  # the flag of types that are made while Python runs; others, such as that of None, are one of a kind
+_SINGLEDISPATCH = functools.singledispatch(lambda _: None).__code__  # type: ignore[attr-defined]  # it is a function
 
 
 def namespace_of(function: Callable[..., Any], name: str | None = None, *, fingerprinted: bool = True) -> str:
@@ -60,58 +59,90 @@ def namespace_of(function: Callable[..., Any], name: str | None = None, *, finge
     return f"{module}.{qualname}"
 
 
-def tag_of(
-    function: Callable[..., Any],
-    *,
-    version: str | int | None = None,
-    code: str = "source",
-    depends: Iterable[Any] = (),
-    key: Callable[..., Any] | None = None,
-) -> str:
-    """Return `version` if given, "0" for `code="off"`, else a fingerprint of the code and of what it `depends` on.
+class CodeTag:
+    """The tag of a function's code: `version` if given, "0" for `code="off"`, else a fingerprint.
 
-    A function's own `key` counts with it, for it decides which calls are one.
+    The fingerprint is of the function's code and closure and of what it `depends` on; with `code="deep"` also of all
+    that these use of their own package. A function's own `key` counts with it, for it decides which calls are one. The
+    name of the function itself does not count, for it is part of the namespace.
 
-    Ask for it when the function is called rather than when it is made: by then its closure is complete. The name of
-    the function itself does not count, for it is part of the namespace. Raises SettingsError and KeyDerivationError.
+    Ask for `current()` when the function is called rather than when it is made: by then its closure is complete. It is
+    derived again only when what it was taken of is no longer the same. Raises SettingsError.
     """
-    check_code(version=version, code=code, depends=depends)
-    if version is not None:
-        return str(version)
-    if code == "off":
-        return CODE_OFF_TAG
-    name = getattr(function, "__qualname__", repr(function))
-    form = Fields(_own_form(function, name), depends=tuple(itertools.starmap(_listed_form, enumerate(depends))))
-    if key is not None:  # and then defaults are not among the arguments that are keyed
-        form["key"] = _function_form(key) if isinstance(key, types.FunctionType) else key
-        form["defaults"] = getattr(function, "__defaults__", None), getattr(function, "__kwdefaults__", None)
-    try:
-        return form_digest(form)
-    except UnkeyableError as problem:
-        raise problem.explained(
-            f"{name} has no fingerprint: ", "version=, to say yourself when the code changes"
-        ) from problem.__cause__
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *,
+        version: str | int | None = None,
+        code: str = "source",
+        depends: Iterable[Any] = (),
+        key: Callable[..., Any] | None = None,
+    ) -> None:
+        check_code(version=version, code=code, depends=depends)
+        self._function, self._code, self._depends, self._key = function, code, tuple(depends), key
+        self._fixed = str(version) if version is not None else CODE_OFF_TAG if code == "off" else None
+        self._known: tuple[str, Watch] | None = None
+
+    def current(self) -> str:
+        """Return the tag as of now. Raises SettingsError and KeyDerivationError."""
+        if self._fixed is not None:
+            return self._fixed
+        known = self._known
+        if known is None or not known[1].holds():
+            known = self._known = self._derive()
+        return known[0]
+
+    def settled(self) -> tuple[Any, Any] | None:
+        """Return a function and its code if the tag stays the same as long as that is its code; None if it may not."""
+        if self._fixed is not None:
+            code = getattr(self._function, "__code__", None)
+            return None if code is None else (self._function, code)
+        self.current()
+        return self._known[1].lone_function() if self._known else None
+
+    def _derive(self) -> tuple[str, Watch]:
+        name = getattr(self._function, "__qualname__", repr(self._function))
+        function, *others = map(_innermost, (self._function, *self._depends, self._key))
+        own = [function, *(other for other in others if _is_code(other) and not _is_installed(other))]
+        scope = deep.Scope(filter(_is_code, own))
+        while True:
+            walk = deep.Walk(_label(self._function), scope, follows=self._code == "deep")
+            try:
+                with walk.active():
+                    tag = form_digest(self._form(name, walk.watch))
+            except UnkeyableError as problem:
+                raise problem.explained(
+                    f"{name} has no fingerprint: ", "version=, to say yourself when the code changes"
+                ) from problem.__cause__
+            if self._code == "deep":
+                tag = form_digest(Fields(own=tag, uses=walk.follow()))
+            if not walk.has_imported:
+                return tag, walk.finish()
+
+    def _form(self, name: str, watch: Watch) -> Fields:
+        function, key = self._function, self._key
+        defaults = key is not None  # for then they are not among the arguments that are keyed
+        form = Fields(
+            _own_form(function, name, defaults=defaults or self._code == "deep"),
+            depends=tuple(_dependency(index, item, watch) for index, item in enumerate(self._depends)),
+        )
+        if key is not None:
+            watch.value(key)
+            form["key"] = _function_form(key) if isinstance(key, types.FunctionType) else key
+            form["defaults"] = getattr(function, "__defaults__", None), getattr(function, "__kwdefaults__", None)
+        return form
 
 
-def may_vary(*things: Any) -> bool:
-    """Whether a fingerprint of these may differ between two calls: code stays, what a cell or container holds may not."""
-    return any(map(_may_vary, things))
-
-
-def _may_vary(thing: Any) -> bool:
-    if isinstance(thing, types.FunctionType):
-        return thing.__closure__ is not None
-    if type(thing) is tuple:
-        return any(map(_may_vary, thing))
-    return not isinstance(thing, type) and not is_immutable(thing)
+def tag_of(function: Callable[..., Any], **options: Any) -> str:
+    """Return the tag of a function as of now; the options are those of CodeTag."""
+    return CodeTag(function, **options).current()
 
 
 def check_code(*, version: object, code: object, depends: object) -> None:
     """Raise SettingsError if the options that make a tag make no sense, without looking at any code."""
     if version is not None and (type(version) not in (str, int) or version == ""):
         raise SettingsError(f"version={version!r} must be a whole number or a string that is not empty")
-    if code == "deep":
-        raise SettingsError('code="deep" comes with a later release: list what the function uses in depends=')
     if code not in get_args(Code):
         raise SettingsError(f"code={code!r} is unknown: choose one of {', '.join(map(repr, get_args(Code)))}")
     if not isinstance(depends, tuple | list):
@@ -124,8 +155,19 @@ def _is_run_by_path(function: Callable[..., Any], module: str) -> bool:
     return function.__module__ in {"__main__", "__mp_main__"} and (spec is None or spec.name != module)
 
 
+def _dependency(index: int, item: Any, watch: Watch) -> Any:
+    """One item of `depends=`, and also what has been defined in its place since, as a notebook's cell run again does."""
+    watch.value(item)
+    listed = _listed_form(index, item)
+    successor = _successor(item, watch)
+    if successor is item:
+        return listed
+    latest = _listed_form(index, successor)
+    return listed if form_digest(listed) == form_digest(latest) else Fields(listed=listed, latest=latest)
+
+
 def _listed_form(index: int, item: Any) -> Any:
-    """One item of `depends=`: the code of a function or class counts even if it is installed, for the user says so."""
+    """The form of an item: the code of a function or class counts even if it is installed, for the user says so."""
     if isinstance(item, types.FunctionType):
         return _function_form(item)
     if not isinstance(item, type):
@@ -136,23 +178,42 @@ def _listed_form(index: int, item: Any) -> Any:
         raise KeyDerivationError(f"depends[{index}]: {error}; leave it out, or give version=") from error
 
 
-def _own_form(function: Callable[..., Any], name: str) -> Fields:
+def _successor(item: Any, watch: Watch) -> Any:
+    """Return the code that now stands under the name of an item; the item itself if that is no code, or has no name."""
+    first, *inner = getattr(item, "__qualname__", "<").split(".")
+    module = sys.modules.get(item.__module__) if first[:1] != "<" and _is_code(_innermost(item)) else None
+    namespace = getattr(item, "__globals__", {})
+    if namespace.get("__name__") != getattr(item, "__module__", None):
+        namespace = vars(module) if module else {}
+    found = watch.read(namespace, first) if namespace and "<locals>" not in inner else item
+    for name in inner:
+        found = getattr(found, name, None)
+    return found if _is_code(_innermost(found)) else item
+
+
+def _own_form(function: Callable[..., Any], name: str, *, defaults: bool) -> Fields:
     if isinstance(function, types.FunctionType):
         # Defaults are part of the arguments, and the source has how they are made.
+        deep.note(function, defaults=defaults)
         return Fields(code=source.function_digest(function.__code__), closure=_closure(function))
     if isinstance(function, types.MethodType | functools.partial):
+        deep.watch(function)
         return Fields(callable=function)
     raise SettingsError(f"{name} is of type {type(function).__name__}, which has no source: give version=")
 
 
 def _function(function: types.FunctionType) -> Any:
     """A function as a value: an installed one is known by its name, the user's own by all that decides what it does."""
-    if _is_installed(function.__code__.co_filename) and is_reachable(function):
+    if function.__code__ is _SINGLEDISPATCH:
+        deep.watch(function.registry)  # type: ignore[attr-defined]  # singledispatch gives it one
+        return Fields(name=qualified_name(function), implementations=dict(function.registry))  # type: ignore[attr-defined]
+    if _is_installed(function) and is_reachable(function) and not deep.is_own(function):
         return qualified_name(function)
     return _function_form(function)
 
 
 def _function_form(function: types.FunctionType) -> Fields:
+    deep.note(function)
     return Fields(
         name=qualified_name(function),
         code=source.function_digest(function.__code__),
@@ -169,9 +230,8 @@ def _closure(function: types.FunctionType) -> dict[str, Any]:
 
 
 def _content(cell: types.CellType) -> Any:
-    try:
-        content = cell.cell_contents
-    except ValueError:
+    content = content_of(cell)
+    if content is ABSENT:
         return Fields(empty=True)
     # A module that a factory imports is like one that the file imports: its code is not followed.
     return Fields(module=content.__name__) if isinstance(content, types.ModuleType) else content
@@ -179,15 +239,25 @@ def _content(cell: types.CellType) -> Any:
 
 def _class(cls: type) -> Any:
     """A class as a value; as for functions, and with the classes it is built on."""
-    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
-    installed = _is_installed(file) if file else cls.__module__.partition(".")[0] in sys.stdlib_module_names
-    return qualified_name(cls) if installed and is_reachable(cls) else _class_form(cls)
+    named = is_reachable(cls) or not cls.__flags__ & _HEAP_TYPE
+    return qualified_name(cls) if named and _is_installed(cls) and not deep.is_own(cls) else _class_form(cls)
 
 
 def _class_form(cls: type) -> Fields:
-    if "<locals>" in cls.__qualname__:
+    deep.note(cls)
+    followed = deep.is_followed(cls)
+    if "<locals>" in cls.__qualname__ and not followed:
         raise ValueError(f"the class {cls.__qualname__} is made inside a function, which may make others like it")
-    return Fields(name=qualified_name(cls), code=source.class_digest(cls), bases=cls.__bases__)
+    try:
+        code = source.class_digest(cls)
+    except ValueError:
+        if not (followed or parts.is_only_names(cls)):
+            raise
+        code = ""  # what it consists of counts by itself, and is all that there is
+    form = Fields(name=qualified_name(cls), code=code, bases=cls.__bases__)
+    if values := parts.plain_values(cls):  # nothing else tells that the source is not the one that was imported
+        form["values"] = values
+    return form
 
 
 def _builtin(function: Any) -> Any:
@@ -197,10 +267,38 @@ def _builtin(function: Any) -> Any:
     return Fields(owner=owner, name=function.__name__)
 
 
-def _is_installed(filename: str) -> bool:
-    """Whether a file belongs to Python or to a package that was installed, and not to the user's own code."""
-    python = filename.startswith(("<frozen ", _STANDARD_LIBRARY))
-    return python or not _INSTALLED.isdisjoint(PurePath(filename).parts)
+def _is_installed(thing: Any) -> bool:
+    """Whether a function or class belongs to Python or to an installed package, and not to the user's own code.
+
+    A decorator of theirs around the user's function makes that one not theirs: its name is of the user's module.
+    """
+    thing = _innermost(thing)
+    if isinstance(thing, types.FunctionType) and not source.is_installed(thing.__code__.co_filename):
+        return False
+    file = getattr(sys.modules.get(thing.__module__), "__file__", None)
+    return source.is_installed(file) if file else thing.__module__.partition(".")[0] in sys.stdlib_module_names
+
+
+def _innermost(thing: Any) -> Any:
+    """Return the function at the heart of methods, partials and what functools.wraps has marked; or the thing itself."""
+    while True:
+        if isinstance(thing, functools.partial):
+            thing = thing.func
+        elif isinstance(thing, types.MethodType):
+            thing = thing.__func__
+        elif not isinstance(thing, type) and hasattr(thing, "__wrapped__"):
+            thing = thing.__wrapped__
+        else:
+            return thing
+
+
+def _is_code(thing: Any) -> bool:
+    return isinstance(thing, types.FunctionType | type)
+
+
+def _label(function: Callable[..., Any]) -> str:
+    inner = _innermost(function)
+    return qualified_name(inner).replace(":", ".") if _is_code(inner) else repr(function)
 
 
 def _method(method: types.MethodType) -> Fields:
@@ -218,3 +316,17 @@ add_type(types.MethodDescriptorType, "method of type", _slot)
 add_type(types.WrapperDescriptorType, "slot of type", _slot)
 add_type(functools._lru_cache_wrapper, "lru_cache", lambda wrapper: wrapper.__wrapped__)  # noqa: SLF001  it has no other name
 add_family(lambda kind: issubclass(kind, type), "class", _class)
+# What stands in the body of a class.
+add_type(staticmethod, "staticmethod", lambda method: method.__func__)
+add_type(classmethod, "classmethod", lambda method: method.__func__)
+add_type(property, "property", lambda value: Fields(get=value.fget, set=value.fset, delete=value.fdel))
+add_type(functools.cached_property, "cached_property", lambda value: value.func)
+add_type(
+    functools.partialmethod,
+    "partialmethod",
+    lambda value: Fields(call=value.func, args=value.args, keywords=value.keywords),
+)
+add_type(types.MappingProxyType, "mappingproxy", dict)
+add_type(types.SimpleNamespace, "SimpleNamespace", vars)
+for _kind, (_name, _reduce) in hints.REDUCTIONS.items():
+    add_type(_kind, _name, _reduce)

@@ -1,25 +1,60 @@
-"""Who is looking up or computing a key in this process, so that what overtakes them can reach them."""
+"""Who is looking up or computing a key in this process, so that one does it for all who ask, and is told what overtakes it.
+
+A call waits for the flight that is under way for its key, unless that one waits for it in turn, directly or by way of
+other keys: recursion on one key and a cycle over several compute by themselves.
+"""
 
 from __future__ import annotations
 
+import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
-from s3memo.locks import process_lock
+from s3memo.locks import process_lock, rebuild_after_fork
 from s3memo.versions import Key, Listing, Version
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[T]):
+    """What a flight brought: the value for its own caller, and what makes one for each other, if it can be made again.
+
+    `seconds` is how long it took to compute; one that `is_stale` is to be refreshed.
+    """
+
+    value: T
+    share: Callable[[], T] | None = None
+    seconds: float = 0.0
+    is_stale: bool = False
 
 
 class Flight:
     """One look-up or computation under way.
 
-    `detached` says that what it brings is for its own caller only: its key was set, invalidated or cleared meanwhile.
+    `detached` says that what it brings is for those who wait for it already, and for nobody else: its key was set,
+    invalidated or cleared meanwhile. Where an asyncio.Task does the work, that is `task`.
     """
 
-    __slots__ = ("_newest", "_tombstone", "detached")
+    __slots__ = (
+        *("_newest", "_tombstone", "detached", "error", "key", "landed", "outcome", "scope", "task"),
+        *("waiters", "waits_for"),
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, key: Key, scope: Hashable = None) -> None:
+        self.key = key
+        self.scope = scope
         self.detached = False
+        self.task: Any = None
+        self.landed = threading.Event()
+        self.outcome: Outcome[Any] | None = None
+        self.error: Exception | None = None
+        self.waiters = 0
+        self.waits_for: list[Flight] = []
         self._newest = "~"  # sorts after every name
         self._tombstone = -1
 
@@ -35,26 +70,94 @@ class Flight:
         """Whether memory may hold the version: nothing seen meanwhile is newer or buries it."""
         return not self.detached and version.name <= self._newest and version.created > self._tombstone
 
+    def depends_on(self, others: tuple[Flight, ...]) -> bool:
+        """Whether it waits for one of the others, or is one, or waits for what does."""
+        met, pending = set[Flight](), [self]
+        while pending:
+            flight = pending.pop()
+            if flight in others:
+                return True
+            if flight not in met:
+                met.add(flight)
+                pending += flight.waits_for
+        return False
+
+
+_within: ContextVar[tuple[Flight, ...]] = ContextVar("s3memo_flights", default=())
+"""The flights that what runs in this context is done for, outermost first."""
+
 
 class Flights:
     """The flights of a process, by key. Safe to call from many threads."""
 
     def __init__(self) -> None:
         self._running: defaultdict[Key, set[Flight]] = defaultdict(set)
+        self._led: dict[tuple[Key, Hashable], Flight] = {}
+        rebuild_after_fork(self._keep_own)
 
     @contextmanager
     def begin(self, key: Key) -> Iterator[Flight]:
-        """Register a flight for as long as the block runs."""
-        flight = Flight()
+        """Register a flight that nobody else waits for, for as long as the block runs."""
+        flight = Flight(key)
         with process_lock:
             self._running[key].add(flight)
         try:
             yield flight
         finally:
+            self._end(flight)
+
+    @contextmanager
+    def board(self, key: Key, scope: Hashable) -> Iterator[tuple[Flight, bool]]:
+        """Take part in the key's flight, for as long as the block runs; and tell whether it is a new one.
+
+        Whoever is told so has to do the work, in `working`. Calls of one scope can wait for each other.
+        """
+        within = _within.get()
+        with process_lock:
+            led = self._led.get((key, scope))
+            is_new = led is None or led.depends_on(within)
+            flight = Flight(key, scope) if led is None or is_new else led
+            if is_new:
+                self._running[key].add(flight)
+                self._led.setdefault((key, scope), flight)
+            flight.waiters += 1
+            for outer in within:
+                outer.waits_for.append(flight)
+        try:
+            yield flight, is_new
+        finally:
             with process_lock:
-                self._running[key].discard(flight)
-                if not self._running[key]:
-                    del self._running[key]
+                flight.waiters -= 1
+                for outer in within:
+                    outer.waits_for.remove(flight)
+                if not flight.waiters:  # an exception refers to what refers to it
+                    flight.outcome = flight.error = None
+
+    @contextmanager
+    def working(self, flight: Flight) -> Iterator[None]:
+        """Do the work of a flight in the block, and let those who wait for it go on after that."""
+        token = _within.set((*_within.get(), flight))
+        try:
+            yield
+        finally:
+            _within.reset(token)
+            self._end(flight)
+            flight.landed.set()
+
+    def is_led(self, key: Key, scope: Hashable) -> bool:
+        """Whether somebody is at work for the calls of a scope."""
+        return (key, scope) in self._led
+
+    def is_shared(self, flight: Flight) -> bool:
+        """Whether others wait for a flight; from now on nobody will begin to."""
+        with process_lock:
+            self._close(flight)
+            return flight.waiters > 1
+
+    def close(self, flight: Flight) -> None:
+        """Let nobody board a flight any more."""
+        with process_lock:
+            self._close(flight)
 
     def notice(self, key: Key, listing: Listing) -> None:
         """Tell the flights of a key what a listing showed."""
@@ -77,9 +180,29 @@ class Flights:
     def detach_all(self, belongs: Callable[[Key], bool]) -> None:
         """Detach the running flights of every key that `belongs` is true of."""
         with process_lock:
-            self._detach(flight for key in self._running if belongs(key) for flight in self._running[key])
+            self._detach([flight for key in self._running if belongs(key) for flight in self._running[key]])
 
-    @staticmethod
-    def _detach(flights: Iterable[Flight]) -> None:
+    def _detach(self, flights: Iterable[Flight]) -> None:
         for flight in flights:
             flight.detached = True
+            self._close(flight)
+
+    def _close(self, flight: Flight) -> None:
+        if self._led.get((flight.key, flight.scope)) is flight:
+            del self._led[flight.key, flight.scope]
+
+    def _end(self, flight: Flight) -> None:
+        with process_lock:
+            flight.detached = True  # a cancelled one may have a thread at work yet, which nothing reaches any more
+            self._close(flight)
+            self._running[flight.key].discard(flight)
+            if not self._running[flight.key]:
+                del self._running[flight.key]
+
+    def _keep_own(self) -> None:
+        """Forget, in a forked child, the flights of the threads that it does not have."""
+        own = [flight for flight in _within.get() if flight in self._running.get(flight.key, ())]
+        self._led.clear()
+        self._running.clear()
+        for flight in own:
+            self._running[flight.key].add(flight)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,7 +11,8 @@ from typing import Literal, TypeAlias
 from s3memo.errors import SettingsError
 
 Duration: TypeAlias = float | timedelta | str
-Freshness: TypeAlias = Literal["fresh", "expired", "ahead"]
+Freshness: TypeAlias = Literal["fresh", "stale", "fallback", "expired", "ahead"]
+"""Stale: served while it is refreshed; fallback: served only if there is trouble; ahead: expired, for its date is wrong."""
 
 MAX_AHEAD = 300.0
 """Seconds by which a version's date may lead the store's clock before it is taken for a fault."""
@@ -22,16 +24,36 @@ _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([smhdw])\s*", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What a reader accepts: results up to `ttl` seconds old; None: of any age."""
+    """What a reader accepts: results up to `ttl` seconds old; None: of any age.
+
+    Those that expired less than `stale_while_revalidate` seconds ago too while they are refreshed, and those that
+    expired less than `stale_if_error` seconds ago if the function or the store fails (RFC 5861).
+    """
 
     ttl: float | None = None
+    stale_while_revalidate: float = 0.0
+    stale_if_error: float = 0.0
+
+    @property
+    def longest(self) -> float:
+        """The age, in seconds, at which a result is of no use whatever happens."""
+        return math.inf if self.ttl is None else self.ttl + max(self.stale_while_revalidate, self.stale_if_error)
 
 
 def judge(age: float, policy: Policy) -> Freshness:
-    """Say what a result of that age, in seconds, is to a reader; "ahead" counts as expired, for its date is wrong."""
+    """Say what a result of that age, in seconds, is to a reader."""
     if age < -MAX_AHEAD:
         return "ahead"
-    return "fresh" if policy.ttl is None or age < policy.ttl else "expired"
+    if policy.ttl is None or age < policy.ttl:
+        return "fresh"
+    if age < policy.ttl + policy.stale_while_revalidate:
+        return "stale"
+    return "fallback" if age < policy.longest else "expired"
+
+
+def whole_seconds(duration: float | None) -> int | None:
+    """Return a duration in seconds as names tell it: rounded up; None if it is for ever."""
+    return None if duration is None or math.isinf(duration) else math.ceil(duration)
 
 
 def seconds(duration: Duration | None, *, name: str) -> float | None:

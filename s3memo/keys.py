@@ -5,9 +5,23 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from types import GenericAlias
+from typing import Any, get_type_hints
 
-from s3memo.canonical import Fields, Reduce, UnkeyableError, add_type, form_digest, is_exact, qualified_name
+from s3memo.canonical import (
+    ByContent,
+    Fields,
+    FieldsOf,
+    Reduce,
+    UnkeyableError,
+    add_type,
+    by_content,
+    form_digest,
+    is_exact,
+    qualified_name,
+)
+from s3memo.codec import is_immutable
+from s3memo.describing import describe
 from s3memo.errors import SettingsError
 
 
@@ -16,13 +30,15 @@ class ArgumentKeys:
 
     `key` is called with a call's arguments, and what it returns stands for them; `ignore` names parameters, or what
     goes into `**kwargs`, that do not count. A wrapper made by another decorator is bound by the wrapper's own
-    signature, since only the wrapper knows how it calls what it wraps. Raises SettingsError.
+    signature, since only the wrapper knows how it calls what it wraps. Parameters that are annotated with ByContent
+    are files. Raises SettingsError.
     """
 
     def __init__(
         self, function: Callable[..., Any], *, key: Callable[..., Any] | None = None, ignore: Iterable[str] = ()
     ) -> None:
         self._name = getattr(function, "__qualname__", None) or repr(function)
+        self._function = function
         self._signature = _signature(function, self._name)
         self._key = key
         ignored = _names(ignore)
@@ -36,16 +52,35 @@ class ArgumentKeys:
         self._keywords = next((p.name for p in parameters.values() if p.kind is p.VAR_KEYWORD), None)
         if self._ignored_keywords and self._keywords is None:
             raise SettingsError(_no_parameter(min(self._ignored_keywords), self._name, list(parameters)))
+        self._parameters = tuple(parameters)
+        by_position = all(p.kind in {p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD} for p in parameters.values())
+        self._plain = by_position and not ignored
+        self._atoms: FieldsOf | None = None
+        self._files: dict[str, Callable[[Any], Any]] | None = None
 
     def digest(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
         """Return the digest of one call's arguments. Raises KeyDerivationError, and TypeError for a call amiss."""
-        arguments = self._bind(args, kwargs)
         try:
+            if self._atoms is not None and not kwargs and len(args) == len(self._parameters):
+                digest = self._atoms.digest(args)
+                if digest is not None:
+                    return digest
+            arguments = self._bind(args, kwargs)
             if self._key is not None:
                 return form_digest(Fields({"key()": self._key(*args, **kwargs)}))
             return form_digest(arguments)
         except UnkeyableError as problem:
             raise problem.explained(f"{self._name}(): ", *self._remedies(problem.outermost)) from problem.__cause__
+
+    @property
+    def follow_values(self) -> bool:
+        """Whether calls with equal arguments of Python's atomic types have equal keys, now and later."""
+        defaults = [p.default for p in self._signature.parameters.values() if p.default is not p.empty]
+        return self._key is None and not self._find_files() and all(map(is_immutable, defaults))
+
+    def described(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, str]:
+        """Return one call's arguments in words, the ignored ones left out; none where `key` decides what counts."""
+        return {} if self._key is not None else describe(self._named(args, kwargs))
 
     def _remedies(self, parameter: object) -> tuple[str, ...]:
         if self._key is not None:
@@ -53,6 +88,32 @@ class ArgumentKeys:
         return "key= to derive the key yourself", f"ignore=({parameter!r},) if the result does not depend on it"
 
     def _bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Fields:
+        """Return the arguments that count, by parameter. Raises TypeError and UnkeyableError."""
+        arguments = self._named(args, kwargs)
+        if self._key is None:
+            self._put_files(arguments)
+        return arguments
+
+    def _put_files(self, arguments: Fields) -> None:
+        files = self._find_files()
+        for name in files.keys() & arguments.keys():
+            try:
+                arguments[name] = files[name](arguments[name])
+            except (TypeError, ValueError, AttributeError) as error:
+                raise UnkeyableError(name, name, f"whose annotation names files: {error}", ()) from error
+
+    def _find_files(self) -> dict[str, Callable[[Any], Any]]:
+        """Return what puts files in place of paths, by parameter."""
+        if self._files is None:  # not before the first call, for annotations may name what is defined later
+            hints = {name: _hint(self._function, parameter) for name, parameter in self._signature.parameters.items()}
+            self._files = {name: convert for name, hint in hints.items() if (convert := by_content(hint)) is not None}
+            if self._plain and not self._files:
+                self._atoms = FieldsOf(self._parameters)
+        return self._files
+
+    def _named(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Fields:
+        if self._plain and not kwargs and len(args) == len(self._parameters):
+            return Fields(zip(self._parameters, args, strict=True))
         try:
             bound = self._signature.bind(*args, **kwargs)
         except TypeError as error:
@@ -85,6 +146,25 @@ def register_key(kind: type, fn: Reduce) -> None:
     if is_exact(kind):
         raise SettingsError(f"register_key({kind.__qualname__}, …): its keys are exact as they are")
     add_type(kind, f"registered {qualified_name(kind)}", fn)
+
+
+def _hint(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
+    """Return what a parameter is annotated with, for each of its values; None where that cannot be told."""
+    hint = parameter.annotation
+    if isinstance(hint, str):
+        namespace = getattr(inspect.unwrap(function), "__globals__", {})
+        holder = type("_", (), {"__annotations__": {"hint": hint}})
+        try:
+            hint = get_type_hints(holder, namespace, include_extras=True)["hint"]
+        except Exception as error:  # an annotation may be any text
+            if ByContent.__name__ in hint:
+                raise UnkeyableError(
+                    parameter.name, parameter.name, f"whose annotation {hint!r} fails: {error!r}", ()
+                ) from error
+            return None
+    if parameter.kind is parameter.VAR_POSITIONAL:
+        return GenericAlias(tuple, (hint, ...))
+    return GenericAlias(dict, (str, hint)) if parameter.kind is parameter.VAR_KEYWORD else hint
 
 
 def _signature(function: Callable[..., Any], name: str) -> inspect.Signature:

@@ -177,7 +177,7 @@ class Lease:
                 tenure = replace(tenure, number=rival.number)  # a renewal of ours whose answer was lost
 
     def _claim(self, tenure: _Tenure) -> bytes:
-        return codec.encode([tenure.holder, self.ttl])
+        return b"".join(codec.encode([tenure.holder, self.ttl]))
 
     @staticmethod
     def _after(tenure: _Tenure) -> Chain:
@@ -199,7 +199,7 @@ class Lease:
     def _register(self) -> Register:
         cache = cache_at(self._place)
         recorder = Recorder(f"lease {self.key!r}", cache.hooks)
-        return Register(cache.store, lease_prefix(self.key), 1, recorder, self._clock, self._sleep)
+        return Register(cache.store, lease_prefix(self.key), 1, recorder, cache.packing, self._clock, self._sleep)
 
 
 def polling() -> Iterator[float]:

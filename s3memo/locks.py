@@ -1,6 +1,6 @@
-"""The one lock for what this process keeps in memory.
+"""The one lock for what this process keeps in memory, and what is to be made anew in a forked child.
 
-It is held for moments only, never over a request or a call of the user's. fork() takes it first, so that the child
+The lock is held for moments only, never over a request or a call of the user's. fork() takes it first, so that the child
 finds it free and nothing half changed.
 """
 
@@ -8,8 +8,25 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
+from weakref import WeakMethod
 
 process_lock = threading.RLock()
-os.register_at_fork(
-    before=process_lock.acquire, after_in_parent=process_lock.release, after_in_child=process_lock.release
-)
+_rebuilds: list[WeakMethod[Callable[[], None]]] = []
+
+
+def rebuild_after_fork(method: Callable[[], None]) -> None:
+    """Call a method in each forked child, where no thread lives but the one that forked, as long as its object lives."""
+    with process_lock:
+        _rebuilds[:] = [alive for alive in _rebuilds if alive() is not None]
+        _rebuilds.append(WeakMethod(method))
+
+
+def _rebuild() -> None:
+    process_lock.release()
+    for method in [alive() for alive in _rebuilds]:
+        if method is not None:
+            method()
+
+
+os.register_at_fork(before=process_lock.acquire, after_in_parent=process_lock.release, after_in_child=_rebuild)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping
 from dataclasses import replace
 from operator import itemgetter
 from typing import Any
 
 from cachetools.keys import hashkey
 
-from s3memo import codec
-from s3memo.cache import Cache, Entry
+from s3memo import codec, threads
+from s3memo.annotations import check_types, listed_classes
+from s3memo.cache import Cache
+from s3memo.calls import Call
+from s3memo.entry import Entry
 from s3memo.errors import CodecError, DecodeError, EncodeError, NotStoredError, SettingsError, StoreError
 from s3memo.events import Recorder
 from s3memo.freshness import Duration, Policy, judge, seconds
@@ -30,7 +33,7 @@ class S3TTLCache(MutableMapping[Any, Any]):
     """A mapping in a store, shared by all machines, with `maxsize` of its items in this process's memory too.
 
     Keys are of any type that a cached function's arguments may have, and typed: `1` and `1.0` are two. Values are of those
-    that it may return. An item
+    that it may return; `types` lists the classes of yours among both. An item
     counts for `ttl` (a duration; None: for ever) from when it was set. Safe to share between threads, and right as
     `cache=` of `cachetools.cached` and `cachetools.cachedmethod`.
 
@@ -41,7 +44,13 @@ class S3TTLCache(MutableMapping[Any, Any]):
     """
 
     def __init__(
-        self, url_or_cache: Place = None, *, name: str, ttl: Duration | None = None, maxsize: int = 1024
+        self,
+        url_or_cache: Place = None,
+        *,
+        name: str,
+        ttl: Duration | None = None,
+        maxsize: int = 1024,
+        types: Iterable[type] = (),
     ) -> None:
         if not isinstance(name, str) or not name:
             raise SettingsError(f"S3TTLCache(name={name!r}): give the mapping a name, a string that is not empty")
@@ -49,6 +58,7 @@ class S3TTLCache(MutableMapping[Any, Any]):
         self._tier = MemoryTier(max_entries=maxsize)
         self._policy = Policy(seconds(ttl, name="ttl"))
         self._place = url_or_cache
+        self._classes = listed_classes(check_types(types))
         self._bound: tuple[Cache, Terms] | None = None
         self.name = name
 
@@ -82,7 +92,7 @@ class S3TTLCache(MutableMapping[Any, Any]):
         cache, terms = self._bind()
         item_key = self._item_key(key)
         try:
-            cache.set(item_key, terms, (_storable(key), value))
+            cache.set(item_key, terms, (self._storable(key), value))
         except (StoreError, CodecError) as error:
             terms.recorder.trouble(error, "an item was not stored", key=str(item_key))
             raise NotStoredError(f"{key!r} was not stored in {self!r}: {error}") from error
@@ -107,7 +117,14 @@ class S3TTLCache(MutableMapping[Any, Any]):
     def setdefault(self, key: Any, default: Any = None) -> Any:
         """Return the item's value, or set it to `default` and return that; a store that fails is reported."""
         cache, terms = self._bind()
-        return cache.fetch(self._item_key(key), terms, lambda: (_storable(key), default))[1]
+        call = Call(
+            cache,
+            self._item_key(key),
+            terms,
+            lambda: (self._storable(key), default),
+            lambda: self._item_key(key),
+        )
+        return threads.fetch(call)[1]
 
     def popitem(self) -> tuple[Any, Any]:
         """Remove and return some item as a pair; KeyError if there is none."""
@@ -143,19 +160,22 @@ class S3TTLCache(MutableMapping[Any, Any]):
         with process_lock:
             if self._bound is None:
                 base = cache_at(self._place)
-                cache = Cache(
-                    base.store,
-                    memory=self._tier,
-                    on_error=base.on_error,
-                    read_only=base.read_only,
-                    hooks=base.hooks,
-                )
                 recorder = Recorder(f"mapping {self.name!r}", base.hooks)
-                self._bound = cache, Terms(recorder=recorder, policy=self._policy, keep=1, on_error=base.on_error)
+                terms = Terms(recorder, self._policy, keep=1, on_error=base.on_error, classes=self._classes)
+                self._bound = base.with_memory(self._tier), terms
             return self._bound
 
     def _item_key(self, key: Any) -> ItemKey:
         return ItemKey(self.name, "", digest_of(_taken_apart(key)))
+
+    def _storable(self, key: Any) -> tuple[Any, ...]:
+        """Return what is stored of a key: all of it, or nothing if it holds what has no value, such as a class."""
+        parts = _taken_apart(key)
+        try:
+            codec.encode(parts, self._classes)
+        except EncodeError:
+            return ()
+        return parts
 
     def _living(self, versions: list[Version]) -> Version | None:
         """Return which of a digest's versions counts now."""
@@ -193,16 +213,6 @@ def _taken_apart(key: Any) -> tuple[Any, ...]:
         place = next(place for place, part in enumerate(key) if part is _SEPARATOR)
         return key[:place], key[place + 1 :]
     return (key,)
-
-
-def _storable(key: Any) -> tuple[Any, ...]:
-    """Return what is stored of a key: all of it, or nothing if it holds what has no value, such as a class."""
-    parts = _taken_apart(key)
-    try:
-        codec.encode(parts)
-    except EncodeError:
-        return ()
-    return parts
 
 
 def _restored(parts: tuple[Any, ...]) -> Any:

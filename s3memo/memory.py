@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from weakref import WeakSet
 
 from cachetools import TLRUCache
 
-from s3memo import codec
+from s3memo import codec, packing
+from s3memo.codec import NO_CLASSES, Classes
+from s3memo.envelope import Envelope
 from s3memo.errors import SettingsError
 from s3memo.freshness import Duration, seconds
 from s3memo.locks import process_lock
+from s3memo.quick import Cell
+from s3memo.stores.clock import local_clock
 from s3memo.versions import Key, Listing, Version
 
 _OVERHEAD = 512
@@ -42,80 +46,156 @@ class MemoryTier:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A version as the memory tier holds it: an immutable value itself, a mutable one as its encoded payload.
+    """A version as the memory tier holds it: an immutable value itself, a mutable one as its sealed object.
 
-    `size` is what the object takes in the store and `weight` what it takes here, in bytes; `confirmed` is when it was
-    last known to be the newest, in POSIX seconds by the store's clock.
+    `is_lent` says that it is a mutable value itself, which every caller gets and might change: `copy=False`; `raised`
+    is the class of an exception, None for a result. `size` is what the object takes in the store, `raw_size` what the
+    value takes when it is not compressed, and `weight` what it takes here, in bytes; `confirmed` is when it was last known to be the newest, in POSIX seconds by the store's clock.
     """
 
     version: Version
     size: int
+    raw_size: int
     weight: int
     confirmed: float
+    is_lent: bool
+    raised: type | None
     load: Callable[[], Any]
-    """Returns the value; a mutable one is decoded afresh, so that no two callers hold the same."""
+    """Returns the value; a mutable one that is not lent is decoded afresh, so that no two callers hold the same."""
 
     @classmethod
-    def of(cls, version: Version, value: Any, payload: bytes | memoryview, *, size: int, confirmed: float) -> Held:
-        """Hold `value`, whose encoded form is `payload`."""
-        load = partial(_itself, value) if codec.is_immutable(value) else partial(codec.decode, payload)
-        return cls(version, size, len(payload) + _OVERHEAD, confirmed, load)
+    def of(
+        cls,
+        version: Version,
+        value: Any,
+        sealed: Envelope,
+        *,
+        confirmed: float,
+        classes: Classes = NO_CLASSES,
+        copy: bool = True,
+    ) -> Held:
+        """Hold `value`, whose sealed form nobody may change any more; without `copy` lend it to whoever asks."""
+        size, raw_size = len(sealed.data), sealed.header.raw_size
+        raised = type(value) if sealed.header.raised else None
+        is_immutable = codec.is_immutable(value, classes)
+        is_itself = is_immutable or not (copy or raised)
+        if is_itself:
+            weight, load = raw_size, partial(_itself, value)
+        else:
+            weight, load = size, partial(packing.unpack, sealed, classes)
+        return cls(version, size, raw_size, weight + _OVERHEAD, confirmed, is_itself and not is_immutable, raised, load)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether `load` returns the same object each time."""
+        return self.load.func is _itself  # type: ignore[attr-defined]  # it is a partial
 
 
 def _itself(value: Any) -> Any:
     return value
 
 
-class Memory:
-    """Held versions by key; the least recently used go first. Safe to call from many threads."""
+class Slot:
+    """A version's place in the memory tier. `until` is when it expires, by the tier's clock.
 
-    def __init__(self, tier: MemoryTier, timer: Callable[[], float] = time.monotonic) -> None:
-        self.tier = tier
-        self.revalidate_after = seconds(tier.revalidate_after, name="revalidate_after")
-        self._held: TLRUCache[Key, tuple[Held, float]] = TLRUCache(
-            maxsize=tier.max_bytes,
-            ttu=lambda _key, item, now: now + item[1],
+    When it is given up before that, the cells that lead to it are closed. `evicted` is for whoever makes room to call.
+    """
+
+    __slots__ = ("cells", "evicted", "held", "until")
+
+    def __init__(self, held: Held, until: float, evicted: Callable[[], None]) -> None:
+        self.held = held
+        self.until = until
+        self.evicted = evicted
+        self.cells: WeakSet[Cell] = WeakSet()
+
+    def give_up(self) -> None:
+        """Close all cells that lead to it."""
+        for cell in self.cells:
+            cell.close()
+
+
+class _Slots(TLRUCache[Key, Slot]):
+    """Slots by key, of which `evicted` are those that had to make room."""
+
+    def __init__(self, maxsize: int, timer: Callable[[], float]) -> None:
+        super().__init__(
+            maxsize=maxsize,
+            ttu=lambda _key, slot, _now: slot.until,
             timer=timer,
-            getsizeof=lambda item: item[0].weight,
+            getsizeof=lambda slot: slot.held.weight,
         )
+        self.evicted: list[Slot] = []
 
-    def get(self, key: Key) -> Held | None:
-        """Return what is held for the key."""
-        with process_lock:
-            item = self._held.get(key)
-            return item[0] if item else None
+    def popitem(self) -> tuple[Key, Slot]:
+        """Remove and return the least recently used one."""
+        key, slot = super().popitem()
+        slot.give_up()
+        self.evicted.append(slot)
+        return key, slot
 
-    def put(self, key: Key, held: Held, *, lifetime: float) -> None:
-        """Hold a version for so many seconds, unless a newer one is held or it is larger than the whole tier."""
-        if held.weight > self.tier.max_bytes or not self.tier.max_entries:
-            return
+
+class Memory:
+    """Held versions by key; the least recently used go first. Safe to call from many threads.
+
+    `timer` returns seconds.
+    """
+
+    def __init__(self, tier: MemoryTier, timer: Callable[[], float] = local_clock) -> None:
+        self.tier = tier
+        self.timer = timer
+        self.revalidate_after = seconds(tier.revalidate_after, name="revalidate_after")
+        self._slots = _Slots(tier.max_bytes, timer)
+
+    def slot(self, key: Key) -> Slot | None:
+        """Return where the key's version is held."""
         with process_lock:
-            present = self._held.get(key)
-            if present and present[0].version.name < held.version.name:
-                return
-            self._held[key] = (held, lifetime)
-            while len(self._held) > self.tier.max_entries:
-                self._held.popitem()
+            return self._slots.get(key)
+
+    def takes(self, weight: int) -> bool:
+        """Whether something of so many bytes can be held at all."""
+        return weight <= self.tier.max_bytes and self.tier.max_entries > 0
+
+    def put(self, key: Key, held: Held, *, lifetime: float, evicted: Callable[[], None] = lambda: None) -> list[Slot]:
+        """Hold a version for so many seconds, unless a newer one is held or it is larger than the whole tier.
+
+        Returns the slots that had to make room, whose `evicted` the caller is to call.
+        """
+        if not self.takes(held.weight):
+            return []
+        with process_lock:
+            present = self._slots.get(key)
+            if present:
+                if present.held.version.name < held.version.name:
+                    return []
+                present.give_up()
+            self._slots[key] = Slot(held, self.timer() + lifetime, evicted)
+            while len(self._slots) > self.tier.max_entries:
+                self._slots.popitem()
+            made_room, self._slots.evicted = self._slots.evicted, []
+            return made_room
 
     def discard(self, key: Key) -> None:
         """Forget one key."""
         with process_lock:
-            self._held.pop(key, None)
+            slot = self._slots.pop(key, None)
+            if slot:
+                slot.give_up()
 
     def discard_outdated(self, key: Key, listing: Listing) -> None:
         """Forget what is held for a key if a listing shows that it must not be served any more."""
         with process_lock:
-            item = self._held.get(key)
-            if item and listing.outdates(item[0].version):
-                del self._held[key]
+            slot = self._slots.get(key)
+            if slot and listing.outdates(slot.held.version):
+                self.discard(key)
 
     def discard_all(self, belongs: Callable[[Key], bool]) -> None:
         """Forget every key that `belongs` is true of."""
         with process_lock:
-            for key in [key for key in self._held if belongs(key)]:
-                del self._held[key]
+            for key in [key for key in self._slots if belongs(key)]:
+                self.discard(key)
 
     def count(self, belongs: Callable[[Key], bool]) -> int:
         """Return how many held keys `belongs` is true of."""
         with process_lock:
-            return sum(map(belongs, self._held))
+            return sum(map(belongs, self._slots))

@@ -18,7 +18,9 @@ from s3memo import codec, envelope
 from s3memo.createonly import check_create_only
 from s3memo.errors import AlreadyExistsError, DecodeError, NotFoundError, StoreError, StoreUnavailableError
 from s3memo.events import Recorder
+from s3memo.packing import Packing
 from s3memo.sequences import RETENTION, SWEEP_EVERY, TRUST, Chain, StateVersion, sequence_name
+from s3memo.signing import NO_KEYS
 from s3memo.stores.base import PAGE_SIZE, Buffer, Store
 from s3memo.stores.clock import local_clock
 from s3memo.versions import MICROSECONDS
@@ -28,6 +30,7 @@ _PUTS = 3
 
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 2.0
+_UNSIGNED = Packing("msgpack", "auto", NO_KEYS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ class Record:
 class Register:
     """The versions below a prefix of a store, of which `keep` stay; `recorder` is told of trouble that was survived.
 
-    `clock` is a local one that nobody sets, in seconds. Every method may raise a StoreError or a CodecError; an error
+    `packing` says how they are compressed and signed; the codec is always msgpack. `clock` is a local one that nobody sets, in seconds. Every method may raise a StoreError or a CodecError; an error
     whose `maybe_applied` is true comes of a write that may have taken effect, or may yet.
     """
 
@@ -52,6 +55,7 @@ class Register:
     prefix: str
     keep: int
     recorder: Recorder
+    packing: Packing = _UNSIGNED
     clock: Callable[[], float] = local_clock
     sleep: Callable[[float], None] = time.sleep
     jitter: Callable[[], float] = field(default=random.random)
@@ -83,11 +87,11 @@ class Register:
 
     def read(self, number: int) -> Record:
         """GET one version; NotFoundError if it was collected."""
-        data = self.store.get(self.prefix + sequence_name(number))
+        object_key = self._object_key(number)
+        data = self.store.get(object_key)
         if not len(data):
             return Record(number)
-        _, body = envelope.unseal(data)
-        match codec.decode(body):
+        match codec.decode(envelope.unseal(data, object_key=object_key, keys=self.packing.keys).payload()):
             case [bytes() as put_id, str() as writer, bytes() as payload]:
                 return Record(number, payload, writer, put_id)
         raise DecodeError(f"version {number} of {self} is not one that s3memo wrote")
@@ -101,7 +105,7 @@ class Register:
         number = chain.number + 1
         put_id = b"" if payload is None else os.urandom(16)  # of two tombstones each does what the other was to do
         sent_at = self.store.time().earliest
-        created = self._create(number, self._seal(put_id, payload))
+        created = self._create(number, self._seal(self._object_key(number), put_id, payload))
         rival = None if created else self._rival(number, put_id)
         answered_at = self.store.time().latest
         took_long = answered_at - sent_at > TRUST
@@ -118,11 +122,11 @@ class Register:
         """Wait before one more attempt; the more there were, the longer, and no two writers alike."""
         self.sleep(self.jitter() * min(_FIRST_PAUSE * 2 ** (tried - 1), _LONGEST_PAUSE))
 
-    def _create(self, number: int, data: bytes) -> bool:
+    def _create(self, number: int, data: Buffer) -> bool:
         """PUT until there is an answer; return whether it made the object."""
         for tried in count(1):
             try:
-                self.store.put(self.prefix + sequence_name(number), data, mode="create")
+                self.store.put(self._object_key(number), data, mode="create")
             except AlreadyExistsError:
                 return False
             except StoreUnavailableError as error:
@@ -167,7 +171,7 @@ class Register:
             raise self._in_doubt(number, "it took so long that it may have been collected")
         if not is_late:
             return None
-        self.store.delete([self.prefix + sequence_name(number)])
+        self.store.delete([self._object_key(number)])
         return self.read(chain.number)
 
     def _sweep(self, chain: Chain, number: int) -> None:
@@ -178,16 +182,27 @@ class Register:
                 chain, keep = self.look(whole=True), self.keep
             due = chain.due(keep=keep, now=self.store.time().earliest, retention=self.retention)
             if due:
-                self.store.delete(self.prefix + sequence_name(number) for number in due)
+                self.store.delete(map(self._object_key, due))
         except StoreError as error:
             self.recorder.trouble(error, "old versions could not be deleted; a later write tries again")
 
-    def _seal(self, put_id: bytes, payload: Buffer | None) -> bytes:
+    def _seal(self, object_key: str, put_id: bytes, payload: Buffer | None) -> Buffer:
         if payload is None:
             return b""
-        body = codec.encode([put_id, writer(), bytes(payload)])
-        created = int(self.store.time().earliest * MICROSECONDS)
-        return envelope.seal(body, created=created, ttl=None, elapsed=0, function=self.recorder.function)
+        sealed = envelope.seal(
+            codec.encode([put_id, writer(), bytes(payload)]),
+            object_key=object_key,
+            keys=self.packing.keys,
+            created=int(self.store.time().earliest * MICROSECONDS),
+            ttl=None,
+            elapsed=0,
+            function=self.recorder.function,
+            compression=self.packing.compression,
+        )
+        return sealed.data
+
+    def _object_key(self, number: int) -> str:
+        return self.prefix + sequence_name(number)
 
     def _in_doubt(self, number: int, reason: str) -> StoreUnavailableError:
         error = StoreUnavailableError(

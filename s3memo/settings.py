@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from s3memo.errors import SettingsError
 from s3memo.locks import process_lock
+from s3memo.signing import NO_KEYS, SigningKey, SigningKeys
 
 Scheme: TypeAlias = Literal["s3", "file", "memory"]
 
@@ -38,7 +41,7 @@ class Location:
     prefix: str = ""
 
     def __str__(self) -> str:
-        root = quote(self.root) if self.scheme == "file" else self.root
+        root = quote(os.fsencode(self.root)) if self.scheme == "file" else self.root
         return f"{self.scheme}://{root}" + (f"/{self.prefix}" if self.prefix else "")
 
 
@@ -47,23 +50,35 @@ def parse_url(url: str | os.PathLike[str]) -> Location:
     if not isinstance(url, str | os.PathLike):
         raise SettingsError(f"{url!r} is neither a URL, nor a path, nor a Store")
     text = os.fspath(url)
-    if text.startswith(("/", "./", "~")) or isinstance(url, os.PathLike):
+    try:
+        location = _location(text, is_path=isinstance(url, os.PathLike))
+    except (ValueError, RuntimeError) as error:  # a bracket that nothing closes; a user whose home is not known
+        raise SettingsError(f"{text!r} names no store: {error}") from error
+    if location is None:
+        raise SettingsError(
+            f"{text!r} names no store: give s3://bucket/prefix, file:///directory, memory://, "
+            "or a directory that starts with /, ./ or ~"
+        )
+    return location
+
+
+def _location(text: str, *, is_path: bool) -> Location | None:
+    if is_path or text.startswith(("/", "./", "~")):
         return _directory(text)
     parts = urlsplit(text)
     match parts.scheme:
         case "s3" if parts.netloc and not parts.query and not parts.fragment:
             return Location("s3", parts.netloc, parts.path.strip("/"))
         case "file" if parts.netloc in {"", "localhost"} and parts.path.startswith("/"):
-            return _directory(unquote(parts.path))
+            return _directory(os.fsdecode(unquote_to_bytes(parts.path)))
         case "memory" if not parts.path.strip("/"):
             return Location("memory", parts.netloc)
-    raise SettingsError(
-        f"{text!r} names no store: give s3://bucket/prefix, file:///directory, memory://, "
-        "or a directory that starts with /, ./ or ~"
-    )
+    return None
 
 
 def _directory(text: str) -> Location:
+    if "\0" in text:
+        raise ValueError("no path holds a null character")
     return Location("file", os.path.abspath(Path(text).expanduser()))  # noqa: PTH100  equal paths, with .. in them too
 
 
@@ -74,14 +89,16 @@ class Settings:
     url: str | None = None
     disabled: bool = False
     read_only: bool = False
+    signing_keys: SigningKeys = NO_KEYS
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
-        """Read S3MEMO_URL, S3MEMO_DISABLED and S3MEMO_READ_ONLY; raises SettingsError."""
+        """Read S3MEMO_URL, …_DISABLED, …_READ_ONLY and …_SIGNING_KEYS (commas separate them); raises SettingsError."""
         return cls(
             url=environment.get("S3MEMO_URL") or None,
             disabled=_flag(environment, "S3MEMO_DISABLED"),
             read_only=_flag(environment, "S3MEMO_READ_ONLY"),
+            signing_keys=SigningKeys.from_text(environment.get("S3MEMO_SIGNING_KEYS", ""), name="S3MEMO_SIGNING_KEYS"),
         )
 
 
@@ -108,7 +125,7 @@ class _Process:
                 self._settings = Settings.from_environment(os.environ)
             return self._settings
 
-    def configure(self, **changes: str | bool) -> None:
+    def configure(self, **changes: str | bool | SigningKeys) -> None:
         with process_lock:
             if self._used:
                 raise SettingsError("configure() comes too late: a cached function was already called or asked")
@@ -138,23 +155,54 @@ def default_location() -> Location:
 
 
 def configure(
-    *, url: str | os.PathLike[str] | None = None, disabled: bool | None = None, read_only: bool | None = None
+    *,
+    url: str | os.PathLike[str] | None = None,
+    disabled: bool | None = None,
+    read_only: bool | None = None,
+    signing_keys: Iterable[SigningKey] | None = None,
 ) -> None:
-    """Set what S3MEMO_URL, S3MEMO_DISABLED and S3MEMO_READ_ONLY would, before the first cached call.
+    """Set what S3MEMO_URL, …_DISABLED, …_READ_ONLY and …_SIGNING_KEYS would, before the first cached call.
 
-    Raises SettingsError for a URL that names no store, and when it comes too late.
+    Raises SettingsError for a URL that names no store or a key that is too short, and when it comes too late.
     """
-    given = {"url": None if url is None else str(parse_url(url)), "disabled": disabled, "read_only": read_only}
+    given = {
+        "url": None if url is None else str(parse_url(url)),
+        "disabled": disabled,
+        "read_only": read_only,
+        "signing_keys": None if signing_keys is None else SigningKeys(signing_keys),
+    }
     _process.configure(**{name: value for name, value in given.items() if value is not None})
+
+
+class _QuickClock:
+    """The clock of quick hits, in seconds: while anybody has disabled the caches, all calls take the long way."""
+
+    def __init__(self) -> None:
+        self.now = time.monotonic
+        self._stops = 0
+
+    def stop(self, by: int) -> None:
+        with process_lock:
+            self._stops += by
+            self.now = _end_of_time if self._stops else time.monotonic
+
+
+def _end_of_time() -> float:
+    return math.inf
+
+
+quick_clock = _QuickClock()
 
 
 @contextmanager
 def disabled() -> Iterator[None]:
     """Let cached functions run as if they were not decorated, in this thread or task, for a while."""
     token = _disabled_here.set(True)
+    quick_clock.stop(+1)
     try:
         yield
     finally:
+        quick_clock.stop(-1)
         _disabled_here.reset(token)
 
 

@@ -12,18 +12,23 @@ import ast
 import importlib.util
 import inspect
 import itertools
+import os
 import warnings
 import weakref
 from collections.abc import Iterator
 from functools import lru_cache
+from pathlib import PurePath
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple, TypeAlias
 
 from s3memo.canonical import form_digest
+from s3memo.names import all_codes
 
 FunctionNode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 _FUTURE_FLAGS = sum(getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
+_STANDARD_LIBRARY = str(PurePath(os.__file__).parent) + os.sep
+_INSTALLED = frozenset({"site-packages", "dist-packages"})
 _OMITTED_FIELDS = frozenset({"ctx", "kind", "type_comment", "type_ignores"})  # they say nothing that counts
 
 
@@ -46,21 +51,44 @@ def _function_digest(code: CodeType, _filename: str) -> str:  # of two files, co
     return form_digest(_bytecode(code) if node is None else list(_tokens(node, bare=True)))
 
 
+def plain_code(code: CodeType) -> CodeType:
+    """Return what a function's source compiles to without -O, and without annotations that Python would only keep.
+
+    What it reads is then the same however Python was started. Where there is no source: the code as it is.
+    """
+    return _plain_code(code, code.co_filename)
+
+
+@lru_cache(maxsize=4096)
+def _plain_code(code: CodeType, _filename: str) -> CodeType:
+    if _find_function(code) is None:
+        return code
+    codes = _plain_codes(_text(code), code.co_flags & _FUTURE_FLAGS)[code.co_qualname, code.co_firstlineno]
+    return next((found for found in codes if len(codes) == 1 or _span(found) == _span(code)), code)
+
+
+def is_installed(filename: str) -> bool:
+    """Whether a file belongs to Python or to a package that was installed, and not to the user's own code."""
+    python = filename.startswith(("<frozen ", _STANDARD_LIBRARY))
+    return python or not _INSTALLED.isdisjoint(PurePath(filename).parts)
+
+
 def class_digest(cls: type) -> str:
     """Return a digest of the source of a class, or if that is not what runs, of its methods.
 
     Raises ValueError where no source is found.
     """
-    if cls not in _class_digests:
-        _class_digests[cls] = _class_digest(cls)
-    return _class_digests[cls]
-
-
-_class_digests: weakref.WeakKeyDictionary[type, str] = weakref.WeakKeyDictionary()
-
-
-def _class_digest(cls: type) -> str:
     methods = {name: code for name, value in vars(cls).items() if (code := _method_code(cls, value)) is not None}
+    known = _class_digests.get(cls)
+    if known is None or known[0] != methods:  # tools that reload put new methods into an old class
+        known = _class_digests[cls] = methods, _class_digest(cls, methods)
+    return known[1]
+
+
+_class_digests: weakref.WeakKeyDictionary[type, tuple[dict[str, CodeType], str]] = weakref.WeakKeyDictionary()
+
+
+def _class_digest(cls: type, methods: dict[str, CodeType]) -> str:
     for origin in (*methods.values(), inspect.getmodule(cls)):  # the module of a notebook has no file, its methods do
         file = _load(origin, 0)
         nodes = _find_classes(file.tree, cls.__qualname__) if file else []
@@ -115,24 +143,34 @@ def _name_and_line(node: FunctionNode) -> tuple[str, int]:
 
 def _around(nodes: list[ast.Lambda], code: CodeType) -> list[FunctionNode]:
     """Return, of the lambdas on one line, the one whose body the code's instructions come from; none in doubt."""
-    positions = [position for position in code.co_positions() if None not in position]
-    spans = [((line, column), (end_line, end_column)) for line, end_line, column, end_column in positions]
-    spans = [(start, end) for start, end in spans if start != end]  # what no text was written for has none
-    if not spans:
+    span = _span(code)
+    if span is None:
         return []
-    first, last = min(spans)[0], max(end for _, end in spans)
+    first, last = span
     around: list[FunctionNode] = [
         node for node in sorted(nodes, key=_start) if _start(node) <= first and last <= _end(node)
     ]
     return around[-1:]  # bodies around one place are nested, and the inner one starts later
 
 
+def _span(code: CodeType) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    """Return where the text of the code's instructions begins and ends, as lines and columns."""
+    positions = [position for position in code.co_positions() if None not in position]
+    spans: list[Any] = [((line, column), (end_line, end_column)) for line, end_line, column, end_column in positions]
+    spans = [(start, end) for start, end in spans if start != end]  # what no text was written for has none
+    return (min(spans)[0], max(end for _, end in spans)) if spans else None
+
+
 def _load(origin: object, flags: int) -> _File | None:
     try:
-        lines, _ = inspect.findsource(origin)  # type: ignore[arg-type]  # what has no source is a TypeError
-        return _parse("".join(lines), flags)
+        return _parse(_text(origin), flags)
     except (OSError, TypeError, SyntaxError, ValueError, RecursionError, MemoryError):
         return None
+
+
+def _text(origin: object) -> str:
+    lines, _ = inspect.findsource(origin)  # type: ignore[arg-type]  # what has no source is a TypeError
+    return "".join(lines)
 
 
 @lru_cache(maxsize=4)
@@ -146,14 +184,37 @@ def _parse(text: str, flags: int) -> _File:
     for node in ast.walk(tree):
         if isinstance(node, FunctionNode):
             functions.setdefault(_name_and_line(node), []).append(node)
-    return _File(tree, functions, frozenset(_all_codes(code)))
+    return _File(tree, functions, frozenset(all_codes(code)))
 
 
-def _all_codes(code: CodeType) -> Iterator[CodeType]:
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _all_codes(constant)
+@lru_cache(maxsize=4)
+def _plain_codes(text: str, flags: int) -> dict[tuple[str, int], list[CodeType]]:
+    flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    with warnings.catch_warnings(action="ignore"):
+        tree = compile(text, "<source>", "exec", flags | ast.PyCF_ONLY_AST, dont_inherit=True)
+        _drop_annotations(tree)
+        code = compile(tree, "<source>", "exec", flags, dont_inherit=True, optimize=0)
+    codes: dict[tuple[str, int], list[CodeType]] = {}
+    for found in all_codes(code):
+        codes.setdefault((found.co_qualname, found.co_firstlineno), []).append(found)
+    return codes
+
+
+def _drop_annotations(tree: ast.Module) -> None:
+    """Drop the annotations of functions that stand in another, undecorated, where nobody reads them."""
+    pending: list[tuple[ast.AST, bool]] = [(tree, False)]
+    while pending:
+        node, within = pending.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            if within and not node.decorator_list:
+                node.returns = None
+                for argument in ast.walk(node.args):
+                    if isinstance(argument, ast.arg):
+                        argument.annotation = None
+            within = True
+        elif isinstance(node, ast.ClassDef):
+            within = False
+        pending += [(child, within) for child in ast.iter_child_nodes(node)]
 
 
 def _bytecode(code: CodeType) -> tuple[Any, ...]:

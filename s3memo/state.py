@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, ParamSpec, TypeVar
 
 from s3memo import codec
+from s3memo.annotations import check_types, listed_classes
 from s3memo.cache import Cache
 from s3memo.errors import NotFoundError, SettingsError, StateConflictError, StoreUnavailableError
 from s3memo.events import Recorder
@@ -34,7 +35,8 @@ class ServiceState:
     """A small value under a name in a store, the same to all machines. Safe to share between threads.
 
     `url_or_cache` is a URL, a directory, a Store or a Cache; None: what `configure` or S3MEMO_URL names. `keep` versions
-    of the value stay, and any that were the newest within the last hour.
+    of the value stay, and any that were the newest within the last hour. Values are of what a cached function may return;
+    `types` lists the classes of yours among them.
 
     Unlike a cached function it never guesses: whatever goes wrong is raised, as a StoreError or CodecError, and only a
     complete listing that is empty means that there is no value. A store that does not enforce create-only is refused
@@ -44,7 +46,7 @@ class ServiceState:
 
     _register_type = Register
 
-    def __init__(self, name: str, url_or_cache: Place = None, *, keep: int = 10) -> None:
+    def __init__(self, name: str, url_or_cache: Place = None, *, keep: int = 10, types: Iterable[type] = ()) -> None:
         if not isinstance(name, str) or not name:
             raise SettingsError(f"ServiceState({name!r}): give the state a name, a string that is not empty")
         if type(keep) is not int or keep < 1:
@@ -53,6 +55,7 @@ class ServiceState:
         self.name = name
         self.keep = keep
         self._place = url_or_cache
+        self._classes = listed_classes(check_types(types))
         self._recorder: Recorder | None = None
         self._clock: Callable[[], float] = local_clock
         self._sleep: Callable[[float], None] = time.sleep
@@ -82,7 +85,7 @@ class ServiceState:
             if newest is None or newest.cleared:
                 return default
             with suppress(NotFoundError):  # this thread stood still for an hour, and it was superseded and collected
-                return _value(register.read(newest.number))
+                return self._value(register.read(newest.number))
         raise _vanished(register)
 
     def set(self, value: Any, *, expected_version: int | None = None) -> int:
@@ -91,7 +94,7 @@ class ServiceState:
         With `expected_version` only if that is the newest version's number (0: if there never was one), else
         StateConflictError. Raises EncodeError.
         """
-        payload = codec.encode(value)
+        payload = self._encoded(value)
         return self._write(lambda _: payload, expected_version=expected_version)
 
     def update(self, fn: Callable[[Any], Any], *, default: Any = None) -> Any:
@@ -112,9 +115,9 @@ class ServiceState:
             else:
                 if known is None or known.number != newest.number:
                     known = _read(register, newest)
-                value = _value(known)
+                value = self._value(known)
             result = fn(value)
-            return codec.encode(result)
+            return self._encoded(result)
 
         def learn(rival: Record) -> None:
             nonlocal known
@@ -142,7 +145,7 @@ class ServiceState:
             is_pruned = version is None and chain.versions and chain.versions[-1].number > 1
             reason = f"versions before {chain.versions[-1].number} are gone" if is_pruned else "there was none"
             raise NotFoundError(f"{register} has no value of {moment}: {reason}")
-        return _value(register.read(version.number))
+        return self._value(register.read(version.number))
 
     def rollback(self, n: int) -> int:
         """Write the value of version `n` again, as the newest; return its number. NotFoundError if `n` is gone."""
@@ -188,6 +191,12 @@ class ServiceState:
             rivals=tuple(rivals),
         )
 
+    def _encoded(self, value: Any) -> bytes:
+        return b"".join(codec.encode(value, self._classes))
+
+    def _value(self, record: Record) -> Any:
+        return codec.decode(record.payload or b"", self._classes)
+
     def _cache(self) -> Cache:
         return cache_at(self._place)
 
@@ -196,8 +205,9 @@ class ServiceState:
         with process_lock:
             if self._recorder is None:
                 self._recorder = Recorder(f"state {self.name!r}", cache.hooks)
-        prefix = state_prefix(self.name)
-        return self._register_type(cache.store, prefix, self.keep, self._recorder, self._clock, self._sleep)
+        return self._register_type(
+            cache.store, state_prefix(self.name), self.keep, self._recorder, cache.packing, self._clock, self._sleep
+        )
 
 
 class AsyncState:
@@ -252,10 +262,6 @@ def _read(register: Register, version: StateVersion) -> Record:
         return register.read(version.number)
     except NotFoundError as error:
         raise _vanished(register) from error
-
-
-def _value(record: Record) -> Any:
-    return codec.decode(record.payload or b"")
 
 
 def _vanished(register: Register) -> StoreUnavailableError:

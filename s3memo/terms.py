@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
 
+from s3memo.codec import NO_CLASSES, Classes
 from s3memo.errors import SettingsError
 from s3memo.events import Recorder
-from s3memo.freshness import Policy
+from s3memo.freshness import Freshness, Policy, judge, whole_seconds
 from s3memo.versions import Key
 
 OnError: TypeAlias = Literal["compute", "raise"]
@@ -17,12 +18,37 @@ OnError: TypeAlias = Literal["compute", "raise"]
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How old a function's results may be, how many versions stay, what is told of trouble, and to whom."""
+    """How old a function's results may be, which are kept, what is told of trouble, and to whom.
+
+    Of each result `keep` versions stay, if `cache_if` is true of it or None. `exceptions` are the classes whose
+    instances are kept as results are, if raised, and for how many seconds. Instances of `classes` may be stored and
+    rebuilt. With `copy` no two callers get the same mutable result. `arguments` describes those of the one call that
+    these are the terms of, where they are to be stored.
+    """
 
     recorder: Recorder
     policy: Policy
     keep: int
     on_error: OnError
+    classes: Classes = NO_CLASSES
+    copy: bool = True
+    cache_if: Callable[[Any], object] | None = None
+    exceptions: Mapping[type, float] = field(default_factory=dict)
+    arguments: Mapping[str, str] = field(default_factory=dict)
+
+    def judge(self, age: float, raised: type | None) -> Freshness:
+        """Say what a result of that age is, or an exception of class `raised`."""
+        if raised is None:
+            return judge(age, self.policy)
+        return judge(age, Policy(self.exceptions.get(raised, 0.0)))
+
+    def may_be_exception(self, ttl: int | None, age: float) -> bool:
+        """Whether a version, whose name tells its writer's `ttl`, may be an exception that is still to be raised."""
+        return any(age < kept and ttl == whole_seconds(kept) for kept in self.exceptions.values())
+
+    def longest(self, raised: type | None) -> float:
+        """Return the age, in seconds, at which a result is of no use any more, or an exception of class `raised`."""
+        return self.policy.longest if raised is None else self.exceptions.get(raised, 0.0)
 
     @contextmanager
     def fail_open(self, key: Key, message: str) -> Iterator[None]:

@@ -13,7 +13,6 @@ import hashlib
 import itertools
 import math
 import re
-from base64 import b32hexencode
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -34,6 +33,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_PART_BYTES = 180
 _PART = r"(?:[A-Za-z0-9._-]|=[0-9a-f]{2}|=h)+"
 _PREFIX = re.compile(rf"(?:{MEMO_ROOT}{_PART}|{MAP_ROOT.rstrip('/')})/{_PART}/[0-9a-v]{{32}}", re.ASCII)
+_DIGITS = "0123456789abcdefghijklmnopqrstuv"
+_PAIRS = [first + second for first in _DIGITS for second in _DIGITS]  # a table of ten bits is faster than base64's way
 _UNSAFE = re.compile(rb"[^A-Za-z0-9._-]")
 _NAME = re.compile(
     r"(?P<order>[0-9a-f]{14})_(?P<created>\d{8}T\d{6}\.\d{6}Z)_(?P<ttl>0|[1-9]\d{0,11}|inf)"
@@ -164,8 +165,9 @@ def escape(part: str) -> str:
 
 
 def base32(raw: bytes) -> str:
-    """Return `raw` in lower-case base32hex, which sorts as the bytes do."""
-    return b32hexencode(raw).decode("ascii").rstrip("=").lower()
+    """Return `raw`, a multiple of five bytes, in lower-case base32hex, which sorts as the bytes do (RFC 4648)."""
+    number = int.from_bytes(raw, "big")
+    return "".join([_PAIRS[number >> shift & 1023] for shift in range(8 * len(raw) - 10, -1, -10)])
 
 
 def parse_object_key(object_key: str) -> tuple[str, Version] | None:

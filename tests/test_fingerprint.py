@@ -13,6 +13,7 @@ import textwrap
 import threading
 import tokenize
 import types
+import typing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -353,8 +354,7 @@ def test_a_wrong_item_of_depends_is_named(depends: tuple[Any, ...], said: str) -
         ({"version": ""}, "version=''"),
         ({"version": 1.5}, "whole number or a string"),
         ({"version": True}, "version=True"),
-        ({"code": "deep"}, "later release.*depends="),
-        ({"code": "sourc"}, "choose one of 'source', 'off'"),
+        ({"code": "sourc"}, "choose one of 'source', 'deep', 'off'"),
         ({"depends": values.scale}, "tuple or list"),
         ({"depends": {1, 2}}, "tuple or list"),
         ({"depends": "helper"}, "tuple or list"),
@@ -413,6 +413,14 @@ def test_an_installed_function_counts_by_its_name_and_a_users_wrapper_of_it_by_i
     assert len({digest_of(function) for function in installed}) == len(installed)
 
 
+@pytest.mark.parametrize(
+    "decorator", ["contextlib.contextmanager", "functools.cache", "functools.singledispatch", "late"]
+)
+def test_a_users_function_under_a_decorator_of_pythons_own_counts_with_its_code(load: Load, decorator: str) -> None:
+    text = f"import contextlib, functools\nlate = lambda f: functools.partial(f)\n@{decorator}\ndef g(x): yield 1"
+    assert digest_of(load(text).g) == digest_of(load(text).g) != digest_of(load(text.replace("1", "2")).g)
+
+
 def test_classes_as_arguments_count_by_name_code_and_bases(load: Load) -> None:
     text = "class A:\n    '''Read by others.'''\n    x: int = 1\n    def f(self): return 1\nclass B(A): ..."
     changes = [("", ""), ("1\n", "2\n"), ("int", "str"), ("Read", "Seen"), ("return 1", "return 2")]
@@ -431,6 +439,66 @@ def test_a_class_whose_source_was_edited_after_import_counts_by_its_methods(tmp_
     before = _import(path).A
     path.write_text("class A:\n    def f(self): return 1000\n", encoding="utf-8")
     assert digest_of(before) != digest_of(_import(path).A)
+
+
+def test_a_class_without_methods_that_was_edited_after_import_counts_by_its_attributes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "edited.py"
+    text = "import enum\nclass A:\n    x = 1\nclass B(enum.Enum):\n    X = 1\n"
+    path.write_text(text, encoding="utf-8")
+    before = _import(path)
+    path.write_text(text.replace("= 1", "= 1000"), encoding="utf-8")
+    after = _import(path)
+    digests = []
+    for module in (before, after):
+        monkeypatch.setitem(sys.modules, "jobs", module)
+        digests += [digest_of(module.A), digest_of(module.B)]
+    assert len(set(digests)) == 4
+
+
+def test_classes_made_by_a_call_count_by_what_they_were_made_of(load: Load) -> None:
+    texts = ["namedtuple('A', 'x y')", "namedtuple('A', 'y x')", "namedtuple('A', 'x y', defaults=[1])"]
+    texts += ["namedtuple('A', 'x y', defaults=[2])", "Enum('A', 'x y')", "Enum('A', 'y x')", "IntFlag('A', 'x y')"]
+    digests = [
+        digest_of(load(f"from collections import namedtuple\nfrom enum import Enum, IntFlag\nA = {text}").A)
+        for text in texts * 2
+    ]
+    assert digests[: len(texts)] == digests[len(texts) :]
+    assert len(set(digests)) == len(texts)
+    for text in ["namedtuple('A', 'x', defaults=[[]])", "Enum('A', {'x': []})", "type('A', (), {'x': 1})"]:
+        with pytest.raises(KeyDerivationError, match="the source of the class A is not found"):
+            digest_of(load(f"from collections import namedtuple\nfrom enum import Enum\nA = {text}").A)
+
+
+def test_type_expressions_count_by_their_parts() -> None:
+    expressions = [
+        list[int], typing.List[int], list[str], int | str, str | int, typing.Optional[int],  # noqa: UP006, UP045
+        typing.Union[int, str], typing.Literal[1], typing.Literal[True], typing.Callable[[int], str],  # noqa: UP007
+        typing.Callable[..., str], typing.Any, typing.Annotated[int, 1], typing.Annotated[int, 2], typing.Literal,
+        typing.Union, typing.ForwardRef("int"), typing.TypeVar("T"), typing.TypeVar("U"), typing.NewType("N", int),
+        typing.TypeVar("T", bound=int), typing.NewType("N", str), typing.ParamSpec("T"), typing.TypeVarTuple("T"),
+        dict[str, list[int]], type(None), types.FunctionType,
+    ]  # fmt: skip
+    assert len({digest_of(expression) for expression in expressions}) == len(expressions)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="type parameters came with Python 3.12")
+def test_type_parameters_are_no_hindrance(load: Load) -> None:
+    text = """
+    type Pair = tuple[int, {0}]
+    def f[T: int](x: T) -> T:
+        def g[U](y: U): return y
+        return g[T](x), T, Pair
+    class Box[T]:
+        def m(self, x: T): return T
+    """
+    module, changed = load(text.format("int")), load(text.format("str"))
+    assert tag_of(module.f) == tag_of(load(text.format("int")).f)
+    for code, options in (("deep", {}), ("source", {"depends": (module.Box,)})):
+        assert tag_of(module.f, code=code, **options) == tag_of(module.f, code=code, **options)
+    assert tag_of(changed.f, code="deep") != tag_of(module.f, code="deep")
+    assert tag_of(changed.f) == tag_of(module.f)
 
 
 def test_a_class_made_in_a_function_has_no_key_as_an_argument() -> None:

@@ -17,7 +17,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from s3memo import cache, garbage
+from s3memo import garbage, memo
 from s3memo.errors import NotFoundError
 from tests.simulation.history import LostWriteError, ResurrectedError, StaleReadError
 from tests.simulation.machine import FOREIGN, BlindWriteError, ForeignObjectError, Simulation
@@ -230,7 +230,7 @@ def test_the_scheme_of_2020_is_broken_by(hazard: Callable[[Simulation], None]) -
 
 @pytest.fixture
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "PAGE_SIZE", PAGE)
+    monkeypatch.setattr(memo, "PAGE_SIZE", PAGE)
 
 
 class Interleavings(RuleBasedStateMachine):
@@ -245,8 +245,8 @@ class Interleavings(RuleBasedStateMachine):
         super().__init__()
         nonces = random.Random(0)
         self.patches = ExitStack()
-        self.patches.enter_context(patch.object(cache, "PAGE_SIZE", self.page_size))
-        self.patches.enter_context(patch.object(cache, "_nonce", lambda: nonces.randbytes(4).hex()))
+        self.patches.enter_context(patch.object(memo, "PAGE_SIZE", self.page_size))
+        self.patches.enter_context(patch.object(memo, "_nonce", lambda: nonces.randbytes(4).hex()))
         self.simulation = Simulation(self.scheme, clocks=CLOCKS, page_size=self.page_size)
 
     def teardown(self) -> None:

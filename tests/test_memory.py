@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 
 from s3memo import codec
+from s3memo.envelope import Envelope, seal
 from s3memo.errors import SettingsError
 from s3memo.memory import Held, Memory, MemoryTier
+from s3memo.signing import NO_KEYS
 from s3memo.versions import Key, Version
 
 
@@ -21,17 +23,22 @@ def key(name: str) -> Key:
     return Key("f", "t", name)
 
 
+def sealed(value: Any) -> Envelope:
+    fields: dict[str, Any] = {"created": 1, "ttl": None, "elapsed": 0, "function": "f"}
+    return seal(codec.encode(value), object_key="", keys=NO_KEYS, **fields)
+
+
 def held(value: Any, order: int = 1) -> Held:
-    return Held.of(Version(order, order, None, 0, "00000000"), value, codec.encode(value), size=1, confirmed=0.0)
+    return Held.of(Version(order, order, None, 0, "00000000"), value, sealed(value), confirmed=0.0)
 
 
 def test_a_newer_version_stays() -> None:
     memory = Memory(MemoryTier())
     memory.put(key("a"), held("new", 2), lifetime=10)
     memory.put(key("a"), held("old", 1), lifetime=10)
-    found = memory.get(key("a"))
+    found = memory.slot(key("a"))
     assert found is not None
-    assert found.load() == "new"
+    assert found.held.load() == "new"
 
 
 def test_what_has_expired_makes_room() -> None:
@@ -41,25 +48,32 @@ def test_what_has_expired_makes_room() -> None:
     memory.put(key("long"), held(2), lifetime=100)
     clock.now = 2
     memory.put(key("other"), held(3), lifetime=100)
-    assert memory.get(key("brief")) is None
-    assert memory.get(key("long")) is not None
+    assert memory.slot(key("brief")) is None
+    assert memory.slot(key("long")) is not None
 
 
 def test_the_least_recently_used_goes_first() -> None:
     memory = Memory(MemoryTier(max_entries=2))
     for name in "ab":
         memory.put(key(name), held(name), lifetime=10)
-    memory.get(key("a"))
+    memory.slot(key("a"))
     memory.put(key("c"), held("c"), lifetime=10)
-    assert [memory.get(key(name)) is not None for name in "abc"] == [True, False, True]
+    assert [memory.slot(key(name)) is not None for name in "abc"] == [True, False, True]
 
 
 def test_what_is_larger_than_the_tier_is_not_held_and_evicts_nobody() -> None:
     memory = Memory(MemoryTier(max_bytes=2000))
     memory.put(key("small"), held("x"), lifetime=10)
     memory.put(key("large"), held("x" * 5000), lifetime=10)
-    assert memory.get(key("small")) is not None
-    assert memory.get(key("large")) is None
+    assert memory.slot(key("small")) is not None
+    assert memory.slot(key("large")) is None
+
+
+def test_what_is_held_weighs_what_it_takes_here() -> None:
+    text = "x" * 100_000
+    assert held([text]).weight < 2000, "a mutable value is held as its object, which is compressed"
+    assert held(text).weight > 100_000, "an immutable one is held itself"
+    assert held(text).size < 2000
 
 
 def test_a_mutable_value_cannot_be_reached_through_memory() -> None:

@@ -10,13 +10,23 @@ import pytest
 import s3memo
 
 PUBLIC_NAMES = {
-    *("AlreadyExistsError", "Cache", "CacheInfo", "CodecError", "DecodeError", "EncodeError", "Entry", "Event"),
+    *(
+        "AlreadyExistsError",
+        "ByContent",
+        "Cache",
+        "CacheInfo",
+        "CodecError",
+        "DecodeError",
+        "EncodeError",
+        "Entry",
+        "Event",
+    ),
     *("Hook", "IntegrityError", "Key", "KeyDerivationError", "LocalStore", "MemoryStore", "MemoryTier"),
     *("NotFoundError", "ObjectInfo", "PRICES", "S3MemoError", "S3Store", "SettingsError", "Store"),
     *("StoreAccessError", "StoreError", "StoreNotSupportedError", "StoreUnavailableError", "TimeBounds", "Version"),
     *("Collected", "Lease", "LeaseTimeout", "NotStoredError", "S3TTLCache", "ServiceState", "StateConflictError"),
     *("StateVersion", "gc"),
-    *("__version__", "configure", "disabled", "register_key", "s3_cached"),
+    *("__version__", "configure", "disabled", "log_event", "register_key", "s3_cached"),
 }
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from s3memo.errors import SettingsError
 from s3memo.settings import Location, Settings, parse_url
+from s3memo.signing import SigningKeys
 
 
 @pytest.mark.parametrize(
@@ -20,6 +21,9 @@ from s3memo.settings import Location, Settings, parse_url
         ("file:///data/store/", Location("file", "/data/store")),
         ("file://localhost/data/a%20b", Location("file", "/data/a b")),
         ("/data/../data/store", Location("file", "/data/store")),
+        ("/data/\udcff", Location("file", "/data/\udcff")),  # a path's byte that is no UTF-8
+        ("file:///data/%ff", Location("file", "/data/\udcff")),
+        ("file:///data/%C3%A4", Location("file", "/data/ä")),
         (Path("/data/store"), Location("file", "/data/store")),
         ("memory://", Location("memory", "")),
         ("memory://name/", Location("memory", "name")),
@@ -41,7 +45,8 @@ def test_paths_are_taken_from_here_and_from_home(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize(
     "url",
     ["", "bucket", "bucket/prefix", "s3://", "s3:///prefix", "s3://bucket?x=1", "s3://bucket#x", "s3:bucket",
-     "file://host/data", "file:data", "gs://bucket", "https://bucket.s3.amazonaws.com", "memory://a/b", "S4://bucket"],
+     "file://host/data", "file:data", "gs://bucket", "https://bucket.s3.amazonaws.com", "memory://a/b", "S4://bucket",
+     "s3://[bucket", "s3://[bucket]", "~no-such-user/data", "~\0/data", "/data\0", "file:///data%00"],
 )  # fmt: skip
 def test_what_names_no_store_is_refused(url: str) -> None:
     with pytest.raises(SettingsError, match="names no store"):
@@ -60,3 +65,15 @@ def test_the_environment_is_read_strictly() -> None:
     assert Settings.from_environment({"S3MEMO_URL": "", "S3MEMO_DISABLED": " "}) == Settings()
     with pytest.raises(SettingsError, match="S3MEMO_DISABLED='maybe'"):
         Settings.from_environment({"S3MEMO_DISABLED": "maybe"})
+
+
+def test_signing_keys_are_read_from_the_environment_and_shown_nowhere() -> None:
+    new, old = "n" * 32, "o" * 40
+    settings = Settings.from_environment({"S3MEMO_SIGNING_KEYS": f" {new}, {old} "})
+    assert settings.signing_keys == SigningKeys((new, old))
+    assert settings.signing_keys != SigningKeys((old, new))
+    assert new not in repr(settings)
+    assert old not in str(settings)
+    assert not Settings.from_environment({"S3MEMO_SIGNING_KEYS": " "}).signing_keys
+    with pytest.raises(SettingsError, match=r"^S3MEMO_SIGNING_KEYS: key 2 is of 0 bytes, and 32 is the least"):
+        Settings.from_environment({"S3MEMO_SIGNING_KEYS": f"{new},"})

@@ -26,6 +26,7 @@ from s3memo.errors import (
 from s3memo.events import Recorder
 from s3memo.register import Register, writer
 from s3memo.sequences import RETENTION, SWEEP_EVERY, StateVersion, sequence_name, state_prefix
+from s3memo.signing import NO_KEYS
 from s3memo.stores.base import Buffer, PutMode
 
 
@@ -304,7 +305,7 @@ def test_a_writer_that_is_always_overtaken_says_how_often_and_by_whom(
 ) -> None:
     def overtake(key: str) -> None:
         rival = make(store, clock)._register()
-        MemoryStore.put(store, key, rival._seal(b"their put-id", b""))
+        MemoryStore.put(store, key, rival._seal(key, b"their put-id", b""))
 
     store.before_put = overtake
     with pytest.raises(StateConflictError, match=rf"each of 25 times .*: {writer()}; let fewer") as caught:
@@ -346,8 +347,11 @@ def test_a_version_that_cannot_be_read_is_an_error(state: ServiceState, store: T
 
 
 def test_an_envelope_of_something_else_is_an_error(state: ServiceState, store: TroubledStore) -> None:
-    sealed = envelope.seal(codec.encode([1, 2]), created=0, ttl=None, elapsed=0, function="f")
-    store.put(object_key(1), sealed)
+    name = object_key(1)
+    sealed = envelope.seal(
+        codec.encode([1, 2]), object_key=name, keys=NO_KEYS, created=0, ttl=None, elapsed=0, function="f"
+    )
+    store.put(name, sealed.data)
     with pytest.raises(DecodeError, match="version 1 of state 'job' in memory://"):
         state.get(5)
 

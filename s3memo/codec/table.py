@@ -9,6 +9,14 @@ from typing import Any, TypeAlias
 
 import msgpack  # type: ignore[import-untyped]  # it comes without types
 
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+PLAIN = frozenset({NoneType, bool, int, float, str, bytes})
+"""The types that are immutable, and that msgpack stores exactly."""
+
+_INLINE = 1024
+"""Bytes. A smaller buffer costs less in the body than beside it, with its alignment."""
+
 
 class Place(str):
     """A step into a value that no index takes: to an attribute, a key, a member of a set."""
@@ -16,10 +24,51 @@ class Place(str):
     __slots__ = ()
 
 
+class Raw:
+    """A buffer that is stored beside the body and not in it, at a multiple of 64 bytes.
+
+    `views` show its bytes, piece by piece; once it is stored and read, it has one.
+    """
+
+    __slots__ = ("views",)
+
+    def __init__(self, *pieces: Buffer) -> None:
+        self.views = [memoryview(piece).cast("B") for piece in pieces]
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes it has."""
+        return sum(view.nbytes for view in self.views)
+
+
+class Labelled:
+    """A part of a Record that is stored as a list, and whose items are known by labels rather than positions."""
+
+    __slots__ = ("items", "labels")
+
+    def __init__(self, labels: Iterable[object], items: Iterable[object]) -> None:
+        self.labels = labels
+        self.items = items
+
+
+BUFFER = (bytes, Raw)
+"""The types of a part that is a buffer, see Record; `buffer_part` makes it."""
+
+
+def buffer_part(*pieces: Buffer) -> Raw | bytes:
+    """Return a buffer, which is C-contiguous pieces, as a part of a Record.
+
+    If it is large, no piece is copied: the encoder reads them where they are.
+    """
+    raw = Raw(*pieces)
+    return b"".join(raw.views) if raw.nbytes < _INLINE else raw
+
+
 class Extension:
     """How a type is stored: a tag with its code, which is part of the format for ever, then the parts of the value.
 
-    `rebuild` is given parts that may be anything; whatever it raises means that no value consists of them.
+    `take` raises what it likes for a value that would not come back as it was. `rebuild` is given parts that may be
+    anything; whatever it raises means that no value consists of them.
     """
 
     def __init__(
@@ -36,6 +85,7 @@ class Extension:
         self.take = take
         self.rebuild = rebuild
         self.mutable = mutable
+        self.has_buffers = False
         self.tag = msgpack.ExtType(code, b"")
 
 
@@ -43,7 +93,12 @@ Fields: TypeAlias = dict[str, tuple[type, ...]]
 
 
 class Record(Extension):
-    """A type with a fixed list of parts: the name of each and the exact types that it may have, () for any."""
+    """A type with a fixed list of parts: the name of each and the exact types that it may have, () for any.
+
+    `build` is called with the parts; in place of a BUFFER with a memoryview of bytes, which is writable and its own
+    when a value is decoded. Before a value is stored it is rebuilt as a trial, unless `trial` is False because `take`
+    has refused all that would not come back.
+    """
 
     def __init__(
         self,
@@ -54,9 +109,12 @@ class Record(Extension):
         take: Callable[[Any], Iterable[object]] | None = None,
         build: Callable[..., object] | None = None,
         mutable: bool = False,
+        trial: bool = True,
     ) -> None:
         super().__init__(code, kind, take=take or self._attributes, rebuild=self._checked, mutable=mutable)
         self.steps = [Place(f".{name}") for name in fields]
+        self.trial = trial
+        self.has_buffers = BUFFER in fields.values()
         self._fields = fields
         self._build = build or kind
 
@@ -65,10 +123,21 @@ class Record(Extension):
 
     def _checked(self, parts: list[Any]) -> object:
         for (name, kinds), part in zip(self._fields.items(), parts, strict=True):
-            if kinds and type(part) not in kinds:
-                expected = " or ".join("None" if kind is NoneType else type_name(kind) for kind in kinds)
-                raise TypeError(f"its {name} is of type {type_name(type(part))}, not {expected}")
+            kind = type(part)
+            if kind not in kinds if kinds else kind is Raw:
+                expected = " or ".join("None" if kind is NoneType else type_name(kind) for kind in kinds) or "a value"
+                raise TypeError(f"its {name} is of type {type_name(kind)}, not {expected}")
+        if self.has_buffers:
+            kinds_of_parts = zip(self._fields.values(), parts, strict=True)
+            parts = [_as_view(part) if kinds is BUFFER else part for kinds, part in kinds_of_parts]
         return self._build(*parts)
+
+
+def _as_view(part: Raw | bytes) -> memoryview:
+    if isinstance(part, Raw):
+        (view,) = part.views
+        return view
+    return memoryview(bytearray(part))
 
 
 def type_name(kind: type) -> str:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import NamedTuple
 
 from s3memo.stores.base import TimeBounds
@@ -19,12 +20,8 @@ DRIFT = 200e-6
 _DATE_STEP = 1.0
 
 
-def local_clock() -> float:
-    """Return seconds since some fixed moment, by a clock that nobody sets and, where there is one, no suspend stops."""
-    return time.clock_gettime(_CLOCK)
-
-
-_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+local_clock: Callable[[], float] = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+"""Seconds since some fixed moment, by a clock that nobody sets and, where there is one, no suspend stops."""
 
 
 def parse_date(header: str) -> float | None:

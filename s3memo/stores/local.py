@@ -54,7 +54,7 @@ class LocalStore:
         self.directory = Path(directory).expanduser().absolute()
         self.url = str(Location("file", os.fspath(self.directory)))
         self._timeout = timeout
-        self._clock = clock
+        self.clock = clock
         self._database = Database(self.directory / FILE_NAME, timeout=timeout)
 
     def __repr__(self) -> str:
@@ -90,7 +90,7 @@ class LocalStore:
                 "keep such results in S3"
             )
         blob = view if view.c_contiguous else bytes(view)
-        row = object_key, view.nbytes, self._clock(), blob
+        row = object_key, view.nbytes, self.clock(), blob
         with self._database.connection(f"put {object_key!r}") as connection:
             written = connection.execute(_PUT[mode], row).rowcount
         if not written:
@@ -106,7 +106,7 @@ class LocalStore:
 
     def time(self) -> TimeBounds:
         """Return this machine's clock, which is exact."""
-        now = self._clock()
+        now = self.clock()
         return TimeBounds(now, now)
 
     def close(self) -> None:

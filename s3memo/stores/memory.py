@@ -25,7 +25,7 @@ class MemoryStore:
 
     def __init__(self, name: str = "", *, clock: Callable[[], float] = time.time) -> None:
         self.url = f"memory://{name}"
-        self._clock = clock
+        self.clock = clock
         self._objects: dict[str, tuple[bytes, float]] = {}
         self._sorted_keys: list[str] = []
 
@@ -47,7 +47,7 @@ class MemoryStore:
     def put(self, object_key: str, data: Buffer, *, mode: PutMode = "overwrite") -> None:
         """Keep a copy of the bytes; in mode "create" raise AlreadyExistsError if there is an object."""
         count_request("PUT")
-        stored = bytes(data), self._clock()
+        stored = bytes(data), self.clock()
         with process_lock:
             is_new = object_key not in self._objects
             if mode == "create" and not is_new:
@@ -66,7 +66,7 @@ class MemoryStore:
 
     def time(self) -> TimeBounds:
         """Return this machine's clock, which is exact."""
-        now = self._clock()
+        now = self.clock()
         return TimeBounds(now, now)
 
     def _read_page(self, prefix: str, low: str, count: int) -> builtins.list[ObjectInfo]:

@@ -63,12 +63,12 @@ class S3Store:
         self._client_options = dict(client_options or {})
         self._put_options = _checked_put_options(put_options or {})
         self._policy = RetryPolicy(attempts, operation_timeout, connect_timeout, read_timeout)
-        self._clock = clock
+        self.clock = clock
         self._sleep = sleep
         self._forget()
 
     def _forget(self) -> None:
-        self._server_clock = ServerClock(self._clock)
+        self._server_clock = ServerClock(self.clock)
         self._connections: dict[int, Connection] = {}
 
     def __repr__(self) -> str:
@@ -166,7 +166,7 @@ class S3Store:
             def make() -> S3Client:
                 return self._given_client or make_client(self._client_options, self._policy)
 
-            fresh = Connection(make, self._policy, self._server_clock, self._clock, self._sleep)
+            fresh = Connection(make, self._policy, self._server_clock, self.clock, self._sleep)
             connection = self._connections.setdefault(process, fresh)
         return connection
 
@@ -182,7 +182,7 @@ class S3Store:
         """Yield a listing as the server orders it, page by page."""
         position: dict[str, str] | None = {"StartAfter": self._root + start_after} if start_after else {}
         last, left = start_after, limit
-        patience = Deadline(self._clock, self._policy)
+        patience = Deadline(self.clock, self._policy)
         while position is not None and (left is None or left > 0):
             size = PAGE_SIZE if left is None else min(left, PAGE_SIZE)
             page = self._list_page(prefix, MaxKeys=size, **position)
@@ -196,7 +196,7 @@ class S3Store:
 
     def _sort(self, prefix: str, start_after: str) -> Iterator[ObjectInfo]:
         """Yield a directory bucket's listing in order; its server knows no order, no StartAfter and no part of a name."""
-        patience = Deadline(self._clock, self._policy)
+        patience = Deadline(self.clock, self._policy)
         folder = prefix[: prefix.rfind("/") + 1]
         position: dict[str, str] | None = {}
         found: builtins.list[ObjectInfo] = []
@@ -221,7 +221,7 @@ class S3Store:
     def _next_patience(self, patience: Deadline, found: Sequence[object]) -> Deadline:
         """Return how long pages without objects are borne from now on, or raise StoreUnavailableError."""
         if found:
-            return Deadline(self._clock, self._policy)
+            return Deadline(self.clock, self._policy)
         if patience.expired() is not None:
             raise StoreUnavailableError(
                 f"the server of {self.url} goes on answering a LIST with pages that hold nothing: try again later"

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from s3memo.cache import Cache
+from s3memo.calls import Call, fetching, refreshing
 from s3memo.collect import gc
 from s3memo.events import Recorder
 from s3memo.freshness import Policy
 from s3memo.terms import Terms
+from s3memo.threads import run
 from s3memo.versions import Key
 from tests.simulation.world import SimulatedStore
 
@@ -32,10 +34,15 @@ class Memo:
         self.cache.set(self.key(key), self.terms, value)
 
     def fetch(self, key: str, compute: Callable[[], str]) -> str:
-        return self.cache.fetch(self.key(key), self.terms, compute)
+        with self.cache.flights.begin(self.key(key)) as flight:
+            return run(call := self._call(key, compute), fetching(call, flight)).value
 
     def refresh(self, key: str, compute: Callable[[], str]) -> str:
-        return self.cache.refresh(self.key(key), self.terms, compute)
+        with self.cache.flights.begin(self.key(key)) as flight:
+            return run(call := self._call(key, compute), refreshing(call, flight)).value
+
+    def _call(self, key: str, compute: Callable[[], str]) -> Call:
+        return Call(self.cache, self.key(key), self.terms, compute, lambda: self.key(key))
 
     def invalidate(self, key: str) -> None:
         self.cache.invalidate(self.key(key), self.terms)

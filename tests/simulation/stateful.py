@@ -12,6 +12,7 @@ from s3memo import codec, envelope
 from s3memo.errors import StateConflictError, StoreError
 from s3memo.register import Register
 from s3memo.sequences import parse_sequence, state_prefix
+from s3memo.signing import NO_KEYS
 from s3memo.state import ServiceState
 from s3memo.stores.s3 import S3Store
 from tests.simulation.chain import Event, Kind, Written, check
@@ -63,7 +64,7 @@ class Simulation:
         state = ServiceState(name, self.stores[process], keep=self._keep)
         store: Any = self.stores[process]
         state._register_type = self._register_of(self._register)
-        state._clock, state._sleep = store._clock, store._sleep
+        state._clock, state._sleep = store.clock, store._sleep
         return state
 
     # What a process does.
@@ -168,7 +169,7 @@ class Simulation:
         for key, data in self.world.written:
             number = parse_sequence(key.removeprefix(prefix)) if key.startswith(prefix) else None
             if number is not None:
-                found.setdefault(number, _decode(data))
+                found.setdefault(number, _decode(key, data))
         return found
 
     def _begin(self, kind: Kind, process: int, name: str, run: Callable[[Event], Any]) -> Event:
@@ -199,9 +200,9 @@ class Simulation:
         return lambda *arguments: register(*arguments, jitter=self.chance.random)
 
 
-def _decode(data: bytes) -> Written:
+def _decode(object_key: str, data: bytes) -> Written:
     if not data:
         return Written(None)
-    parts: Any = codec.decode(envelope.unseal(data)[1])
+    parts: Any = codec.decode(envelope.unseal(data, object_key=object_key, keys=NO_KEYS).payload())
     value: Any = codec.decode(parts[2])
     return Written(value["by"], value["of"])

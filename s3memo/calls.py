@@ -1,0 +1,108 @@
+"""What a call of a cached function does, step by step: who looks, who computes, what is served meanwhile.
+
+Each procedure is a generator of steps, so that threads and tasks can carry out one and the same: a step is COMPUTE, to
+run the user's function, or something to call that may wait for the store. It is sent what the step brought.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, TypeAlias
+
+from s3memo.cache import Cache
+from s3memo.entry import Hit, Miss
+from s3memo.errors import S3MemoError
+from s3memo.flight import Flight, Outcome
+from s3memo.terms import Terms
+from s3memo.versions import Key
+
+COMPUTE: Final = object()
+
+Work: TypeAlias = Generator[Any, Any, Outcome[Any]]
+
+
+class GivenUpError(S3MemoError):
+    """A refresh that nobody waits for is pointless; whoever came to wait for it meanwhile does its own work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a cached function.
+
+    `compute` runs the function; `key_again` derives the key anew, to see whether somebody has changed the arguments.
+    """
+
+    cache: Cache
+    key: Key
+    terms: Terms
+    compute: Callable[[], Any]
+    key_again: Callable[[], Key]
+
+
+def is_frozen_between_calls() -> bool:
+    """Whether this process does not run while nobody calls it, so that nothing can be done behind the callers."""
+    return "AWS_LAMBDA_FUNCTION_NAME" in os.environ
+
+
+def fetching(call: Call, flight: Flight) -> Work:
+    """Bring the call's value: remembered, or computed and then remembered."""
+    serves_stale = not is_frozen_between_calls()
+    found = yield partial(call.cache.find, call.key, call.terms, flight, serves_stale=serves_stale)
+    if isinstance(found, Hit):
+        return found.outcome()
+    return (yield from _computing(call, flight, found))
+
+
+def refreshing(call: Call, flight: Flight) -> Work:
+    """Compute the call's value whatever is remembered, and remember it."""
+    found = yield partial(call.cache.look_for_refresh, call.key, call.terms)
+    call.terms.recorder.emit("refresh", key=str(call.key))
+    return (yield from _computing(call, flight, found))
+
+
+def refreshing_behind(call: Call, flight: Flight) -> Work:
+    """Bring memory a fresh value while the callers get the stale one: what another process stored, or a computed one.
+
+    Raises GivenUpError where that could not be stored, or would be under a key that its arguments no longer have.
+    """
+    found = yield partial(call.cache.find_behind, call.key, call.terms, flight)
+    if isinstance(found, Hit):
+        return found.outcome()
+    if found.listing is None:
+        raise GivenUpError("the store cannot be read")
+    call.terms.recorder.emit("refresh", key=str(call.key))
+    return (yield from _computing(call, flight, found, is_behind=True))
+
+
+def _computing(call: Call, flight: Flight, found: Miss, *, is_behind: bool = False) -> Work:
+    cache, terms = call.cache, call.terms
+    started = time.perf_counter()
+    try:
+        if is_behind:
+            _check_arguments(call)
+        value = yield COMPUTE
+        elapsed = time.perf_counter() - started
+        if is_behind:
+            _check_arguments(call)
+    except GivenUpError:
+        raise
+    except Exception as error:
+        elapsed = time.perf_counter() - started
+        if type(error) in terms.exceptions and not is_behind:
+            yield partial(cache.keep_error, flight, terms, found, error, elapsed)
+            raise
+        old: Hit | None = yield partial(cache.fall_back, flight, terms, found, error)
+        if old is None:
+            raise
+        return old.outcome()
+    return (yield partial(cache.keep, flight, terms, found, value, elapsed))  # type: ignore[no-any-return]
+
+
+def _check_arguments(call: Call) -> None:
+    """The caller has its result and goes on, and may do with its arguments what it likes."""
+    if call.key_again() != call.key:
+        raise GivenUpError("the arguments were changed meanwhile")

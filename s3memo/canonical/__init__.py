@@ -1,0 +1,30 @@
+"""The canonical form of a value, and its digest: equal in every process, on every machine and Python version.
+
+`form` is the grammar and writes it; every other room reduces types to those that the grammar has.
+"""
+
+from s3memo.canonical import builtin as _builtin  # noqa: F401  it registers its types, as the next does
+from s3memo.canonical import classes as _classes  # noqa: F401
+from s3memo.canonical.files import ByContent, by_content
+from s3memo.canonical.form import MAX_DEPTH, Blocks, FieldsOf, Items, UnkeyableError, form_digest, is_exact
+from s3memo.canonical.names import is_reachable, module_name, qualified_name
+from s3memo.canonical.registry import Fields, Reduce, add_family, add_type
+
+__all__ = [
+    "MAX_DEPTH",
+    "Blocks",
+    "ByContent",
+    "Fields",
+    "FieldsOf",
+    "Items",
+    "Reduce",
+    "UnkeyableError",
+    "add_family",
+    "add_type",
+    "by_content",
+    "form_digest",
+    "is_exact",
+    "is_reachable",
+    "module_name",
+    "qualified_name",
+]

@@ -1,0 +1,118 @@
+"""pyarrow: arrays by type and values; how they are cut into chunks, and what lies under a null, does not count."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import pyarrow as pa  # type: ignore[import-untyped]  # it comes without types
+import pyarrow.compute as pc  # type: ignore[import-untyped]  # as above
+
+from s3memo.canonical.form import Blocks
+from s3memo.canonical.registry import Fields, add_family, add_type
+
+_ROWS = 2**16
+"""How many values are taken at a time."""
+
+
+def content(array: Any) -> Any:
+    """Return what an Array or ChunkedArray holds, without its type."""
+    return _content(array.type, array.chunks if isinstance(array, pa.ChunkedArray) else [array])
+
+
+def _content(kind: Any, parts: list[Any]) -> Any:
+    """Return what parts of one type hold together: which values are null, and the values that are not."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return _content(kind.storage_type, [part.storage for part in parts])
+    if pa.types.is_null(kind):
+        return sum(map(len, parts))
+    if pa.types.is_dictionary(kind):
+        return _content(kind.value_type, [part.dictionary_decode() for part in parts])
+    validity = Blocks(_fixed_width(piece.is_valid()) for piece in _pieces(parts))
+    return Fields(validity=validity, values=_values(kind, [part.drop_null() for part in parts]))
+
+
+def _values(kind: Any, parts: list[Any]) -> Any:  # noqa: PLR0911  one for each kind of type
+    types = pa.types
+    if types.is_struct(kind):
+        children = [part.flatten() for part in parts]
+        return [_content(kind.field(at).type, [each[at] for each in children]) for at in range(kind.num_fields)]
+    if types.is_map(kind):
+        pairs = pa.list_(pa.struct([("key", kind.key_type), ("item", kind.item_type)]))
+        return _values(pairs, [part.cast(pairs) for part in parts])
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        lengths = Blocks(_fixed_width(pc.list_value_length(piece)) for piece in _pieces(parts))
+        return Fields(lengths=lengths, items=_content(kind.value_type, [part.flatten() for part in parts]))
+    if types.is_string_view(kind) or types.is_binary_view(kind):
+        large = pa.large_string() if types.is_string_view(kind) else pa.large_binary()
+        return _values(large, [part.cast(large) for part in parts])
+    if types.is_string(kind) or types.is_binary(kind):
+        return _texts(parts, "i")
+    if types.is_large_string(kind) or types.is_large_binary(kind):
+        return _texts(parts, "q")
+    if kind.num_fields or not hasattr(kind, "bit_width"):
+        raise TypeError(f"it is of the Arrow type {kind}")
+    return Blocks(map(_fixed_width, _pieces(parts)))
+
+
+def _pieces(parts: list[Any]) -> Iterator[Any]:
+    return (part.slice(start, _ROWS) for part in parts for start in range(0, len(part), _ROWS))
+
+
+def _fixed_width(array: Any) -> memoryview:
+    """Return the bytes of values that have no null among them."""
+    if pa.types.is_boolean(array.type):
+        array = array.cast(pa.uint8())
+    width = array.type.bit_width // 8
+    data = array.buffers()[1]
+    return memoryview(data)[array.offset * width : (array.offset + len(array)) * width] if data else memoryview(b"")
+
+
+def _texts(parts: list[Any], offset_format: Literal["i", "q"]) -> Fields:
+    lengths = Blocks(_fixed_width(pc.binary_length(piece)) for piece in _pieces(parts))
+    return Fields(lengths=lengths, data=Blocks(_text(part, offset_format) for part in parts))
+
+
+def _text(array: Any, offset_format: Literal["i", "q"]) -> memoryview:
+    _, offsets, data = array.buffers()
+    if not len(array) or data is None:
+        return memoryview(b"")
+    ends = memoryview(offsets).cast("B").cast(offset_format)
+    return memoryview(data)[ends[array.offset] : ends[array.offset + len(array)]]
+
+
+def _type(kind: Any) -> Any:
+    if isinstance(kind, pa.BaseExtensionType):
+        name = getattr(kind, "extension_name", type(kind).__name__)
+        return Fields(extension=name, storage=kind.storage_type, text=str(kind))
+    if pa.types.is_dictionary(kind):
+        return Fields(index=kind.index_type, value=kind.value_type, ordered=kind.ordered)
+    if kind.num_fields:
+        return Fields(id=kind.id, text=str(kind), fields=[kind.field(at) for at in range(kind.num_fields)])
+    return str(kind)
+
+
+def _field(field: Any) -> Fields:
+    return Fields(name=field.name, type=field.type, nullable=field.nullable, metadata=field.metadata)
+
+
+def _array(array: Any) -> Fields:
+    return Fields(type=array.type, length=len(array), content=content(array))
+
+
+def _table(table: Any) -> Fields:
+    return Fields(schema=table.schema, rows=table.num_rows, columns=[content(column) for column in table.columns])
+
+
+def _scalar(value: Any) -> Fields:
+    return Fields(type=value.type, content=content(pa.array([value], value.type)))
+
+
+add_family(lambda kind: issubclass(kind, pa.Array), "pyarrow array", _array)
+add_type(pa.ChunkedArray, "pyarrow.ChunkedArray", _array)
+add_type(pa.Table, "pyarrow.Table", _table)
+add_type(pa.RecordBatch, "pyarrow.RecordBatch", _table)
+add_type(pa.Schema, "pyarrow.Schema", lambda schema: (list(schema), schema.metadata))
+add_type(pa.Field, "pyarrow.Field", _field)
+add_family(lambda kind: issubclass(kind, pa.DataType), "pyarrow type", _type)
+add_family(lambda kind: issubclass(kind, pa.Scalar), "pyarrow scalar", _scalar)

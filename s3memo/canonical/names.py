@@ -1,0 +1,40 @@
+"""What a class or function is called, the same whether its module is imported or run."""
+
+from __future__ import annotations
+
+import pathlib
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+
+def qualified_name(thing: Any) -> str:
+    """Return `module:qualname` of a class or function, the same whether its module is imported or run."""
+    module = sys.modules.get(thing.__module__)
+    namespace = getattr(thing, "__globals__", None) or (vars(module) if module else {})
+    return f"{module_name(thing.__module__, namespace)}:{thing.__qualname__}"
+
+
+def module_name(name: str, namespace: Mapping[str, Any]) -> str:
+    """Return a module's name; of the one that is run, the name it would be imported by, or its script's."""
+    if name not in {"__main__", "__mp_main__"}:
+        return name
+    spec, file = namespace.get("__spec__"), namespace.get("__file__")
+    if spec is not None and spec.name.startswith("_pyrepl"):  # how Python 3.13 presents its REPL
+        return "__main__"
+    if spec is not None and spec.name != "__main__":
+        return str(spec.name)
+    return pathlib.PurePath(file).stem if file else "__main__"
+
+
+def is_reachable(thing: Any) -> bool:
+    """Whether a class or function is what its qualified name leads to, so that the name alone identifies it."""
+    found: Any = sys.modules.get(thing.__module__)
+    for part in thing.__qualname__.split("."):
+        found = getattr(found, part, None)
+    return found is thing
+
+
+def display_name(kind: type) -> str:
+    """Return a type's name as a user knows it."""
+    return f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")

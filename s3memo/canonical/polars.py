@@ -1,0 +1,75 @@
+"""polars: a series is its dtype and its values; how it is cut into chunks, and what lies under a null, does not count."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import polars as pl
+
+from s3memo.canonical.form import Blocks, Items
+from s3memo.canonical.registry import Fields, add_family, add_type
+
+_ROWS = 2**16
+"""How many values are taken at a time."""
+
+_OF_FIXED_WIDTH = (
+    *(pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64, pl.Float32, pl.Float64),
+    *(pl.Boolean, pl.Date, pl.Time, pl.Datetime, pl.Duration),
+)
+
+
+def _frame(frame: Any) -> Fields:
+    return Fields(height=frame.height, columns=frame.get_columns())
+
+
+def _series(series: Any) -> Fields:
+    return Fields(name=series.name, dtype=series.dtype, length=len(series), content=_content(series))
+
+
+def _content(series: Any) -> Any:
+    if series.dtype == pl.Object:
+        raise TypeError("it holds Python objects, which polars cannot compare")
+    if series.dtype.base_type() in _OF_FIXED_WIDTH:
+        validity = Blocks(_bytes(piece.is_not_null()) for piece in _pieces(series))
+        return Fields(validity=validity, values=Blocks(_bytes(piece.drop_nulls()) for piece in _pieces(series)))
+    return Items(len(series), (value for piece in _pieces(series) for value in piece.to_list()))
+
+
+def _pieces(series: Any) -> Iterator[Any]:
+    return (series.slice(start, _ROWS) for start in range(0, len(series), _ROWS))
+
+
+def _bytes(series: Any) -> Any:
+    """Return the bytes of values that have no null among them."""
+    physical = series.to_physical()
+    return (physical.cast(pl.UInt8) if physical.dtype == pl.Boolean else physical).to_numpy().view("u1")
+
+
+def _dtype(dtype: Any) -> Any:  # noqa: PLR0911  one for each kind of dtype
+    match dtype:
+        case pl.Datetime():
+            return dtype.time_unit, dtype.time_zone
+        case pl.Duration():
+            return dtype.time_unit
+        case pl.Decimal():
+            return dtype.precision, dtype.scale
+        case pl.Enum():
+            return dtype.categories.to_list()
+        case pl.Array():
+            return dtype.inner, dtype.shape
+        case pl.List():
+            return dtype.inner
+        case pl.Struct():
+            return [(field.name, field.dtype) for field in dtype.fields]
+    return ()
+
+
+def _refuse_lazy(_: Any) -> Any:
+    raise TypeError("it is a plan, whose files and functions may change: pass what .collect() returns")
+
+
+add_type(pl.DataFrame, "polars.DataFrame", _frame)
+add_type(pl.Series, "polars.Series", _series)
+add_type(pl.LazyFrame, "polars.LazyFrame", _refuse_lazy)
+add_family(lambda kind: issubclass(kind, pl.DataType), "polars dtype", _dtype)

@@ -1,0 +1,81 @@
+"""Which type is reduced to what: exact types, families of types, and the libraries whose types we know.
+
+A library's room is entered when the first value of one of its types comes along, so that nobody pays for a library
+that the program does not use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, TypeAlias
+
+from s3memo.canonical.names import is_reachable, qualified_name
+
+Reduce: TypeAlias = Callable[[Any], Any]
+
+_ROOMS = {
+    "numpy": "arrays",
+    "scipy": "arrays",
+    "pandas": "pandas",
+    "polars": "polars",
+    "pyarrow": "arrow",
+}
+_entered: set[str] = set()
+_exact: dict[type, tuple[str, Reduce]] = {}
+_by_name: dict[str, tuple[str, Reduce]] = {}
+_families: list[tuple[Callable[[type], bool], str, Reduce]] = []
+
+
+class Fields(dict[str, Any]):
+    """What a value consists of, by attribute: a reduction returns this so that errors can say `event.tzinfo`."""
+
+
+class ReductionError(Exception):
+    """Raised by a reduction to say in its own words why a value has no form."""
+
+
+def add_type(kind: type, tag: str, reduce: Reduce) -> None:
+    """Reduce instances of exactly `kind` to values that have a form; what `reduce` raises is the reason given."""
+    _exact[kind] = tag, reduce
+
+
+def add_named_type(name: str, reduce: Reduce) -> None:
+    """As add_type, for a type given as `module:qualname`, whose module need not be imported for this."""
+    _by_name[name] = name, reduce
+
+
+def add_family(belongs: Callable[[type], bool], tag: str, reduce: Reduce) -> None:
+    """As add_type, for all types of which `belongs` is true; their qualified name becomes a part of the tag."""
+    _families.append((belongs, tag, reduce))
+
+
+def find_reduction(kind: type) -> tuple[str, Reduce] | None:
+    """Return the tag of a type and what reduces its instances."""
+    found = find_exact(kind) or _find_family(kind)
+    if found is None and _enter_rooms(kind):
+        return find_exact(kind) or _find_family(kind)
+    return found
+
+
+def find_exact(kind: type) -> tuple[str, Reduce] | None:
+    """As find_reduction, among the types that are known one by one."""
+    if kind in _exact:
+        return _exact[kind]
+    name = f"{kind.__module__}:{kind.__qualname__}"
+    return _by_name[name] if name in _by_name and is_reachable(kind) else None
+
+
+def _find_family(kind: type) -> tuple[str, Reduce] | None:
+    family = ((f"{tag} {qualified_name(kind)}", reduce) for belongs, tag, reduce in _families if belongs(kind))
+    return next(family, None)
+
+
+def _enter_rooms(kind: type) -> bool:
+    """Make known the types of the libraries that a type comes from; return whether any are new."""
+    libraries = {base.__module__.partition(".")[0] for base in kind.__mro__}
+    rooms = {_ROOMS[library] for library in libraries & _ROOMS.keys()} - _entered
+    for room in rooms:
+        import_module(f"s3memo.canonical.{room}")
+        _entered.add(room)
+    return bool(rooms)

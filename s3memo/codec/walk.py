@@ -1,0 +1,47 @@
+"""Walks over what a value consists of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from s3memo.codec import registry
+from s3memo.codec.classes import NO_CLASSES, Classes
+from s3memo.codec.table import PLAIN, Extension
+
+
+def walk(value: object, classes: Classes) -> Iterator[tuple[object, Extension | None]]:
+    """Yield `value` and all its parts down to the last, each with what stores it; the parts of one object once."""
+    met: dict[int, object] = {}  # which keeps each alive, for the address of a dead one may be another's
+    pending = [value]
+    while pending:
+        part = pending.pop()
+        kind = type(part)
+        extension = None if kind in PLAIN else _find(kind, classes)
+        yield part, extension
+        if id(part) not in met and kind not in PLAIN:
+            met[id(part)] = part
+            pending.extend(_parts(part, extension))
+
+
+def is_immutable(value: object, classes: Classes = NO_CLASSES) -> bool:
+    """Whether `value`, and all that it holds, can be shared between callers because none can change it."""
+    return all(
+        type(part) in PLAIN or (extension is not None and not extension.mutable)
+        for part, extension in walk(value, classes)
+    )
+
+
+def _find(kind: type, classes: Classes) -> Extension | None:
+    try:
+        return classes.by_kind(kind) or registry.by_kind(kind)
+    except ImportError:  # of a library that storing this type needs: then it is not stored
+        return None
+
+
+def _parts(value: Any, extension: Extension | None) -> Iterable[object]:
+    if type(value) is list:
+        return value
+    if type(value) is dict:
+        return [*value, *value.values()]
+    return extension.take(value) if extension else ()

@@ -1,0 +1,87 @@
+"""A cached async function: what its calls and its `cache_…` names do. Nothing in it holds up the loop for the store."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+
+from s3memo import settings, tasks
+from s3memo.entry import Entry
+from s3memo.functions import Binding, Cached
+from s3memo.subject import Subject
+from s3memo.versions import Version
+
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+R = TypeVar("R")
+S = TypeVar("S")
+T = TypeVar("T")
+
+
+class CachedCoroutineFunction(Cached[P], Generic[P, R]):
+    """An async function whose results are remembered. Await its calls as before; what it was is in `__wrapped__`.
+
+    Of its `cache_…` names those that ask the store are to be awaited too. One task computes for all who await a call; it
+    is cancelled with the last of them.
+    """
+
+    def __init__(self, subject: Subject, *, binding: Binding = "instance", bound: tuple[Any, ...] = ()) -> None:
+        super().__init__(subject, binding=binding, bound=bound)
+        if sys.version_info >= (3, 12):
+            inspect.markcoroutinefunction(self)
+        else:
+            self._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]  # noqa: SLF001  how 3.11 marks one
+
+    async def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        if settings.is_disabled():
+            return await self._subject.function(*self._bound, *args, **kwargs)  # type: ignore[no-any-return]  # its own result
+        return await tasks.fetch(self._subject.call((*self._bound, *args), kwargs))  # type: ignore[no-any-return]  # as above
+
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> CachedCoroutineFunction[P, R]: ...
+    @overload
+    def __get__(
+        self: CachedCoroutineFunction[Concatenate[S, Q], R], instance: S, owner: type | None = None
+    ) -> CachedCoroutineFunction[Q, R]: ...
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self._bind(instance, owner)
+
+    async def cache_get(self, /, *args: P.args, **kwargs: P.kwargs) -> Entry[R] | None:
+        """Return what a call would find, or None; never computes. A store that fails is a visible None."""
+        cache, terms = self._subject.bind()
+        return await self._blocking(partial(cache.get, self.cache_key(*args, **kwargs), terms))
+
+    async def cache_set(self, value: R, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Remember `value` as the result of a call. Raises EncodeError and StoreError."""
+        call = self._subject.call((*self._bound, *args), kwargs)
+        await self._blocking(partial(call.cache.set, call.key, call.terms, value))
+
+    async def cache_refresh(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Compute a call now, whatever is remembered, and remember and return that."""
+        if settings.is_disabled():
+            return await self(*args, **kwargs)
+        return await tasks.refresh(self._subject.call((*self._bound, *args), kwargs))  # type: ignore[no-any-return]  # as above
+
+    async def cache_invalidate(self, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Make void what is remembered of a call, and what is being computed for it now. Raises StoreError."""
+        cache, terms = self._subject.bind()
+        await self._blocking(partial(cache.invalidate, self.cache_key(*args, **kwargs), terms))
+
+    async def cache_history(self, /, *args: P.args, **kwargs: P.kwargs) -> list[Version]:
+        """Return the versions of a call in the store, tombstones included, newest first. Raises StoreError."""
+        cache, terms = self._subject.bind()
+        return await self._blocking(partial(cache.history, self.cache_key(*args, **kwargs), terms))
+
+    async def cache_clear(self, *, memory_only: bool = False, all_tags: bool = False) -> int:
+        """Forget all results of this code, or with `all_tags` of this function; return how many objects were deleted.
+
+        Tombstones stay, so that no computation an invalidation made void comes back. Raises StoreError.
+        """
+        return await self._blocking(partial(self._clear, memory_only=memory_only, all_tags=all_tags))
+
+    async def _blocking(self, action: Callable[[], T]) -> T:
+        return await tasks.blocking(self._subject.bind()[0], action)

@@ -1,0 +1,305 @@
+"""Deep: what a function uses of its own package, followed from name to name, so that a change of any of it counts.
+
+Followed are global names, attributes of modules, and what functions import for themselves: to functions, to classes
+whole, with their bases and attributes, and to the values of constants. What another package has counts by its name.
+
+Not seen is what no name in the code says: the class of an object that is passed in, beyond its key; attributes found by
+`getattr` or imports by `importlib`; the surroundings, such as files, time and environment variables; what a module does
+when it is imported, except for the values that it leaves behind; and where a module is, `__name__` and `__file__`.
+"""
+
+from __future__ import annotations
+
+import builtins
+import importlib
+import importlib.util
+import sys
+import types
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from s3memo import names, parts, source
+from s3memo.canonical import Fields, UnkeyableError, form_digest, module_name, qualified_name
+from s3memo.errors import KeyDerivationError
+from s3memo.names import Read
+from s3memo.watch import ABSENT, Watch, content_of
+
+Form = dict[str, str]
+
+_REMEDIES = (
+    'code="source", with depends= for what decides the result',
+    "version=, to say yourself when the code changes",
+)
+_NOT_READ = frozenset(  # where a module is and how it was found, which differs where its code does not
+    {
+        "__annotations__", "__builtins__", "__cached__", "__file__", "__loader__", "__name__", "__package__",
+        "__path__", "__spec__",
+    }
+)  # fmt: skip
+
+_current: ContextVar[Walk | None] = ContextVar("s3memo_walk", default=None)
+
+
+class Scope:
+    """Whose code is followed: all of the packages that `roots` are of.
+
+    What is of a script, a notebook or a module by itself has no package: then all is followed that is not installed.
+    """
+
+    def __init__(self, roots: Iterable[object] = ()) -> None:
+        self._packages: set[str] = set()
+        self._all_own = False
+        for root in roots:
+            name, _ = _home(root)
+            package = name.partition(".")[0]
+            if package != name or hasattr(sys.modules.get(package), "__path__"):
+                self._packages.add(package)
+            else:
+                self._all_own = True
+
+    def covers(self, thing: object) -> bool:
+        """Whether a function, class or module is to be followed."""
+        name, file = _home(thing)
+        return self._covers(name.partition(".")[0], file)
+
+    def covers_import(self, name: str) -> bool:
+        """Whether a module that may not have been imported yet is to be followed."""
+        package = name.partition(".")[0]
+        if package in sys.modules:
+            return self.covers(sys.modules[package])
+        spec = importlib.util.find_spec(package)
+        return spec is not None and self._covers(package, spec.origin)
+
+    def _covers(self, package: str, file: str | None) -> bool:
+        if package in self._packages or not self._all_own or not package:
+            return package in self._packages
+        return not source.is_installed(file) if file else package not in sys.stdlib_module_names
+
+
+class Walk:
+    """One derivation of a fingerprint: what takes part in it, what that reads, and a watch over all of it."""
+
+    def __init__(self, name: str, scope: Scope, *, follows: bool) -> None:
+        self.scope = scope
+        self.follows = follows
+        self.watch = Watch(self._digest_again)
+        self.has_imported = False
+        """Whether modules were imported on the way, which may have changed what was read before."""
+        self._trail: tuple[str, ...] = (name,)
+        self._pending: deque[tuple[Any, tuple[str, ...]]] = deque()
+        self._noted: dict[int, Any] = {}
+        self._is_over = False
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Let functions and classes take part whose forms are written in here."""
+        token = _current.set(self)
+        try:
+            yield
+        finally:
+            _current.reset(token)
+
+    def follow(self) -> dict[tuple[str, str], Form]:
+        """Return what each function and class that takes part reads, until nothing new comes up.
+
+        Raises KeyDerivationError.
+        """
+        found: dict[tuple[str, str], Form] = {}
+        while self._pending:
+            thing, self._trail = self._pending.popleft()
+            key, read = (
+                ((qualified_name(thing), _class_digest(thing)), self._of_class(thing))
+                if isinstance(thing, type)
+                else ((qualified_name(thing), source.function_digest(thing.__code__)), self._of_function(thing))
+            )
+            with self.active():
+                form = {label: self._form(label, value) for label, value in read}
+            if found.setdefault(key, form) != form:
+                raise KeyDerivationError(
+                    f"{self._path()} is the name of two that read alike and use different things, so {self._trail[0]} "
+                    f"has no fingerprint. What helps: names of their own; {'; '.join(_REMEDIES)}."
+                )
+        return found
+
+    def finish(self) -> Watch:
+        """Return the watch over what was read; from now on nothing more takes part."""
+        self._is_over = True
+        return self.watch
+
+    def note(self, thing: types.FunctionType | type, *, defaults: bool) -> None:
+        if self._is_over or id(thing) in self._noted:
+            return
+        self._noted[id(thing)] = thing
+        if isinstance(thing, types.FunctionType):
+            self.watch.function(thing, defaults=defaults)
+        if self.follows and self.scope.covers(thing):
+            self._pending.append((thing, (*self._trail, _display_name(thing))))
+        elif isinstance(thing, type):
+            self.watch.read_all(vars(thing))
+
+    def note_value(self, value: Any) -> None:
+        if not self._is_over:
+            self.watch.value(value)
+
+    def _digest_again(self, value: Any) -> str | None:
+        try:
+            with self.active():
+                return form_digest(parts.stand_in(value, self.scope.covers))
+        except UnkeyableError:
+            return None  # which is not what it was, so whoever asks derives all again and says why
+
+    def _form(self, label: str, value: Any) -> str:
+        stand_in = parts.stand_in(value, self.scope.covers)
+        if stand_in is value:
+            self.watch.value(value)
+            self._note_classes(value)
+        try:
+            return form_digest(Fields({label: stand_in}))
+        except UnkeyableError as problem:
+            raise problem.explained(f"{self._path()} uses {label}: ", *_REMEDIES) from problem.__cause__
+
+    def _path(self) -> str:
+        first, *others = dict.fromkeys(self._trail)
+        return first + "".join(f" uses {name}, which" for name in others)
+
+    def _note_classes(self, value: Any) -> None:
+        """Let the classes of objects take part, and not only what is in the objects."""
+        for kind in parts.classes_within(value, self.scope.covers):
+            self.note(kind, defaults=False)
+
+    def _of_class(self, cls: type) -> Iterator[tuple[str, Any]]:
+        name = _display_name(cls)
+        yield f"{name}.__bases__", cls.__bases__
+        if self.scope.covers(type(cls)):
+            yield f"{name}.__class__", type(cls)
+        for attribute, value in parts.of_class(cls, self.watch.read_all(vars(cls)), self.scope.covers):
+            yield f"{name}.{attribute}", value
+
+    def _of_function(self, function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+        for cell in function.__closure__ or ():
+            self._note_classes(content_of(cell))
+        defaults = (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
+        self._note_classes(defaults)
+        for index, default in enumerate(defaults):
+            if isinstance(default, types.FunctionType | type):  # of other values the arguments' key tells what counts
+                yield f"{_display_name(function)}.__defaults__[{index}]", default
+        self._note_owner(function)
+        read, modules = names.reads(source.plain_code(function.__code__))
+        for name in sorted(modules):
+            self._import(name, function)
+        for item in sorted(read):
+            if item.name not in _NOT_READ:
+                yield from self._read(item, function)
+
+    def _note_owner(self, function: types.FunctionType) -> None:
+        """Let a method's class take part, for by `self` it reaches all that is in it."""
+        first, *inner = function.__qualname__.split(".")
+        if not inner or "<locals>" in inner:
+            return
+        owner = self.watch.read(function.__globals__, first)
+        for part in inner[:-1]:
+            owner = getattr(owner, part, None)
+        if isinstance(owner, type) and self.scope.covers(owner):
+            self.note(owner, defaults=False)
+
+    def _read(self, read: Read, function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+        """Yield what a name stands for, unless it is Python's own, or is counted elsewhere, or is not there yet."""
+        label = f"{_home(function)[0]}.{read}"
+        if read.imported:
+            value, label = self._import(read.name, function), str(read)
+        elif read.name in function.__code__.co_freevars:
+            value = content_of((function.__closure__ or ())[function.__code__.co_freevars.index(read.name)])
+            if not isinstance(value, types.ModuleType):
+                return  # it counts with the closure
+        else:
+            value = self.watch.read(function.__globals__, read.name)
+            if value is ABSENT:
+                self.watch.read(vars(builtins), read.name)
+                return
+        for attribute in read.attributes:
+            if not isinstance(value, types.ModuleType) or not self.scope.covers(value):
+                break
+            if attribute in _NOT_READ:
+                return
+            value = self._attribute(value, attribute, function)
+        if isinstance(value, types.ModuleType) and self.scope.covers(value):
+            raise KeyDerivationError(
+                f"{self._path()} uses {label}, a module, as a value, so which of its names count cannot be told. "
+                f"What helps: to write out {label}.name; {'; '.join(_REMEDIES)}."
+            )
+        if value is not ABSENT:
+            yield label, value
+
+    def _attribute(self, module: types.ModuleType, name: str, function: types.FunctionType) -> Any:
+        value = self.watch.read(vars(module), name)
+        if value is ABSENT and hasattr(module, "__getattr__"):
+            value = getattr(module, name, ABSENT)
+        return self._import(f"{module.__name__}.{name}", function) if value is ABSENT else value
+
+    def _import(self, name: str, function: types.FunctionType) -> Any:
+        """Return a module that a function will import when it runs; of those that are followed, or ABSENT."""
+        namespace = function.__globals__
+        package = namespace.get("__package__") or namespace.get("__name__", "").rpartition(".")[0]
+        try:
+            absolute = importlib.util.resolve_name(name, package)
+            if absolute not in sys.modules and self.scope.covers_import(absolute):
+                importlib.import_module(absolute)
+                self.has_imported = True
+        except ImportError:
+            return ABSENT  # the function will find the same, and may well be prepared for it
+        except Exception as error:
+            raise KeyDerivationError(
+                f"{self._path()} imports {name}, which raises {type(error).__name__}: {error}. "
+                f"What helps: {'; '.join(_REMEDIES)}."
+            ) from error
+        return sys.modules.get(absolute, ABSENT)
+
+
+def note(thing: types.FunctionType | type, *, defaults: bool = True) -> None:
+    """Let a function or class, whose form is being written, take part in the fingerprint that is being derived, if any."""
+    walk = _current.get()
+    if walk is not None:
+        walk.note(thing, defaults=defaults)
+
+
+def watch(value: Any) -> None:
+    """Let what can change within a value be watched, if a fingerprint is being derived."""
+    walk = _current.get()
+    if walk is not None:
+        walk.note_value(value)
+
+
+def is_own(thing: types.FunctionType | type) -> bool:
+    """Whether a fingerprint is being derived of code of the same package, even if that is installed."""
+    walk = _current.get()
+    return walk is not None and walk.scope.covers(thing)
+
+
+def is_followed(thing: types.FunctionType | type) -> bool:
+    """Whether a fingerprint is being derived that follows this function or class."""
+    walk = _current.get()
+    return walk is not None and walk.follows and walk.scope.covers(thing)
+
+
+def _home(thing: Any) -> tuple[str, str | None]:
+    """Return the name of the module that a function, class or module is of, and that module's file."""
+    if isinstance(thing, types.FunctionType):
+        namespace, name = thing.__globals__, thing.__globals__.get("__name__", "")
+    else:
+        name = thing.__name__ if isinstance(thing, types.ModuleType) else thing.__module__
+        namespace = vars(sys.modules[name]) if name in sys.modules else {}
+    return module_name(name, namespace), namespace.get("__file__")
+
+
+def _display_name(thing: types.FunctionType | type) -> str:
+    return qualified_name(thing).replace(":", ".")
+
+
+def _class_digest(cls: type) -> str:
+    try:
+        return source.class_digest(cls)
+    except ValueError:
+        return ""  # then what it consists of is all that there is

@@ -1,0 +1,165 @@
+"""The memo protocol on one store: which requests an operation is, in which order. `versions` decides, this asks."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from s3memo import packing
+from s3memo.breaker import Breaker
+from s3memo.envelope import Envelope
+from s3memo.errors import StoreError
+from s3memo.events import logger
+from s3memo.freshness import whole_seconds
+from s3memo.memory import Held
+from s3memo.packing import Packing
+from s3memo.stores.base import PAGE_SIZE, Store
+from s3memo.stores.clock import local_clock
+from s3memo.terms import Terms
+from s3memo.versions import DAY, MICROSECONDS, Key, Listing, Version, clearing, parse_object_key, tombstone
+
+_LONGEST_COMPUTATION = 7 * DAY
+"""µs. A tombstone may be collected after that, so an older computation can no longer be told from a fresh one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A version about to be written, and the listing that it rests on."""
+
+    held: Held
+    sealed: Envelope
+    listing: Listing
+
+
+class Memo:
+    """Versions of results in a store, packed as the cache has it set."""
+
+    def __init__(self, store: Store, packing: Packing) -> None:
+        self.store = store
+        self.packing = packing
+        self.breaker = Breaker(getattr(store, "clock", local_clock))
+
+    def look(self, key: Key, terms: Terms) -> Listing:
+        """LIST a key's prefix: one page, or as many as it takes until those behind could not change the answer."""
+        listing, start_after = Listing(), ""
+        with self._asking(terms):
+            while True:
+                page = list(self.store.list(key.prefix, start_after=start_after, limit=PAGE_SIZE))
+                names = (info.key.removeprefix(key.prefix) for info in page)
+                listing = listing.extended(names, now=self.store.time(), full=len(page) == PAGE_SIZE)
+                if listing.settled:
+                    return listing
+                start_after = page[-1].key
+
+    def load(
+        self, key: Key, version: Version, terms: Terms, listing: Listing, is_kept: Callable[[int], bool]
+    ) -> tuple[Held, Any]:
+        """GET a version; return it as memory holds it, and its value. Raises NotFoundError and CodecError.
+
+        `is_kept` tells whether memory will keep an object of so many bytes: then the value does not lie over it.
+        """
+        object_key = key.prefix + version.name
+        with self._asking(terms):
+            data = self.store.get(object_key)
+        if terms.copy and is_kept(len(data)):
+            data = memoryview(data).toreadonly()
+        sealed = self.packing.open(object_key, data)
+        is_of_use = terms.exceptions or not sealed.header.raised
+        value = packing.unpack(sealed, terms.classes) if is_of_use else Exception()
+        return self._held(version, value, sealed, terms, listing), value
+
+    def draft(
+        self, key: Key, terms: Terms, value: Any, listing: Listing, *, elapsed: float, raised: bool = False
+    ) -> Draft:
+        """Seal a value, or with `raised` an exception, whose computation began after the listing. Raises EncodeError.
+
+        `elapsed` is how long that took, in seconds.
+        """
+        ttl = whole_seconds(terms.exceptions[type(value)] if raised else terms.policy.ttl)
+        version = listing.next_version(listing.seen_at, ttl=ttl, elapsed=int(elapsed * 1000), nonce=_nonce())
+        if self.store.time().latest * MICROSECONDS - version.created > _LONGEST_COMPUTATION:
+            raise StoreError(f"the computation of {key} took over seven days, so an invalidation could not be told")
+        sealed = self.packing.pack(key, version, value, terms.classes, terms.arguments, raised=raised)
+        return Draft(self._held(version, value, sealed, terms, listing), sealed, listing)
+
+    def put(self, key: Key, terms: Terms, draft: Draft) -> None:
+        """PUT a version."""
+        with self._asking(terms):
+            self.store.put(key.prefix + draft.held.version.name, draft.sealed.data)
+
+    def bury(self, key: Key, terms: Terms) -> tuple[Version, Listing]:
+        """PUT a tombstone, or two if the first is not the newest; return the last, and what was listed after it."""
+        with terms.recorder.counting_requests():
+            grave = self._bury(key, math.ceil(self.store.time().latest * MICROSECONDS))
+            listing = self.look(key, terms)
+            rival = listing.rival(grave)
+            return (grave if rival is None else self._bury(key, rival.created + 2)), listing
+
+    def delete(self, key: Key, terms: Terms, versions: list[Version]) -> None:
+        """DELETE versions; a failure is survived, for the next write tries again."""
+        if versions:
+            with (
+                terms.fail_open(key, "old versions could not be deleted; the next write tries again"),
+                self._asking(terms),
+            ):
+                self.store.delete(key.prefix + version.name for version in versions)
+
+    def clear(self, prefix: str, terms: Terms) -> int:
+        """DELETE all results below a prefix, each digest's oldest first; return how many objects."""
+        deleted = 0
+        with terms.recorder.counting_requests():
+            object_keys = (info.key for info in self.store.list(prefix))
+            for batch in clearing(object_keys, latest=self.store.time().latest, batch=PAGE_SIZE):
+                self.store.delete(batch)
+                deleted += len(batch)
+        return deleted
+
+    def history(self, key: Key, terms: Terms) -> list[Version]:
+        """LIST all versions of a key, tombstones included, newest first."""
+        with terms.recorder.counting_requests():
+            found = [parse_object_key(info.key) for info in self.store.list(key.prefix)]
+            latest = self.store.time().latest
+            return [version for _, version in filter(None, found) if not version.is_foreign(latest)]
+
+    def age(self, version: Version) -> float:
+        """Return how old a version may be by the store's clock, in seconds."""
+        return self.store.time().latest - version.created / MICROSECONDS
+
+    @contextmanager
+    def _asking(self, terms: Terms) -> Iterator[None]:
+        """Count the block's requests, and let the breaker learn how they end."""
+        outcome: Exception | None = None
+        with terms.recorder.counting_requests():
+            try:
+                yield
+            except Exception as error:
+                outcome = error
+                raise
+            finally:
+                change = self.breaker.learn(outcome)
+                if change is not None:
+                    self._announce(change, outcome, terms)
+
+    def _announce(self, change: str, outcome: Exception | None, terms: Terms) -> None:
+        if change == "opened":
+            message = f"{self.store.url} is left alone for {self.breaker.pause:g} s"
+        else:
+            message = f"{self.store.url} answers again"
+            logger.info("s3memo: %s", message)
+        terms.recorder.emit("breaker", message=message, error=outcome)
+
+    def _held(self, version: Version, value: Any, sealed: Envelope, terms: Terms, listing: Listing) -> Held:
+        return Held.of(version, value, sealed, confirmed=listing.seen_at, classes=terms.classes, copy=terms.copy)
+
+    def _bury(self, key: Key, at: int) -> Version:
+        grave = tombstone(at, nonce=_nonce())
+        self.store.put(key.prefix + grave.name, b"")
+        return grave
+
+
+def _nonce() -> str:
+    return os.urandom(4).hex()

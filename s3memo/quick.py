@@ -1,0 +1,73 @@
+"""Memory hits without a key: a C lru_cache leads from a call's arguments to what memory holds for them.
+
+It takes arguments for the same that are equal and of the same types, so it is for those only of whose types no two equal
+values differ: None, bool, int, short str and bytes, and floats but zero, which has a sign. All others go by their key.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+from s3memo.events import Tally
+
+_ATOMS = frozenset({type(None), bool, int, float, str, bytes})
+_CALLS = 4096
+_LONGEST = 256  # characters or bytes: the arguments of so many calls stay in the process
+
+
+class NotQuickError(Exception):
+    """These arguments go by their key."""
+
+
+class Cell:
+    """What a call's arguments lead to: `value`, which may be served until some time by `settings.quick_clock`.
+
+    Take it before you look whether it still may be.
+    """
+
+    __slots__ = ("__weakref__", "tally", "until", "value")
+    value: Any
+
+    def __init__(self) -> None:
+        self.close()
+
+    def open(self, value: Any, until: float, tally: Tally) -> None:
+        """Let the value be served, and the hits be counted."""
+        self.value, self.tally = value, tally
+        self.until = until
+
+    def close(self) -> None:
+        """Serve nothing, and keep nothing."""
+        self.until = -math.inf
+        self.value = None
+        self.tally = Tally()
+
+
+Cells = Callable[..., Cell]
+"""Leads from a call's arguments to its cell. It raises whatever their hashes do, and NotQuickError."""
+
+
+def cells() -> Cells:
+    """Return what leads from arguments to cells."""
+    return functools.lru_cache(_CALLS, typed=True)(_cell)
+
+
+def no_cell(*_args: object) -> Cell:
+    """Stand for cells where there are none."""
+    raise NotQuickError
+
+
+def are_quick(args: tuple[Any, ...]) -> bool:
+    """Whether equal arguments of the same types are the same."""
+    return _ATOMS.issuperset(map(type, args)) and all(
+        bool(arg) if type(arg) is float else len(arg) <= _LONGEST if type(arg) in {str, bytes} else True for arg in args
+    )
+
+
+def _cell(*args: Any) -> Cell:
+    if not are_quick(args):
+        raise NotQuickError
+    return Cell()

@@ -1,0 +1,132 @@
+"""Calls of async functions: one task carries out the steps for all who await them, and a pool those that block."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Hashable
+from functools import partial
+from typing import Any, TypeVar
+
+from s3memo.cache import Cache
+from s3memo.calls import (
+    COMPUTE,
+    Call,
+    GivenUpError,
+    Work,
+    fetching,
+    is_frozen_between_calls,
+    refreshing,
+    refreshing_behind,
+)
+from s3memo.flight import Flight, Outcome
+
+T = TypeVar("T")
+
+_LARGE = 64 * 1024
+"""Bytes. To decode a value of more would hold up the loop's other tasks."""
+
+_behind: set[asyncio.Task[None]] = set()
+"""What nobody awaits: the loop itself would forget it."""
+
+
+async def fetch(call: Call) -> Any:
+    """Return the value of a call: remembered, or computed and then remembered."""
+    cache, key, terms = call.cache, call.key, call.terms
+    found = None if cache.holds_large(key, _LARGE) else cache.held(key, terms)
+    if found is not None and not (found.freshness == "stale" and is_frozen_between_calls()):
+        cache.tell(key, terms, found)
+        return _served(call, found.outcome())
+    scope = asyncio.get_running_loop(), terms.copy
+    while True:
+        with cache.flights.board(key, scope) as (flight, is_new):
+            if is_new:
+                flight.task = asyncio.create_task(_work(call, flight, fetching(call, flight)))
+            await _landing(call, flight)
+            if flight.error is not None:
+                raise flight.error
+            outcome = flight.outcome
+            if is_new and outcome is None:
+                flight.task.result()  # raises what is no Exception, such as a cancellation from within
+        if outcome is None:
+            continue  # given up
+        if is_new:
+            return _served(call, outcome)
+        if outcome.share is None:
+            with cache.flights.begin(key) as alone:
+                return (await run(call, fetching(call, alone))).value
+        terms.recorder.emit("hit", key=str(key), tier="memory", seconds=outcome.seconds)
+        return await blocking(cache, outcome.share)
+
+
+async def refresh(call: Call) -> Any:
+    """Compute the value of a call now, remember and return it."""
+    with call.cache.flights.begin(call.key) as flight:
+        return (await run(call, refreshing(call, flight))).value
+
+
+async def blocking(cache: Cache, action: Callable[[], T]) -> T:
+    """Run what may wait for the store, or take long, where it does not hold up the loop."""
+    return await asyncio.get_running_loop().run_in_executor(cache.pool, action)
+
+
+async def run(call: Call, work: Work) -> Outcome[Any]:
+    """Carry out the steps of a call."""
+    advance = partial(next, work)
+    while True:
+        try:
+            step = advance()
+        except StopIteration as end:
+            outcome: Outcome[Any] = end.value
+            return outcome
+        try:
+            brought = await (call.compute() if step is COMPUTE else blocking(call.cache, step))
+        except BaseException as error:  # noqa: BLE001  the procedure gets it
+            advance = partial(work.throw, error)
+        else:
+            advance = partial(work.send, brought)
+
+
+async def _work(call: Call, flight: Flight, work: Work) -> None:
+    """Carry out the steps of a flight, whoever of those who await it is cancelled meanwhile."""
+    with call.cache.flights.working(flight):
+        try:
+            flight.outcome = await run(call, work)
+        except GivenUpError:
+            raise
+        except Exception as error:  # noqa: BLE001  whoever awaits the flight raises it
+            flight.error = error
+
+
+async def _landing(call: Call, flight: Flight) -> None:
+    """Wait for a flight. The last one to be cancelled cancels the work."""
+    try:
+        await asyncio.wait([flight.task])
+    except asyncio.CancelledError:
+        if flight.waiters == 1:
+            call.cache.flights.close(flight)
+            flight.task.cancel()
+        raise
+
+
+def _served(call: Call, outcome: Outcome[Any]) -> Any:
+    """Return what a call gets, and begin to refresh that if it is stale."""
+    scope = asyncio.get_running_loop(), call.terms.copy
+    if outcome.is_stale and not call.cache.flights.is_led(call.key, scope):
+        task = asyncio.create_task(_refresh(call, scope))
+        _behind.add(task)
+        task.add_done_callback(_behind.discard)
+    return outcome.value
+
+
+async def _refresh(call: Call, scope: Hashable) -> None:
+    with call.cache.flights.board(call.key, scope) as (flight, is_new):
+        if not is_new:
+            return
+        flight.task = asyncio.current_task()
+        try:
+            await _work(call, flight, refreshing_behind(call, flight))
+            error = flight.error
+        except GivenUpError as given_up:
+            error = given_up
+        if error is not None:
+            call.terms.recorder.trouble(error, "a stale result could not be refreshed", key=str(call.key))

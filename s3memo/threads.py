@@ -1,0 +1,104 @@
+"""Calls of plain functions: their steps are carried out where they stand, and waiting blocks the thread."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from s3memo.calls import (
+    COMPUTE,
+    Call,
+    GivenUpError,
+    Work,
+    fetching,
+    is_frozen_between_calls,
+    refreshing,
+    refreshing_behind,
+)
+from s3memo.flight import Flight, Outcome
+from s3memo.refreshes import refreshes
+
+
+def fetch(call: Call) -> Any:
+    """Return the value of a call: remembered, or computed and then remembered."""
+    cache, key, terms = call.cache, call.key, call.terms
+    found = cache.held(key, terms)
+    if found is not None and not (found.freshness == "stale" and is_frozen_between_calls()):
+        cache.tell(key, terms, found)
+        return _served(call, found.outcome())
+    while True:
+        with cache.flights.board(key, terms.copy) as (flight, is_new):
+            outcome = _work(call, flight, fetching(call, flight)) if is_new else _brought(flight)
+        if outcome is None:
+            continue  # its thread was interrupted, or it was given up
+        if is_new:
+            return _served(call, outcome)
+        if outcome.share is None:
+            with cache.flights.begin(key) as alone:
+                return run(call, fetching(call, alone)).value
+        terms.recorder.emit("hit", key=str(key), tier="memory", seconds=outcome.seconds)
+        return outcome.share()
+
+
+def refresh(call: Call) -> Any:
+    """Compute the value of a call now, remember and return it."""
+    with call.cache.flights.begin(call.key) as flight:
+        return run(call, refreshing(call, flight)).value
+
+
+def run(call: Call, work: Work) -> Outcome[Any]:
+    """Carry out the steps of a call."""
+    advance = partial(next, work)
+    while True:
+        try:
+            step = advance()
+        except StopIteration as end:
+            outcome: Outcome[Any] = end.value
+            return outcome
+        try:
+            brought = call.compute() if step is COMPUTE else step()
+        except BaseException as error:  # noqa: BLE001  the procedure gets it
+            advance = partial(work.throw, error)
+        else:
+            advance = partial(work.send, brought)
+
+
+def _brought(flight: Flight) -> Outcome[Any] | None:
+    """Wait for a flight of another thread."""
+    flight.landed.wait()
+    if flight.error is not None:
+        raise flight.error
+    return flight.outcome
+
+
+def _served(call: Call, outcome: Outcome[Any]) -> Any:
+    """Return what a call gets, and begin to refresh that if it is stale."""
+    if outcome.is_stale and not call.cache.flights.is_led(call.key, call.terms.copy):
+        refreshes.start(partial(_refresh, call))
+    return outcome.value
+
+
+def _work(call: Call, flight: Flight, work: Work) -> Outcome[Any]:
+    """Carry out the steps of a flight that others may wait for."""
+    flights = call.cache.flights
+    with flights.working(flight):
+        try:
+            outcome = run(call, work)
+        except GivenUpError:
+            raise
+        except Exception as error:
+            if flights.is_shared(flight):
+                flight.error = error
+            raise
+        if flights.is_shared(flight):
+            flight.outcome = outcome
+        return outcome
+
+
+def _refresh(call: Call) -> None:
+    with call.cache.flights.board(call.key, call.terms.copy) as (flight, is_new):
+        if is_new:
+            try:
+                _work(call, flight, refreshing_behind(call, flight))
+            except Exception as error:  # noqa: BLE001  nobody is there to get it
+                call.terms.recorder.trouble(error, "a stale result could not be refreshed", key=str(call.key))

@@ -1,0 +1,287 @@
+"""Memory before the store: the one way to read a key, and the one way to write it.
+
+`versions` and `freshness` decide, `memo` asks the store. What stands here is how memory and the flights of this process
+keep up with both.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from s3memo import codec, settings
+from s3memo.entry import Hit, Miss
+from s3memo.errors import CodecError, EncodeError, NotFoundError, StoreError
+from s3memo.events import EventKind, Tier
+from s3memo.flight import Flight, Flights, Outcome
+from s3memo.freshness import Freshness
+from s3memo.locks import process_lock
+from s3memo.memo import Draft, Memo
+from s3memo.memory import Held, Memory, MemoryTier, Slot
+from s3memo.packing import Packing
+from s3memo.quick import Cell
+from s3memo.stores.base import Store
+from s3memo.stores.clock import local_clock
+from s3memo.terms import Terms
+from s3memo.versions import Key, Listing, Version
+
+_LOOKS = 3
+"""How often a version that vanished between LIST and GET is looked for again."""
+
+_QUICK = 1.0
+"""Seconds for which a function may serve what memory holds without asking memory again."""
+
+_OWN_CLOCKS = (local_clock, time.time)
+
+_SERVED: tuple[Freshness, ...] = ("fresh", "stale")
+_OF_USE: tuple[Freshness, ...] = ("fresh", "stale", "fallback")
+
+
+class Tiers:
+    """A memory tier and a store, and the flights of this process between them. Safe to share between threads."""
+
+    def __init__(self, store: Store, packing: Packing, memory: MemoryTier, *, read_only: bool, has_hooks: bool) -> None:
+        self.store = store
+        self.flights = Flights()
+        self._memo = Memo(store, packing)
+        self._memory = Memory(memory, timer=getattr(store, "clock", local_clock))
+        self._read_only = read_only
+        self._has_hooks = has_hooks
+
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing is written to the store."""
+        return self._read_only or settings.current().read_only
+
+    def held(self, key: Key, terms: Terms) -> Hit | None:
+        """Return what memory holds, if it may be served without asking the store."""
+        slot = self._slot(key, terms)
+        trust = self._memory.revalidate_after
+        if slot is None:
+            return None
+        if trust is not None and self.store.time().latest - slot.held.confirmed >= trust:
+            return None
+        freshness = self._judge(slot.held, terms)
+        return Hit(key, slot.held, slot.held.load(), "memory", freshness) if freshness in _SERVED else None
+
+    def open_cell(self, cell: Cell, key: Key, terms: Terms) -> None:
+        """Let a function serve what memory holds for a key without asking again, for a moment, if all share the value.
+
+        Hooks are told of no such hit, so there are none with hooks; nor with a clock that is not this machine's.
+        """
+        if self._has_hooks or self._memory.timer not in _OWN_CLOCKS:
+            return
+        with process_lock:  # what is held may leave meanwhile
+            slot = self._slot(key, terms)
+            if slot is None or slot.held.raised is not None or not slot.held.is_shared:
+                return
+            left = _QUICK
+            if terms.policy.ttl is not None:
+                left = min(left, terms.policy.ttl - self._memo.age(slot.held.version))
+            if self._memory.revalidate_after is not None:
+                left = min(left, self._memory.revalidate_after - (self.store.time().latest - slot.held.confirmed))
+            tally = terms.recorder.tally(slot.held.version.elapsed / 1000)
+            cell.open(slot.held.load(), time.monotonic() + left, tally)
+            slot.cells.add(cell)
+
+    def holds_large(self, key: Key, size: int) -> bool:
+        """Whether memory holds a value of more than so many bytes, which is decoded for each caller."""
+        slot = self._memory.slot(key)
+        return slot is not None and slot.held.raw_size > size and not slot.held.is_shared
+
+    def find(self, key: Key, terms: Terms, flight: Flight, *, serves_stale: bool = True) -> Hit | Miss:
+        """Return what is remembered, or that it is a miss; of trouble with the store only tell."""
+        found: Hit | Miss | None = None
+        with terms.fail_open(key, "the store could not be read, which counts as a miss"):
+            found = self.recall(key, terms, flight, serves_stale=serves_stale)
+        if found is None:
+            found = self._old(key, terms) or Miss()
+        self.tell(key, terms, found)
+        return found
+
+    def tell(self, key: Key, terms: Terms, found: Hit | Miss) -> None:
+        """Emit what a look for a caller brought."""
+        if isinstance(found, Miss):
+            terms.recorder.emit("miss", key=str(key))
+        else:
+            kind: EventKind = "hit" if found.freshness == "fresh" else "stale"
+            saved = found.held.version.elapsed / 1000
+            terms.recorder.emit(kind, key=str(key), tier=found.tier, seconds=saved, size=found.held.size)
+
+    def find_behind(self, key: Key, terms: Terms, flight: Flight) -> Hit | Miss:
+        """Look for a fresh result while the callers get the stale one."""
+        with terms.fail_open(key, "the store could not be read, so a stale result is not refreshed"):
+            return self.recall(key, terms, flight, serves_stale=False)
+        return Miss()
+
+    def recall(self, key: Key, terms: Terms, flight: Flight, *, serves_stale: bool = True) -> Hit | Miss:
+        """The one read path: memory, else the newest version that the store lists. Raises StoreError."""
+        served = _SERVED if serves_stale else ("fresh",)
+        hit = self.held(key, terms)
+        if hit is not None and hit.freshness in served:
+            return hit
+        self._memo.breaker.check()
+        listing, fallback = Listing(), None
+        for _ in range(_LOOKS):
+            listing = self.look(key, terms)
+            version = listing.newest
+            if version is None:
+                break
+            freshness = self._judge_listed(version, key, terms)
+            try:
+                if freshness in served:
+                    hit = self._load(key, version, terms, flight, listing)
+                    freshness = hit.freshness
+            except NotFoundError:
+                continue  # replaced since it was listed
+            except CodecError as error:
+                terms.survive(error, key, "a stored result is unreadable and is computed anew")
+                break
+            if hit is not None and freshness in served:
+                return hit
+            fallback = version if freshness in _OF_USE else None
+            break
+        return Miss(listing, fallback)
+
+    def look(self, key: Key, terms: Terms) -> Listing:
+        """List the key; what memory holds, or a flight of the key would bring it, gives way to what is seen."""
+        listing = self._memo.look(key, terms)
+        self.flights.notice(key, listing)
+        self._memory.discard_outdated(key, listing)
+        return listing
+
+    def look_for_refresh(self, key: Key, terms: Terms) -> Miss:
+        """List the key for a computation that takes place whatever is stored."""
+        listing = None
+        with terms.fail_open(key, "the store could not be read, so the result will not be stored"):
+            self._memo.breaker.check()
+            listing = self.look(key, terms)
+        return Miss(listing)
+
+    def keep(self, flight: Flight, terms: Terms, found: Miss, value: Any, elapsed: float) -> Outcome[Any]:
+        """Remember what a computation of so many seconds returned, if it is to be; return it, for all who wait."""
+        self._tell_computed(flight.key, terms, elapsed)
+        if found.listing is not None and (terms.cache_if is None or terms.cache_if(value)):
+            held = self._remember_if_possible(flight, terms, found.listing, value, elapsed)
+            if held is not None:
+                return Outcome(value, held.load, elapsed)
+        if not self.flights.is_shared(flight):
+            return Outcome(value, None, elapsed)
+        if codec.is_immutable(value, terms.classes) or not terms.copy:
+            return Outcome(value, lambda: value, elapsed)
+        try:
+            return Outcome(value, self._memo.packing.copier(value, terms.classes), elapsed)
+        except EncodeError:  # those who wait compute for themselves
+            return Outcome(value, None, elapsed)
+
+    def keep_error(self, flight: Flight, terms: Terms, found: Miss, error: Exception, elapsed: float) -> None:
+        """Remember what a computation of so many seconds raised."""
+        self._tell_computed(flight.key, terms, elapsed)
+        if found.listing is not None:
+            self._remember_if_possible(flight, terms, found.listing, error, elapsed, raised=True)
+
+    def fall_back(self, flight: Flight, terms: Terms, found: Miss, error: Exception) -> Hit | None:
+        """Return the result that is served although it has expired, because the function raised `error`; or None."""
+        key = flight.key
+        if found.fallback is None or found.listing is None:
+            return None
+        old: Hit | None = None
+        with terms.fail_open(key, "the function raised, and the old result could not be read"):
+            old = self._load(key, found.fallback, terms, flight, found.listing)
+        if old is None or old.held.raised is not None:
+            return None
+        terms.recorder.trouble(error, "the function raised, and an old result is served", key=str(key))
+        old = replace(old, freshness="fallback")
+        self.tell(key, terms, old)
+        return old
+
+    def remember(self, key: Key, terms: Terms, draft: Draft, computing: Flight | None = None) -> None:
+        """The one write path: PUT the version, then DELETE what it supersedes. Raises StoreError if the PUT fails.
+
+        A computation that was detached during the PUT takes its version back, before it has deleted any other: nobody
+        was promised that it is stored, and what overtook it may yet fail.
+        """
+        version = draft.held.version
+        self._memo.put(key, terms, draft)
+        terms.recorder.emit("store", key=str(key), size=draft.held.size)
+        taken_back = computing is not None and computing.detached
+        void = [version] if taken_back else draft.listing.superseded(version, keep=terms.keep)
+        self._memo.delete(key, terms, void)
+
+    def _remember_if_possible(
+        self, flight: Flight, terms: Terms, listing: Listing, value: Any, elapsed: float, *, raised: bool = False
+    ) -> Held | None:
+        """Hand a computed value to memory and store; return it as memory holds it, or None if it cannot be encoded."""
+        key, held = flight.key, None
+        with terms.fail_open(key, "the result could not be stored and is returned all the same"):
+            draft = self._memo.draft(key, terms, value, listing, elapsed=elapsed, raised=raised)
+            held = draft.held
+            self._land(key, flight, held, terms)
+            if not flight.detached and not self.read_only:
+                self._memo.breaker.check()
+                self.remember(key, terms, draft, flight)
+        return held
+
+    def _tell_computed(self, key: Key, terms: Terms, elapsed: float) -> None:
+        ttl = terms.policy.ttl
+        message = ""
+        if ttl is not None and elapsed >= ttl:
+            message = (
+                f"computed in {elapsed:.3g} s, which is no less than the ttl of {ttl:.3g} s: no other call gets it"
+            )
+            terms.recorder.warn(message, kind="ttl too short")
+        terms.recorder.emit("compute", key=str(key), seconds=elapsed, message=message)
+
+    def _old(self, key: Key, terms: Terms) -> Hit | None:
+        """Return what memory holds although it has expired, because the store fails."""
+        slot = self._slot(key, terms)
+        if slot is None or self._judge(slot.held, terms) not in _OF_USE:
+            return None
+        return Hit(key, slot.held, slot.held.load(), "memory", "fallback")
+
+    def _load(self, key: Key, version: Version, terms: Terms, flight: Flight, listing: Listing) -> Hit:
+        """Return a version from memory, if that is the one held there, else GET it. Raises NotFoundError, CodecError."""
+        slot = self._slot(key, terms)
+        tier: Tier
+        if slot and slot.held.version == version:
+            held = replace(slot.held, confirmed=listing.seen_at)
+            value, tier = held.load(), "memory"
+        else:
+            held, value = self._memo.load(key, version, terms, listing, self._memory.takes)
+            tier = "store"
+        self._land(key, flight, held, terms)
+        return Hit(key, held, value, tier, self._judge(held, terms))
+
+    def _land(self, key: Key, flight: Flight, held: Held, terms: Terms) -> None:
+        lifetime = terms.longest(held.raised)
+        if not math.isinf(lifetime):
+            lifetime -= self._memo.age(held.version)
+        made_room: list[Slot] = []
+        evicted = partial(terms.recorder.emit, "evict", key=str(key), size=held.size)
+
+        def put() -> None:
+            made_room.extend(self._memory.put(key, held, lifetime=lifetime, evicted=evicted))
+
+        self.flights.land(key, flight, held.version, put)
+        for slot in made_room:
+            slot.evicted()
+
+    def _slot(self, key: Key, terms: Terms) -> Slot | None:
+        """Return where memory holds what these callers may get: not what others were lent and may have changed."""
+        slot = self._memory.slot(key)
+        return None if slot is None or (slot.held.is_lent and terms.copy) else slot
+
+    def _judge(self, held: Held, terms: Terms) -> Freshness:
+        return terms.judge(self._memo.age(held.version), held.raised)
+
+    def _judge_listed(self, version: Version, key: Key, terms: Terms) -> Freshness:
+        """Say what a version is by its name alone, which does not tell a result from an exception."""
+        age = self._memo.age(version)
+        freshness = terms.judge(age, None)
+        if freshness == "ahead":
+            skew = StoreError(f"{key.prefix}{version.name} is dated {-age:.0f} s ahead of {self.store.url}")
+            terms.recorder.trouble(skew, "clock skew: the version counts as expired", key=str(key))
+        return "fresh" if freshness != "ahead" and terms.may_be_exception(version.ttl, age) else freshness

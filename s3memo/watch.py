@@ -1,0 +1,108 @@
+"""Watch: whether what a fingerprint was taken of is still what it was, found out without taking it again.
+
+Code and immutable values are compared by identity; what can change within is digested again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import _lru_cache_wrapper, cached_property
+from itertools import repeat
+from operator import is_
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
+from typing import Any, Final
+
+from s3memo.codec import is_immutable
+
+_HOLDERS = (FunctionType, type, ModuleType, _lru_cache_wrapper, staticmethod, classmethod, property, cached_property)
+
+
+ABSENT: Final = object()
+"""What a name stands for where there is none, and what an empty cell holds."""
+
+
+class Watch:
+    """What was read, and what it was then: names in namespaces, functions, cells, and the values found there.
+
+    `digest` of a value that can change tells whether it has. What changes while it is read is found changed later.
+    """
+
+    def __init__(self, digest: Callable[[Any], str | None]) -> None:
+        self._digest = digest
+        self._namespaces: dict[int, tuple[Mapping[str, Any], dict[str, Any]]] = {}
+        self._sizes: list[tuple[Mapping[str, Any], int]] = []
+        self._functions: dict[int, tuple[FunctionType, CodeType, bool, Any, Any]] = {}
+        self._cells: dict[int, tuple[CellType, Any]] = {}
+        self._mutable: dict[int, tuple[Any, str | None]] = {}
+
+    def read(self, namespace: Mapping[str, Any], name: str) -> Any:
+        """Return what a name stands for in a module or class, or ABSENT; from now on that is watched."""
+        _, values = self._namespaces.setdefault(id(namespace), (namespace, {}))
+        return values.setdefault(name, namespace.get(name, ABSENT))
+
+    def read_all(self, namespace: Mapping[str, Any]) -> dict[str, Any]:
+        """Return all that is in a namespace; from now on a name that comes or goes counts too."""
+        self._sizes.append((namespace, len(namespace)))
+        return {name: self.read(namespace, name) for name in list(namespace)}
+
+    def function(self, function: FunctionType, *, defaults: bool) -> None:
+        """Watch a function's code, what its cells hold and, if they count, its defaults."""
+        values, keyword_values = (function.__defaults__, function.__kwdefaults__) if defaults else (None, None)
+        self._functions[id(function)] = function, function.__code__, defaults, values, keyword_values
+        self.value(values)
+        for value in self.read_all(keyword_values).values() if keyword_values else ():
+            self.value(value)
+        for cell in function.__closure__ or ():
+            content = content_of(cell)
+            self._cells.setdefault(id(cell), (cell, content))
+            self.value(content)
+
+    def value(self, value: Any) -> None:
+        """Watch what is within a value, if that can change."""
+        if not _is_steady(value) and id(value) not in self._mutable:
+            self._mutable[id(value)] = value, self._digest(value)
+
+    def lone_function(self) -> tuple[FunctionType, CodeType] | None:
+        """Return the function and its code if nothing else is watched."""
+        others = self._namespaces or self._sizes or self._cells or self._mutable
+        if others or len(self._functions) != 1:
+            return None
+        ((function, code, counts, _, _),) = self._functions.values()
+        return None if counts else (function, code)
+
+    def holds(self) -> bool:
+        """Whether all is as it was."""
+        for function, code, counts, defaults, keyword_defaults in self._functions.values():
+            if function.__code__ is not code:
+                return False
+            if counts and (function.__defaults__ is not defaults or function.__kwdefaults__ is not keyword_defaults):
+                return False
+        for cell, content in self._cells.values():
+            if content_of(cell) is not content:
+                return False
+        for namespace, values in self._namespaces.values():
+            if not all(map(is_, map(namespace.get, values, repeat(ABSENT)), values.values())):
+                return False
+        for namespace, size in self._sizes:
+            if len(namespace) != size:
+                return False
+        return all(self._digest(value) == digest for value, digest in self._mutable.values()) if self._mutable else True
+
+
+def content_of(cell: CellType) -> Any:
+    """Return what a cell holds, or ABSENT if it is empty yet."""
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return ABSENT
+
+
+def _is_steady(value: Any) -> bool:
+    """Whether nothing within can change that is not watched by itself, as functions and classes are."""
+    if isinstance(value, _HOLDERS) or value is ABSENT:
+        return True
+    if isinstance(value, BuiltinFunctionType):
+        return value.__self__ is None or isinstance(value.__self__, ModuleType)
+    if type(value) in (tuple, frozenset):
+        return all(map(_is_steady, value))
+    return is_immutable(value)

@@ -1,0 +1,314 @@
+"""One computation for all threads that ask for a key: what each of them gets, and that nobody waits for ever."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import pytest
+
+from s3memo import Cache, Event, MemoryStore, s3_cached
+from s3memo.flight import Flight, Flights
+from s3memo.versions import Key
+
+SOON = 10.0
+"""Seconds within which all that can happen has happened."""
+
+
+class Waiters:
+    """Threads that make one call each; `computing` is set while one of them computes, until `go` is."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.computing = threading.Semaphore(0)
+        self.count = 0
+
+    def compute(self, value: Any) -> Any:
+        self.count += 1
+        self.computing.release()
+        assert self.go.wait(SOON)
+        return value
+
+
+def in_thread(action: Callable[[], Any]) -> Future[Any]:
+    """Run an action in a thread; the future has what it brought."""
+    future: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(action())
+        except BaseException as error:  # noqa: BLE001  the test asks for it
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
+
+
+def wait_for_waiters(cache: Cache, key: Key, count: int) -> None:
+    """Wait until so many callers take part in the key's flight."""
+    (flight,) = [flight for (led, _), flight in list(cache.flights._led.items()) if led == key]
+    deadline = time.monotonic() + SOON
+    while flight.waiters < count:
+        assert time.monotonic() < deadline, f"{flight.waiters} callers take part, not {count}"
+        time.sleep(0.001)
+
+
+@pytest.fixture
+def cache() -> Cache:
+    return Cache(MemoryStore())
+
+
+def calls_at_once(cache: Cache, function: Any, waiters: Waiters, *, calls: int = 8) -> list[Future[Any]]:
+    """Make several calls of `function(1)`, let them all wait, and then let the computation end."""
+    results = [in_thread(lambda: function(1)) for _ in range(calls)]
+    assert waiters.computing.acquire(timeout=SOON)
+    wait_for_waiters(cache, function.cache_key(1), calls)
+    waiters.go.set()
+    return results
+
+
+def test_all_threads_share_one_computation(cache: Cache) -> None:
+    waiters = Waiters()
+
+    @cache.cached(name="f", version=1)
+    def function(x: int) -> list[int]:
+        return waiters.compute([x])
+
+    values = [result.result(SOON) for result in calls_at_once(cache, function, waiters)]
+    assert values == [[1]] * 8
+    assert len({id(value) for value in values}) == 8, "a mutable result is fresh for every caller"
+    assert waiters.count == 1
+    info = function.cache_info()
+    assert (info.hits, info.misses, info.memory_hits) == (7, 1, 7)
+    assert not cache.flights._led
+    assert not cache.flights._running
+
+
+def test_without_the_flight_they_would_not(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def alone(self: Flights, key: Key, _scope: object) -> Iterator[tuple[Flight, bool]]:
+        with self.begin(key) as flight:
+            yield flight, True
+
+    monkeypatch.setattr(Flights, "board", alone)
+    waiters = Waiters()
+    function = cache.cached(name="f", version=1)(waiters.compute)
+    results = [in_thread(lambda: function(1)) for _ in range(4)]
+    for _ in results:
+        assert waiters.computing.acquire(timeout=SOON)
+    waiters.go.set()
+    assert [result.result(SOON) for result in results] == [1] * 4
+    assert waiters.count == 4
+
+
+def test_an_exception_reaches_all_and_is_not_remembered(cache: Cache) -> None:
+    waiters = Waiters()
+
+    @cache.cached(name="f", version=1)
+    def function(x: int) -> int:
+        return 1 // (waiters.compute(x) - 1)
+
+    for result in calls_at_once(cache, function, waiters):
+        with pytest.raises(ZeroDivisionError):
+            result.result(SOON)
+    assert waiters.count == 1
+    with pytest.raises(ZeroDivisionError):
+        function(1)
+    assert waiters.count == 2
+
+
+def test_an_interrupted_thread_interrupts_nobody_else(cache: Cache) -> None:
+    waiters = Waiters()
+
+    @cache.cached(name="f", version=1)
+    def function(x: int) -> int:
+        if waiters.compute(x) and waiters.count == 1:
+            raise KeyboardInterrupt
+        return x
+
+    results = calls_at_once(cache, function, waiters)
+    errors = [result.exception(SOON) for result in results]
+    assert [type(error) for error in errors if error] == [KeyboardInterrupt]
+    assert waiters.count == 2
+
+
+def test_what_cannot_be_stored_is_computed_by_each(cache: Cache) -> None:
+    waiters = Waiters()
+
+    @cache.cached(name="f", version=1)
+    def function(x: int) -> object:
+        return waiters.compute({x: object()})
+
+    values = [result.result(SOON) for result in calls_at_once(cache, function, waiters, calls=3)]
+    assert len({id(value) for value in values}) == 3
+    assert waiters.count == 3
+
+
+def test_what_is_not_kept_is_shared_all_the_same(cache: Cache) -> None:
+    waiters = Waiters()
+
+    @cache.cached(name="f", version=1, cache_if=lambda value: value is None)
+    def function(x: int) -> list[int]:
+        return waiters.compute([x])
+
+    values = [result.result(SOON) for result in calls_at_once(cache, function, waiters)]
+    assert values == [[1]] * 8
+    assert len({id(value) for value in values}) == 8
+    assert waiters.count == 1
+    assert function.cache_get(1) is None
+
+
+def test_lent_results_are_shared_as_they_are(cache: Cache) -> None:
+    waiters = Waiters()
+
+    @cache.cached(name="f", version=1, copy=False)
+    def function(x: int) -> list[int]:
+        return waiters.compute([x])
+
+    assert len({id(result.result(SOON)) for result in calls_at_once(cache, function, waiters)}) == 1
+
+
+def test_recursion_on_one_key_computes(cache: Cache) -> None:
+    depths = iter(range(3))
+
+    @cache.cached(name="f", version=1)
+    def function(x: int) -> int:
+        return function(x) + 1 if next(depths) < 2 else 0
+
+    assert in_thread(lambda: function(1)).result(SOON) == 2
+
+
+def test_a_cycle_over_two_keys_computes(cache: Cache) -> None:
+    both = threading.Barrier(2)
+    inner = threading.local()
+
+    @cache.cached(name="f", version=1)
+    def needs(key: str) -> str:
+        if getattr(inner, "depth", 0):
+            return key
+        inner.depth = 1
+        both.wait(SOON)
+        return key + needs("b" if key == "a" else "a")
+
+    results = [in_thread(lambda key=key: needs(key)) for key in "ab"]
+    assert {result.result(SOON) for result in results} <= {"ab", "ba", "aba", "bab"}
+
+
+def test_a_cycle_over_three_keys_computes(cache: Cache) -> None:
+    all_three = threading.Barrier(3)
+    inner = threading.local()
+
+    @cache.cached(name="f", version=1)
+    def needs(key: int) -> int:
+        if getattr(inner, "depth", 0):
+            return 0
+        inner.depth = 1
+        all_three.wait(SOON)
+        return 1 + needs((key + 1) % 3)
+
+    results = [in_thread(lambda key=key: needs(key)) for key in range(3)]
+    assert all(result.result(SOON) >= 1 for result in results)
+
+
+@pytest.mark.parametrize("overtake", ["cache_invalidate", "cache_set", "cache_clear"])
+def test_what_overtakes_a_computation_sends_later_callers_on_their_own(cache: Cache, overtake: str) -> None:
+    waiters = Waiters()
+    numbers = iter(range(10))
+
+    @cache.cached(name="f", version=1)
+    def function(x: int) -> int:
+        return waiters.compute(next(numbers))
+
+    early = in_thread(lambda: function(1))
+    assert waiters.computing.acquire(timeout=SOON)
+    if overtake == "cache_set":
+        function.cache_set(100, 1)
+    else:
+        getattr(function, overtake)(*([] if overtake == "cache_clear" else [1]))
+    late = in_thread(lambda: function(1))
+    if overtake != "cache_set":
+        assert waiters.computing.acquire(timeout=SOON), "who asks after that does not wait for what began before it"
+    waiters.go.set()
+    assert early.result(SOON) == 0
+    assert late.result(SOON) == (100 if overtake == "cache_set" else 1)
+    assert function(1) == late.result(SOON)
+
+
+def test_a_refresh_does_not_wait_for_what_began_before_it(cache: Cache) -> None:
+    waiters = Waiters()
+    numbers = iter(range(10))
+
+    @cache.cached(name="f", version=1)
+    def function(_x: int) -> int:
+        return waiters.compute(next(numbers))
+
+    early = in_thread(lambda: function(1))
+    assert waiters.computing.acquire(timeout=SOON)
+    refreshed = in_thread(lambda: function.cache_refresh(1))
+    assert waiters.computing.acquire(timeout=SOON)
+    waiters.go.set()
+    assert (early.result(SOON), refreshed.result(SOON)) == (0, 1)
+
+
+class Argument:
+    def __s3memo_key__(self) -> str:
+        return "argument"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_nothing_keeps_arguments_or_exceptions_alive(cache: Cache, fails: bool) -> None:
+    waiters = Waiters()
+
+    @cache.cached(name="f", version=1)
+    def function(argument: Argument) -> int:
+        if waiters.compute(argument) and fails:
+            raise ValueError
+        return 1
+
+    argument = Argument()
+    gone = weakref.ref(argument)
+    key = function.cache_key(argument)
+    results = [in_thread(partial(function, argument)) for _ in range(3)]
+    del argument
+    assert waiters.computing.acquire(timeout=SOON)
+    wait_for_waiters(cache, key, 3)
+    waiters.go.set()
+    assert [isinstance(result.exception(SOON), ValueError) for result in results] == [fails] * 3
+    del results
+    gc.collect()
+    assert gone() is None
+    assert not cache.flights._led
+    assert not cache.flights._running
+
+
+def test_numbers_are_exact_under_threads() -> None:
+    events: list[Event] = []
+
+    @s3_cached(Cache(MemoryStore(), hooks=[events.append]))
+    def told(x: int) -> int:
+        return x
+
+    @s3_cached(MemoryStore())
+    def quick(x: int) -> int:
+        return x
+
+    start = threading.Barrier(8)
+
+    def call(function: Any) -> None:
+        start.wait(SOON)
+        for number in range(2000):
+            function(number % 3)
+
+    for function in (told, quick):
+        for result in [in_thread(lambda function=function: call(function)) for _ in range(8)]:
+            result.result(SOON)
+        info = function.cache_info()
+        assert (info.hits, info.misses, info.maxsize, info.currsize) == (15997, 3, 100_000, 3)
+    assert len([event for event in events if event.kind == "hit"]) == 15997
