@@ -117,6 +117,7 @@ class CachedFunction(Cached[P], Generic[P, R]):
     Got from an instance, it is a method of that instance, and so are all its `cache_…` names.
     """
 
+    __wrapped__: Callable[P, R]
     __slots__ = ("_cells", "_code", "_function")  # which are found faster than what is in its __dict__
 
     def __init__(self, subject: Subject, *, binding: Binding = "instance", bound: tuple[Any, ...] = ()) -> None:
