@@ -78,6 +78,12 @@ def refreshing_behind(call: Call, flight: Flight) -> Work:
     return (yield from _computing(call, flight, found, is_behind=True))
 
 
+def tell_behind(call: Call, error: Exception) -> None:
+    """Make visible what a refresh raised that nobody waits for, unless the callers will see it themselves."""
+    if type(error) not in call.terms.exceptions:
+        call.terms.recorder.trouble(error, "a stale result could not be refreshed", key=str(call.key))
+
+
 def _computing(call: Call, flight: Flight, found: Miss, *, is_behind: bool = False) -> Work:
     cache, terms = call.cache, call.terms
     started = time.perf_counter()
@@ -92,8 +98,12 @@ def _computing(call: Call, flight: Flight, found: Miss, *, is_behind: bool = Fal
         raise
     except Exception as error:
         elapsed = time.perf_counter() - started
-        if type(error) in terms.exceptions and not is_behind:
+        if type(error) in terms.exceptions:
+            if is_behind:
+                _check_arguments(call)
             yield partial(cache.keep_error, flight, terms, found, error, elapsed)
+            raise
+        if is_behind:
             raise
         old: Hit | None = yield partial(cache.fall_back, flight, terms, found, error)
         if old is None:

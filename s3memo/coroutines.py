@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
@@ -28,6 +28,8 @@ class CachedCoroutineFunction(Cached[P], Generic[P, R]):
     Of its `cache_…` names those that ask the store are to be awaited too. One task computes for all who await a call; it
     is cancelled with the last of them.
     """
+
+    __wrapped__: Callable[P, Coroutine[Any, Any, R]]
 
     def __init__(self, subject: Subject, *, binding: Binding = "instance", bound: tuple[Any, ...] = ()) -> None:
         super().__init__(subject, binding=binding, bound=bound)

@@ -117,11 +117,12 @@ class CachedFunction(Cached[P], Generic[P, R]):
     Got from an instance, it is a method of that instance, and so are all its `cache_…` names.
     """
 
+    __wrapped__: Callable[P, R]
     __slots__ = ("_cells", "_code", "_function")  # which are found faster than what is in its __dict__
 
     def __init__(self, subject: Subject, *, binding: Binding = "instance", bound: tuple[Any, ...] = ()) -> None:
         super().__init__(subject, binding=binding, bound=bound)
-        self._cells: quick.Cells = quick.no_cell
+        self._cells: quick.Cells = quick.no_cells if bound else quick.no_cells_yet
         self._function: Any = None
         self._code: Any = None
 
@@ -148,15 +149,16 @@ class CachedFunction(Cached[P], Generic[P, R]):
         elif self._function.__code__ is self._code:
             call.cache.open_cell(cell, call.key, call.terms)
         else:
-            self._cells = quick.no_cell  # all cells lead to results of other code
+            self._cells = quick.no_cells_yet  # all cells lead to results of other code
         return value  # type: ignore[no-any-return]  # as above
 
     def _prepare(self, args: tuple[Any, ...]) -> None:
         """Serve calls quickly from now on, if equal arguments mean equal keys for as long as the code is what it is."""
-        if self._cells is quick.no_cell and not self._bound and quick.are_quick(args):
-            subject = self._subject
-            settled = subject.code.settled()
-            if settled is not None and subject.arguments.follow_values:
+        if self._cells is quick.no_cells_yet and quick.are_quick(args):
+            settled = self._subject.code.settled() if self._subject.arguments.follow_values else None
+            if settled is None:
+                self._cells = quick.no_cells
+            else:
                 self._function, self._code = settled
                 self._cells = quick.cells()
 

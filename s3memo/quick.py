@@ -55,8 +55,13 @@ def cells() -> Cells:
     return functools.lru_cache(_CALLS, typed=True)(_cell)
 
 
-def no_cell(*_args: object) -> Cell:
-    """Stand for cells where there are none."""
+def no_cells_yet(*_args: object) -> Cell:
+    """Stand for cells of a function that has not been called with quick arguments yet."""
+    raise NotQuickError
+
+
+def no_cells(*_args: object) -> Cell:
+    """Stand for cells of a function that can have none."""
     raise NotQuickError
 
 

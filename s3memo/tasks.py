@@ -17,6 +17,7 @@ from s3memo.calls import (
     is_frozen_between_calls,
     refreshing,
     refreshing_behind,
+    tell_behind,
 )
 from s3memo.flight import Flight, Outcome
 
@@ -129,4 +130,4 @@ async def _refresh(call: Call, scope: Hashable) -> None:
         except GivenUpError as given_up:
             error = given_up
         if error is not None:
-            call.terms.recorder.trouble(error, "a stale result could not be refreshed", key=str(call.key))
+            tell_behind(call, error)

@@ -14,6 +14,7 @@ from s3memo.calls import (
     is_frozen_between_calls,
     refreshing,
     refreshing_behind,
+    tell_behind,
 )
 from s3memo.flight import Flight, Outcome
 from s3memo.refreshes import refreshes
@@ -101,4 +102,4 @@ def _refresh(call: Call) -> None:
             try:
                 _work(call, flight, refreshing_behind(call, flight))
             except Exception as error:  # noqa: BLE001  nobody is there to get it
-                call.terms.recorder.trouble(error, "a stale result could not be refreshed", key=str(call.key))
+                tell_behind(call, error)

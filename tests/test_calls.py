@@ -169,6 +169,19 @@ def test_a_refresh_that_fails_is_told_and_the_stale_result_stays(
     assert function() == [4]
 
 
+def test_a_refresh_keeps_the_exceptions_that_are_kept(cached: Any, job: Job, clock: Clock, events: list[Event]) -> None:
+    function = cached(**SWR, cache_exceptions={NotFoundHereError: "1h"})
+    function()
+    clock.now += 61
+    job.error = NotFoundHereError()
+    assert function() == [1]
+    refreshes.wait(SOON)
+    with pytest.raises(NotFoundHereError):
+        function()
+    assert job.count == 2
+    assert "error" not in kinds(events)
+
+
 def test_no_refresh_is_computed_that_could_not_be_stored(cached: Any, job: Job, clock: Clock, store: Store) -> None:
     function = cached(**SWR)
     function()

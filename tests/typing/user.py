@@ -8,7 +8,7 @@ An ignored error is one that must be found: mypy warns of an ignore that is not 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import assert_type
+from typing import assert_type, overload
 
 from s3memo import Cache, CacheInfo, Entry, Event, Key, MemoryStore, S3Store, Store, Version, s3_cached
 
@@ -47,9 +47,24 @@ def cache_bare(a: int) -> str: ...
 def cache_with_options(a: int) -> str: ...
 
 
+@s3_cached
+async def asynchronous(a: int, *, b: str = "") -> list[int]: ...
+
+
+@s3_cached(cache, ttl="1h", stale_while_revalidate="5m", cache_exceptions={KeyError: "1m"})
+async def asynchronous_with_options(a: int) -> str: ...
+
+
+@cache.cached(cache_if=bool)
+async def asynchronous_on_cache(a: int) -> str: ...
+
+
 class Loader:
     @s3_cached(ignore=("self",))
     def method(self, a: int) -> str: ...
+
+    @s3_cached(ignore=("self",))
+    async def async_method(self, a: int) -> str: ...
 
     @staticmethod
     @s3_cached
@@ -76,6 +91,28 @@ assert_type(on_url.cache_info(), CacheInfo)
 assert_type(on_url.cache_clear(all_tags=True), int)
 assert_type(Loader().method.cache_get(1), Entry[str] | None)
 
+assert_type(on_url.with_options(ttl=60)(1), str)
+assert_type(on_url.__wrapped__(1), str)
+
+
+async def use() -> None:
+    assert_type(await asynchronous(1, b="x"), list[int])
+    assert_type(await asynchronous_with_options(1), str)
+    assert_type(await asynchronous_on_cache(1), str)
+    assert_type(await asynchronous.cache_get(1), Entry[list[int]] | None)
+    assert_type(await asynchronous.cache_refresh(1), list[int])
+    assert_type(await asynchronous.cache_history(1), list[Version])
+    assert_type(await asynchronous.cache_clear(), int)
+    assert_type(asynchronous.cache_key(1), Key)
+    assert_type(asynchronous.cache_info(), CacheInfo)
+    assert_type(await Loader().async_method(1), str)
+    assert_type(await Loader().async_method.cache_get(1), Entry[str] | None)
+    await asynchronous.cache_set([1], 1)
+    await asynchronous("x")  # type: ignore[arg-type]
+    await asynchronous.cache_set("x", 1)  # type: ignore[arg-type]
+    await Loader().async_method("x")  # type: ignore[arg-type]
+
+
 bare("x", c=1.0)  # type: ignore[arg-type]
 bare(1)  # type: ignore[call-arg]
 on_url.cache_get("x")  # type: ignore[arg-type]
@@ -95,3 +132,15 @@ store: Store = MemoryStore()
 store = S3Store("bucket")
 with Cache(store, hooks=(hook,)) as opened:
     assert_type(opened, Cache)
+
+
+@overload
+def overloaded(a: int) -> int: ...
+@overload
+def overloaded(a: str) -> str: ...
+@s3_cached
+def overloaded(a: int | str) -> int | str: ...
+
+
+assert_type(overloaded(1), int)
+assert_type(overloaded("x"), str)
