@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from typing import Any, Self, get_args
 from weakref import WeakValueDictionary
 
@@ -113,6 +114,10 @@ class Cache(Tiers):
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="s3memo")
             return self._pool
+
+    def asking(self, terms: Terms) -> AbstractContextManager[None]:
+        """Count a block's requests as a function's, and learn from how they end whether the store is to be left alone."""
+        return self._memo.asking(terms)
 
     @property
     def packing(self) -> Packing:

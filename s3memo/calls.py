@@ -1,7 +1,7 @@
 """What a call of a cached function does, step by step: who looks, who computes, what is served meanwhile.
 
 Each procedure is a generator of steps, so that threads and tasks can carry out one and the same: a step is COMPUTE, to
-run the user's function, or something to call that may wait for the store. It is sent what the step brought.
+run the user's function, or something to call that may wait for the store or is a Pause. It is sent what the step brought.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, Final, TypeAlias
 from s3memo.cache import Cache
 from s3memo.entry import Hit, Miss
 from s3memo.errors import S3MemoError
+from s3memo.fleet import Turn
 from s3memo.flight import Flight, Outcome
 from s3memo.terms import Terms
 from s3memo.versions import Key
@@ -52,6 +53,14 @@ def fetching(call: Call, flight: Flight) -> Work:
     """Bring the call's value: remembered, or computed and then remembered."""
     serves_stale = not is_frozen_between_calls()
     found = yield partial(call.cache.find, call.key, call.terms, flight, serves_stale=serves_stale)
+    if isinstance(found, Miss) and call.terms.fleet and found.listing is not None and not call.cache.read_only:
+        look = partial(call.cache.recall, call.key, call.terms, flight, serves_stale=serves_stale)
+        turn = Turn(call.cache, call.key, call.terms, call.terms.fleet)
+        brought = yield from turn.computing(found, look, partial(_computing, call, flight))
+        if not isinstance(brought, Hit):
+            return brought
+        call.cache.tell(call.key, call.terms, brought)
+        found = brought
     if isinstance(found, Hit):
         return found.outcome()
     return (yield from _computing(call, flight, found))

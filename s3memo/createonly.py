@@ -24,19 +24,28 @@ WRITERS = 6
 """How many race in each round; each has a connection of its own, since all ask at once."""
 
 _checked: WeakValueDictionary[int, Store] = WeakValueDictionary()
+_refused: WeakValueDictionary[int, Store] = WeakValueDictionary()
 
 
 def check_create_only(store: Store) -> None:
     """Return if the store enforces create-only, else raise StoreNotSupportedError, or the StoreError of a failed trial.
 
     A store may say so itself, by an attribute `enforces_create_only` that is true, and name its server in `endpoint`.
-    In each process another store's marker is read once.
+    In each process another store's marker is read once, and a store that was refused stays so.
     """
     with process_lock:
         if _checked.get(id(store)) is store:
             return
+        is_refused = _refused.get(id(store)) is store
+    if is_refused:
+        raise _refusal(store, "this process has tried it")
     if not getattr(store, "enforces_create_only", False):
-        _check_by_trial(store, marker_of(store))
+        try:
+            _check_by_trial(store, marker_of(store))
+        except StoreNotSupportedError:
+            with process_lock:
+                _refused[id(store)] = store
+            raise
     with process_lock:
         _checked[id(store)] = store
 
@@ -62,11 +71,7 @@ def probe(store: Store) -> None:
             except NotFoundError:
                 found = b""
             if len(winners) > 1 or (winners and winners != [found]):
-                raise StoreNotSupportedError(
-                    f"{store!r} does not enforce create-only: of {WRITERS} writers of one object {len(winners)} were told "
-                    "that they made it. ServiceState and Lease would lose updates there; keep them in a store that "
-                    "honours If-None-Match, such as AWS S3, Ceph or MinIO, or in file:///directory on one machine"
-                )
+                raise _refusal(store, f"of {WRITERS} writers of one object {len(winners)} were told that they made it")
 
 
 def _check_by_trial(store: Store, marker: str) -> None:
@@ -75,6 +80,13 @@ def _check_by_trial(store: Store, marker: str) -> None:
     except NotFoundError:
         probe(store)
         store.put(marker, b"create-only held")
+
+
+def _refusal(store: Store, reason: str) -> StoreNotSupportedError:
+    return StoreNotSupportedError(
+        f"{store!r} does not enforce create-only: {reason}. ServiceState, Lease and fleet= would lose updates there; keep "
+        "them in a store that honours If-None-Match, such as AWS S3, Ceph or MinIO, or in file:///directory on one machine"
+    )
 
 
 def _race(store: Store, object_key: str, bid: bytes, start: threading.Barrier) -> bool:

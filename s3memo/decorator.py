@@ -71,6 +71,7 @@ def s3_cached(
     cache_exceptions: Mapping[type[Exception], Duration | None] | None = None,
     keep: int = 1,
     copy: bool = True,
+    fleet: bool | Duration = False,
     on_error: OnError | None = None,
 ) -> Decorator: ...
 def s3_cached(
@@ -91,6 +92,7 @@ def s3_cached(
     cache_exceptions: Mapping[type[Exception], Duration | None] | None = None,
     keep: int = 1,
     copy: bool = True,
+    fleet: bool | Duration = False,
     on_error: OnError | None = None,
 ) -> Any:
     """Remember what a function returned, so that no later call, in any process, computes it again.
@@ -109,6 +111,8 @@ def s3_cached(
     in `cache_exceptions` are, for as long as it says; `keep` versions of each result. With `copy=False` all callers of
     this process that the memory tier serves get one and the same object, which saves decoding it: whoever changes it
     changes it for all.
+    Who computes: with `fleet=True` one machine computes what all miss and the others wait for it, as long as it lives;
+    a duration says for how long its lease lasts (60 seconds) if it dies. It needs a store that enforces create-only.
     Trouble: `on_error`, "compute" or "raise", overrides the cache's.
 
     Raises SettingsError here, and KeyDerivationError on a call with an argument of which no key can be made.
@@ -133,6 +137,7 @@ def s3_cached(
             cache_exceptions=cache_exceptions,
             keep=keep,
             copy=copy,
+            fleet=fleet,
             on_error=on_error,
         )
     )

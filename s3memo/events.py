@@ -15,7 +15,7 @@ from s3memo.locks import process_lock
 logger = logging.getLogger("s3memo")
 
 EventKind: TypeAlias = Literal[
-    "hit", "stale", "miss", "compute", "store", "refresh", "invalidate", "clear", "evict", "error", "breaker"
+    "hit", "stale", "miss", "compute", "store", "refresh", "invalidate", "clear", "evict", "error", "breaker", "lease"
 ]
 RequestKind: TypeAlias = Literal["LIST", "GET", "PUT", "DELETE"]
 Tier: TypeAlias = Literal["memory", "store"]
@@ -29,7 +29,8 @@ class Event:
     """One thing that happened to one function's cache.
 
     "stale" is a hit on a result that has expired, and "refresh" the start of a computation that replaces a result;
-    "breaker" says that a store is left alone, or answers again. `seconds` is what a hit saved, or what a computation took; `size` is in bytes as stored; `error` is what went wrong
+    "breaker" says that a store is left alone, or answers again; "lease" with `fleet=` who of all machines computes. `seconds`
+    is what a hit saved, what a computation took, or for how long others' was waited for; `size` is in bytes as stored; `error` is what went wrong
     and was survived, and `message` says in words what that means.
     """
 

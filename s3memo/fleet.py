@@ -1,81 +1,134 @@
-"""One computation of a missing result across machines, best effort: whoever gets the lease computes, the others wait."""
+"""One computation of a missing result across machines, best effort: whoever gets the lease computes, the others wait.
+
+Steps of a call, as `calls` has them: something to call that may wait for the store, or a Pause.
+"""
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextvars import ContextVar
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
 
-from s3memo.errors import LeaseTimeout, SettingsError
+from s3memo.cache import Cache
+from s3memo.entry import Hit, Miss
+from s3memo.errors import SettingsError
+from s3memo.events import Recorder
 from s3memo.lease import Lease, polling
-from s3memo.stores.clock import local_clock
+from s3memo.terms import Terms
+from s3memo.versions import Key
 
-F = TypeVar("F")
+T = TypeVar("T")
+
+Steps: TypeAlias = Generator[Any, Any, T]
 
 _leading: ContextVar[bool] = ContextVar("s3memo_leading", default=False)
+"""Whether what runs in this context is part of a computation that has a lease."""
 
 
-def compute_once(
-    lease: Lease,
-    find: Callable[[], F | None],
-    compute: Callable[[], F],
-    survive: Callable[[Exception], None],
-    *,
-    clock: Callable[[], float] = local_clock,
-    sleep: Callable[[float], None] = time.sleep,
-) -> F:
-    """Return what `find` finds, now or while somebody else computes, or else what `compute` returns, which stores it.
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A step that is nothing but waiting, for so many seconds; who calls it makes the thread wait."""
 
-    `find` looks into the store anew and returns None for nothing. Whatever goes wrong with the lease is given to
-    `survive`, and then the result is computed: a lease saves work and never decides what is right. What `compute`
-    raises passes through, and the next who waits computes.
-    """
-    try:
-        found = _await_turn(lease, find, clock, sleep)
-    except SettingsError:
-        raise
-    except Exception as error:  # noqa: BLE001  a store of somebody else's may raise anything
-        survive(error)
-        return compute()
-    if found is not None:
-        return found
-    token = _leading.set(True)
-    try:
-        return compute()
-    finally:
-        _leading.reset(token)
-        lease.release()
+    seconds: float
+
+    def __call__(self) -> None:
+        time.sleep(self.seconds)
 
 
-def _await_turn(
-    lease: Lease, find: Callable[[], F | None], clock: Callable[[], float], sleep: Callable[[float], None]
-) -> F | None:
-    """Return what was found, or None when the lease is ours.
+class Turn:
+    """One call's part in who computes its key, with a lease of so many seconds that counts as the function's own doing."""
 
-    A computation that has a lease waits for another's no longer than a lease lasts, for that one may be waiting for its own.
-    """
-    begun = clock()
-    for pause in polling():
-        if lease.acquire(blocking=False):
-            return _look_again(lease, find)
-        if _leading.get() and clock() - begun > lease.ttl:
-            break
-        sleep(pause)
-        found = find()
-        if found is not None:
-            return found
-    raise LeaseTimeout(f"{lease!r} was not free for {lease.ttl:g} seconds, and what waits for it has a lease itself")
+    def __init__(self, cache: Cache, key: Key, terms: Terms, ttl: float) -> None:
+        self._cache = cache
+        self._key = key
+        self._terms = terms
+        self._lease = _Lease(key, cache, ttl, terms.recorder)
+        self._taking = threading.Lock()
+        self._is_over = False
+
+    def computing(
+        self, missed: Miss, look: Callable[[], Hit | Miss], compute: Callable[[Miss], Steps[T]]
+    ) -> Steps[Hit | T]:
+        """Bring what `look` finds, now or while somebody else computes, or else what `compute` does, which stores it.
+
+        Whatever goes wrong with the lease is survived, visibly, and then the result is computed, as `missed` says:
+        a lease saves work and never decides what is right. What `compute` raises passes through.
+        """
+        result: Hit | T
+        try:
+            found = yield from self._waiting(missed, look)
+            if isinstance(found, Hit):
+                result = found
+            else:
+                was_leading = _leading.get()
+                _leading.set(was_leading or self._lease.held)
+                try:
+                    result = yield from compute(found)
+                finally:
+                    _leading.set(was_leading)
+        except GeneratorExit:  # nobody carries out a step any more
+            self._give_back()
+            raise
+        except BaseException:
+            yield self._give_back
+            raise
+        yield self._give_back
+        return result
+
+    def _waiting(self, missed: Miss, look: Callable[[], Hit | Miss]) -> Steps[Hit | Miss]:
+        """Return what was found, or what was seen last when it is time to compute: mostly because the lease is ours.
+
+        When a holder has given its lease back without a result, nobody waits for a second one: perhaps there is none to
+        be had. Nor does a computation that has a lease wait for longer than another's lasts: its holder may be waiting
+        for this one.
+        """
+        waited = 0.0
+        try:
+            for pause in polling():
+                if (yield self._take):
+                    self._tell("computes for all machines", waited)
+                    return (yield look)  # type: ignore[no-any-return]
+                if self._lease.was_passed_on or (_leading.get() and waited > self._lease.ttl):
+                    self._tell("computes without the lease", waited)
+                    return (yield look)  # type: ignore[no-any-return]
+                if not waited:
+                    self._tell(f"waits for {self._lease.holder}", waited)
+                yield Pause(pause)
+                waited += pause
+                found = yield look
+                if isinstance(found, Hit):
+                    return found
+        except SettingsError:
+            raise
+        except Exception as error:  # noqa: BLE001  a store of somebody else's may raise anything
+            self._terms.survive(error, self._key, "the lease failed, so the result is computed whoever else does")
+        return missed
+
+    def _tell(self, message: str, waited: float) -> None:
+        self._terms.recorder.emit("lease", key=str(self._key), seconds=waited, message=message)
+
+    def _take(self) -> bool:
+        with self._taking, self._cache.asking(self._terms):
+            return not self._is_over and self._lease.acquire(blocking=False)
+
+    def _give_back(self) -> None:
+        """Release the lease if it is ours, also that of an attempt which a cancelled task has left at work."""
+        with self._taking:
+            self._is_over = True
+            if self._lease.held:
+                with (
+                    self._terms.fail_open(self._key, "the lease could not be given back, and lapses by itself"),
+                    self._cache.asking(self._terms),
+                ):
+                    self._lease.release()
 
 
-def _look_again(lease: Lease, find: Callable[[], F | None]) -> F | None:
-    """Return what the holder before us left, and then give the lease back."""
-    found = None
-    try:
-        found = find()
-    except BaseException:
-        lease.release()
-        raise
-    if found is not None:
-        lease.release()
-    return found
+class _Lease(Lease):
+    """The lease for one key of a function, whose trouble is the function's."""
+
+    def __init__(self, key: Key, cache: Cache, ttl: float, recorder: Recorder) -> None:
+        super().__init__(str(key), cache, ttl=ttl)
+        self._recorder = recorder

@@ -13,7 +13,9 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextvars import copy_context
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Self
 
 from s3memo import codec
@@ -25,6 +27,7 @@ from s3memo.sequences import Chain, StateVersion, lease_prefix
 from s3memo.sharing import Place, cache_at, check_place
 from s3memo.stores.clock import local_clock
 
+DEFAULT_SECONDS = 60.0
 LONGEST = 86_400.0
 """Seconds that a lease may last without a renewal; so one of a week ago lapsed, whatever it said."""
 
@@ -53,22 +56,22 @@ class Lease:
     SettingsError, and StoreError from `acquire`.
     """
 
-    def __init__(self, key: str, url_or_store: Place = None, *, ttl: Duration = 60) -> None:
+    def __init__(self, key: str, url_or_store: Place = None, *, ttl: Duration = DEFAULT_SECONDS) -> None:
         if not isinstance(key, str) or not key:
             raise SettingsError(f"Lease({key!r}): give the lease a key, a string that is not empty")
         check_place(url_or_store)
-        lasting = seconds(ttl, name="ttl")
-        if lasting is None or not 1 <= lasting <= LONGEST:
-            raise SettingsError(f"ttl={ttl!r} must be between 1 second and a day")
         self.key = key
-        self.ttl = lasting
+        self.ttl = lease_seconds(ttl, name="ttl")
         self._place = url_or_store
         self._clock: Callable[[], float] = local_clock
         self._sleep: Callable[[float], None] = time.sleep
         self._in_use = threading.Lock()
         self._changing = threading.Lock()
         self._tenure: _Tenure | None = None
-        self._holder = ""
+        self._recorder: Recorder | None = None
+        self._first_seen: int | None = None
+        self.holder = ""
+        self.was_passed_on = False
         self._stop = threading.Event()
         self._heart: threading.Thread | None = None
 
@@ -81,6 +84,11 @@ class Lease:
 
     def __exit__(self, *_error: object) -> None:
         self.release()
+
+    @property
+    def held(self) -> bool:
+        """Whether it was acquired and not released since; `lost` says whether that still counts."""
+        return self._heart is not None
 
     @property
     def lost(self) -> bool:
@@ -134,7 +142,7 @@ class Lease:
                 break
             self._sleep(min(pause, left))
         raise LeaseTimeout(
-            f"{self!r} in {self._register().store.url} was not free for {timeout:g} seconds; {self._holder} has it"
+            f"{self!r} in {self._register().store.url} was not free for {timeout:g} seconds; {self.holder} has it"
         )
 
     def _try(self) -> _Tenure | None:
@@ -143,6 +151,8 @@ class Lease:
         chain = register.look()
         newest = chain.newest
         if newest is not None and not newest.cleared and not self._has_lapsed(register, newest):
+            self._first_seen = self._first_seen or newest.number
+            self.was_passed_on = any(version.cleared for version in chain.versions if version.number > self._first_seen)
             return None
         sent_at = register.store.time().earliest
         tenure = _Tenure(
@@ -150,13 +160,13 @@ class Lease:
         )
         rival = register.append(chain, self._claim(tenure))
         if rival is not None:
-            self._holder = rival.writer
+            self.holder = rival.writer
             return None
         return tenure
 
     def _has_lapsed(self, register: Register, version: StateVersion) -> bool:
         try:
-            self._holder, lasting = _terms(register.read(version.number))
+            self.holder, lasting = _terms(register.read(version.number))
         except NotFoundError:
             return False  # it was collected since it was listed, so there is a newer one
         return register.store.time().earliest >= version.last_modified + _STEP + lasting
@@ -186,7 +196,8 @@ class Lease:
 
     def _start(self) -> None:
         self._stop = threading.Event()
-        self._heart = threading.Thread(target=self._beat, args=(self._stop,), name=f"s3memo-{self!r}", daemon=True)
+        beat = partial(copy_context().run, self._beat, self._stop)  # which counts its requests as those of `acquire`
+        self._heart = threading.Thread(target=beat, name=f"s3memo-{self!r}", daemon=True)
         self._heart.start()
 
     def _beat(self, stop: threading.Event) -> None:
@@ -198,8 +209,17 @@ class Lease:
 
     def _register(self) -> Register:
         cache = cache_at(self._place)
-        recorder = Recorder(f"lease {self.key!r}", cache.hooks)
-        return Register(cache.store, lease_prefix(self.key), 1, recorder, cache.packing, self._clock, self._sleep)
+        if self._recorder is None:
+            self._recorder = Recorder(f"lease {self.key!r}", cache.hooks)
+        return Register(cache.store, lease_prefix(self.key), 1, self._recorder, cache.packing, self._clock, self._sleep)
+
+
+def lease_seconds(duration: Duration | None, *, name: str) -> float:
+    """Return how long a lease lasts without a renewal. SettingsError, which calls it `name`, unless that makes sense."""
+    lasting = seconds(duration, name=name)
+    if lasting is None or not 1 <= lasting <= LONGEST:
+        raise SettingsError(f"{name}={duration!r} must be between 1 second and a day")
+    return lasting
 
 
 def polling() -> Iterator[float]:

@@ -46,7 +46,7 @@ class Memo:
     def look(self, key: Key, terms: Terms) -> Listing:
         """LIST a key's prefix: one page, or as many as it takes until those behind could not change the answer."""
         listing, start_after = Listing(), ""
-        with self._asking(terms):
+        with self.asking(terms):
             while True:
                 page = list(self.store.list(key.prefix, start_after=start_after, limit=PAGE_SIZE))
                 names = (info.key.removeprefix(key.prefix) for info in page)
@@ -63,7 +63,7 @@ class Memo:
         `is_kept` tells whether memory will keep an object of so many bytes: then the value does not lie over it.
         """
         object_key = key.prefix + version.name
-        with self._asking(terms):
+        with self.asking(terms):
             data = self.store.get(object_key)
         if terms.copy and is_kept(len(data)):
             data = memoryview(data).toreadonly()
@@ -88,7 +88,7 @@ class Memo:
 
     def put(self, key: Key, terms: Terms, draft: Draft) -> None:
         """PUT a version."""
-        with self._asking(terms):
+        with self.asking(terms):
             self.store.put(key.prefix + draft.held.version.name, draft.sealed.data)
 
     def bury(self, key: Key, terms: Terms) -> tuple[Version, Listing]:
@@ -104,7 +104,7 @@ class Memo:
         if versions:
             with (
                 terms.fail_open(key, "old versions could not be deleted; the next write tries again"),
-                self._asking(terms),
+                self.asking(terms),
             ):
                 self.store.delete(key.prefix + version.name for version in versions)
 
@@ -130,7 +130,7 @@ class Memo:
         return self.store.time().latest - version.created / MICROSECONDS
 
     @contextmanager
-    def _asking(self, terms: Terms) -> Iterator[None]:
+    def asking(self, terms: Terms) -> Iterator[None]:
         """Count the block's requests, and let the breaker learn how they end."""
         outcome: Exception | None = None
         with terms.recorder.counting_requests():

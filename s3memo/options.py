@@ -10,6 +10,7 @@ from s3memo.annotations import check_types
 from s3memo.errors import SettingsError
 from s3memo.fingerprint import Code
 from s3memo.freshness import Duration, Policy, seconds
+from s3memo.lease import DEFAULT_SECONDS, lease_seconds
 from s3memo.settings import check_choice
 from s3memo.terms import OnError
 
@@ -25,6 +26,7 @@ class TermOptions(TypedDict, total=False):
     cache_exceptions: Mapping[type[Exception], Duration | None] | None
     keep: int
     copy: bool
+    fleet: bool | Duration
     on_error: OnError | None
 
 
@@ -57,6 +59,7 @@ def checked(options: Options) -> Options:
     given["stale_if_error"] = _window(options["stale_if_error"], ttl, "stale_if_error")
     given["types"] = check_types(options["types"])
     given["depends"] = tuple(options["depends"])
+    given["fleet"] = _fleet(options["fleet"])
     given["cache_exceptions"] = _exceptions(options["cache_exceptions"])
     return given
 
@@ -65,6 +68,13 @@ def policy_of(options: Options) -> Policy:
     """Return how old results may be, as checked options say."""
     ttl, revalidate, if_error = options["ttl"], options["stale_while_revalidate"], options["stale_if_error"]
     return Policy(ttl, revalidate, if_error)  # type: ignore[arg-type]  # `checked` has made seconds of them
+
+
+def _fleet(given: bool | Duration) -> bool | float:  # noqa: FBT001  it is what the option may be
+    """Return for how many seconds a lease of the function's lasts, or False."""
+    if given is False:
+        return False
+    return lease_seconds(DEFAULT_SECONDS if given is True else given, name="fleet")
 
 
 def _window(duration: Duration | None, ttl: Duration | None, name: str) -> float:

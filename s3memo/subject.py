@@ -99,6 +99,7 @@ class Subject:
                         options["copy"],
                         options["cache_if"],
                         exceptions,  # type: ignore[arg-type]  # `checked` has made seconds of the durations
+                        fleet=float(options["fleet"]),  # type: ignore[arg-type]  # as above
                     )
                     self._bound = cache, terms
         return self._bound

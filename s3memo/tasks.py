@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ from s3memo.calls import (
     refreshing_behind,
     tell_behind,
 )
+from s3memo.fleet import Pause
 from s3memo.flight import Flight, Outcome
 
 T = TypeVar("T")
@@ -80,11 +81,17 @@ async def run(call: Call, work: Work) -> Outcome[Any]:
             outcome: Outcome[Any] = end.value
             return outcome
         try:
-            brought = await (call.compute() if step is COMPUTE else blocking(call.cache, step))
+            brought = await _carried_out(call, step)
         except BaseException as error:  # noqa: BLE001  the procedure gets it
             advance = partial(work.throw, error)
         else:
             advance = partial(work.send, brought)
+
+
+def _carried_out(call: Call, step: Any) -> Awaitable[Any]:
+    if step is COMPUTE:
+        return call.compute()  # type: ignore[no-any-return]
+    return asyncio.sleep(step.seconds) if isinstance(step, Pause) else blocking(call.cache, step)
 
 
 async def _work(call: Call, flight: Flight, work: Work) -> None:

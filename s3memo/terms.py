@@ -22,7 +22,7 @@ class Terms:
 
     Of each result `keep` versions stay, if `cache_if` is true of it or None. `exceptions` are the classes whose
     instances are kept as results are, if raised, and for how many seconds. Instances of `classes` may be stored and
-    rebuilt. With `copy` no two callers get the same mutable result. `arguments` describes those of the one call that
+    rebuilt. With `fleet`, so many seconds, one machine computes what all miss, by a lease for as long. With `copy` no two callers get the same mutable result. `arguments` describes those of the one call that
     these are the terms of, where they are to be stored.
     """
 
@@ -34,6 +34,7 @@ class Terms:
     copy: bool = True
     cache_if: Callable[[Any], object] | None = None
     exceptions: Mapping[type, float] = field(default_factory=dict)
+    fleet: float = 0.0
     arguments: Mapping[str, str] = field(default_factory=dict)
 
     def judge(self, age: float, raised: type | None) -> Freshness:

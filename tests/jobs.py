@@ -1,4 +1,4 @@
-"""What tests let other processes do, with real servers: `python -m tests.jobs increment …`."""
+"""What tests let other processes do, with real servers; `tests.processes` starts them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import sys
 import time
 from typing import Any
 
-from s3memo import S3Store, ServiceState
+from s3memo import Cache, Event, S3Store, ServiceState
 from s3memo.errors import StateConflictError, StoreError
 
 
-def increment(store: S3Store, name: str, process: str, times: int) -> None:
+def increment(store: S3Store, process: str, state: str, times: int) -> None:
     """Add one to a state, so many times; print each operation when it begins and when it has ended."""
-    state = ServiceState(name, store, keep=1000)
+    counter = ServiceState(state, store, keep=1000)
     for number in range(times):
         operation = f"{process}.{number}"
         say(operation, "begun")
@@ -22,7 +22,7 @@ def increment(store: S3Store, name: str, process: str, times: int) -> None:
             return {"by": operation, "of": value["by"], "count": value["count"] + 1}  # noqa: B023  it is called at once
 
         try:
-            state.update(add, default={"by": None, "count": 0})
+            counter.update(add, default={"by": None, "count": 0})
         except StateConflictError:
             say(operation, "refused")
         except StoreError as error:
@@ -31,16 +31,33 @@ def increment(store: S3Store, name: str, process: str, times: int) -> None:
             say(operation, "done")
 
 
+def answer(store: S3Store, process: str, fleet: bool | float) -> None:
+    """Call a function that takes until somebody writes a line; print what happens, and when it does."""
+
+    def tell(event: Event) -> None:
+        if event.message.startswith("waits for"):
+            say(process, "waits")
+
+    @Cache(store, hooks=[tell]).cached(name="jobs.answer", version=1, fleet=fleet)
+    def question() -> int:
+        say(process, "computing")
+        sys.stdin.readline()
+        return 42
+
+    say(process, f"got{question()}")
+
+
 def say(operation: str, what: str) -> None:
     sys.stdout.write(f"{operation} {what} {time.monotonic()}\n")
     sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    what = json.loads(sys.argv[1])
-    store = S3Store(what["bucket"], client_options=what["client_options"])
+    job = json.loads(sys.argv[1])
+    does, process = {"increment": increment, "answer": answer}[job.pop("does")], job.pop("process")
+    store = S3Store(job.pop("bucket"), client_options=job.pop("client_options"))
     store.time()
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     sys.stdin.readline()
-    increment(store, what["state"], what["process"], what["times"])
+    does(store, process, **job)  # type: ignore[operator]  # each takes what its test gives

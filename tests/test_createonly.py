@@ -96,13 +96,16 @@ def test_a_store_that_says_so_is_not_tried(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [IgnoringStore, RacyStore, SilentStore])
-def test_a_store_that_does_not_is_refused_each_time(kind: type[StrangeStore]) -> None:
+def test_a_store_that_does_not_is_refused_each_time_and_tried_once(kind: type[StrangeStore]) -> None:
     store = kind()
+    tried = []
     for _ in range(2):
         with pytest.raises(
             StoreNotSupportedError, match=r"<MemoryStore .* does not enforce create-only: .* keep them in"
         ):
             ServiceState("job", store).set(1)
+        tried.append(store.puts)
+    assert tried[0] == tried[1]
     assert not any(info.key.startswith("v1/state/") for info in store.list(""))
     assert marker_of(store) not in {info.key for info in store.list("")}
 

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -16,16 +12,15 @@ from hypothesis import settings
 
 from s3memo import S3Store, ServiceState
 from s3memo.codec import decode
+from tests.processes import PROCESSES, start, workers
 from tests.servers.server import S3Server
 from tests.simulation.chain import Event, Written, check
-
-PROCESSES = 8
 
 
 @pytest.mark.parametrize(("s3_server", "times"), [("moto", 5), ("ceph_s3", 50)], indirect=["s3_server"])
 def test_increments_of_many_processes_are_all_counted(s3_server: S3Server, times: int) -> None:
     store = S3Store(s3_server.make_bucket(), client_options=s3_server.client_options)
-    with workers(s3_server, store, times) as children:
+    with workers(s3_server, store, does="increment", state="counter", times=times) as children:
         start(children)
         events = [event for child in children for event in follow(child)]
     assert ServiceState("counter", store).get()["count"] == PROCESSES * times
@@ -36,7 +31,7 @@ def test_increments_of_many_processes_are_all_counted(s3_server: S3Server, times
 def test_what_killed_processes_had_been_told_is_counted_once(ceph_s3: S3Server) -> None:
     times = 10 if settings.default.derandomize else 50
     store = S3Store(ceph_s3.make_bucket(), client_options=ceph_s3.client_options)
-    with workers(ceph_s3, store, times) as children:
+    with workers(ceph_s3, store, does="increment", state="counter", times=times) as children:
         start(children)
         events = []
         for child in children[:2]:
@@ -49,38 +44,6 @@ def test_what_killed_processes_had_been_told_is_counted_once(ceph_s3: S3Server) 
     assert (PROCESSES - 2) * times < len(told) <= count <= len(told) + len(in_doubt)
     assert len(in_doubt) <= 2
     check(versions(store), events)
-
-
-@contextmanager
-def workers(server: S3Server, store: S3Store, times: int) -> Iterator[list[subprocess.Popen[str]]]:
-    """Start processes that wait for a line; the server was tried before."""
-    ServiceState("another", store).set(1)
-    bucket = store.url.removeprefix("s3://")
-    with ExitStack() as stack:
-        children = []
-        for process in range(PROCESSES):
-            job: Any = {"bucket": bucket, "client_options": server.client_options, "state": "counter"}
-            job |= {"process": f"p{process}", "times": times}
-            child = subprocess.Popen(
-                [sys.executable, "-m", "tests.jobs", json.dumps(job)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            children.append(stack.enter_context(child))
-            stack.callback(child.kill)
-        yield children
-
-
-def start(children: list[subprocess.Popen[str]]) -> None:
-    """Let all begin at once."""
-    for child in children:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "ready\n"
-    for child in children:
-        assert child.stdin is not None
-        child.stdin.write("\n")
-        child.stdin.flush()
 
 
 def follow(child: subprocess.Popen[str], *, kill_after: int | None = None) -> list[Event]:
