@@ -14,11 +14,10 @@ from functools import cached_property
 from types import NoneType
 from typing import Any
 
-from s3memo.codec.table import Fields, Record, type_name
+from s3memo.codec.table import ANY, Fields, Record, type_name
 
 DATACLASS, NAMED_TUPLE, ENUM, ATTRS, PYDANTIC, EXCEPTION = CODES = range(80, 86)
 
-_ANY: tuple[type, ...] = ()
 _CLASS = "<class>"  # the name of a part; no field has it
 _MADE_BY_CLASS_STATEMENT = 1 << 9  # Py_TPFLAGS_HEAPTYPE
 _MAX_FLAG_BITS = 64  # of a combination of flags, which may have bits that no member has
@@ -100,7 +99,7 @@ def _with_fields(
         return instance
 
     return Instance(
-        code, kind, _identity(name, names), dict.fromkeys(names, _ANY), take=take, build=build, mutable=mutable
+        code, kind, _identity(name, names), dict.fromkeys(names, ANY), take=take, build=build, mutable=mutable
     )
 
 
@@ -157,7 +156,7 @@ def _named_tuple(kind: Any, name: str) -> Instance:
         NAMED_TUPLE,
         kind,
         _identity(name, kind._fields),
-        dict.fromkeys(kind._fields, _ANY),
+        dict.fromkeys(kind._fields, ANY),
         take=take,
         build=lambda *parts: tuple.__new__(kind, parts),
         mutable=False,
@@ -174,7 +173,7 @@ def _enum(kind: Any, name: str) -> Instance:
             raise ValueError(f"{type_name(kind)} has no member {member} with the value that was stored")
         return found
 
-    fields: Fields = {"name": (NoneType, str), "value": _ANY}
+    fields: Fields = {"name": (NoneType, str), "value": ANY}
     return Instance(ENUM, kind, name, fields, take=take, build=build, mutable=False, trial=True)
 
 
@@ -214,7 +213,7 @@ def _pydantic(kind: Any, name: str) -> Instance:
             object.__setattr__(model, attribute, part)
         return model
 
-    fields: Fields = dict.fromkeys(names, _ANY)
+    fields: Fields = dict.fromkeys(names, ANY)
     state: Fields = {"model_fields_set": (set,), "model_extra": (NoneType, dict), "<private>": (NoneType, dict)}
     return Instance(PYDANTIC, kind, _identity(name, names), fields | state, take=take, build=build, mutable=True)
 
@@ -242,7 +241,7 @@ def _exception(kind: Any, name: str) -> Instance:
             object.__setattr__(error, attribute, value)
         return error
 
-    fields: Fields = {"args": (tuple,), "__dict__": (dict,)} | dict.fromkeys(own, _ANY)
+    fields: Fields = {"args": (tuple,), "__dict__": (dict,)} | dict.fromkeys(own, ANY)
     return Instance(EXCEPTION, kind, name, fields, take=take, build=build, mutable=True, trial=True)
 
 
