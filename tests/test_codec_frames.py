@@ -21,7 +21,7 @@ import pytz  # type: ignore[import-untyped]  # it comes without types
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3memo.codec import decode, encode
+from s3memo.codec import decode, encode, is_immutable
 from s3memo.errors import DecodeError, EncodeError
 from tests.measuring import peak
 
@@ -355,6 +355,7 @@ def test_a_time_zone_of_another_library_is_named_with_the_remedy() -> None:
     zone = dateutil.tz.gettz(BERLIN)
     with pytest.raises(EncodeError, match=r"time zone is of type dateutil\.tz\..* Use one of zoneinfo"):
         encode(pd.Timestamp("2020", tz=zone))
+    assert not is_immutable(pd.Timestamp("2020", tz=zone))  # and pickle, which stores it, may have it in memory
 
 
 def test_time_zones_of_pytz_come_back() -> None:
@@ -463,8 +464,9 @@ LONG_ONES = {
         lambda long: tagged(64, "BusinessHour", 1, False, {"start": long}),
         lambda long: tagged(25, "<h2", tagged(1, long), True, b"ab"),
         lambda long: tagged(66, long, None, None),
+        lambda long: tagged(33, [long, "<f8", [1]]),
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_what_is_long_and_takes_no_bytes_is_not_gone_through(long: str, wrap: Callable[[Any], Any]) -> None:
     refused(wrap(LONG_ONES[long]))
@@ -527,7 +529,7 @@ def test_frames_of_numbers_and_text_need_no_pyarrow() -> None:
         sys.modules["pyarrow"] = None  # as if it were not installed
 
         import pandas as pd
-        from s3memo.codec import decode, encode
+        from s3memo.codec import decode, encode, is_immutable
         from s3memo.errors import DecodeError, EncodeError
 
         frame = pd.DataFrame({"a": [1.5, None], "b": ["x", None], "c": pd.Categorical(["a", "b"])})

@@ -92,8 +92,11 @@ def _parse(description: Any, depth: int = 0) -> np.dtype[Any]:
         raise ValueError(f"the dtype is nested more than {_MAX_DEPTH} levels deep")
     if type(description) is str:
         return _parse_name(description)
-    parts: list[Any]
-    form, *parts = description if type(description) is list else [None]
+    if type(description) is not list or not {str}.issuperset(map(type, description[:1])):
+        raise TypeError(
+            f"no dtype is described by a {type_name(type(description))} that begins otherwise than in a name"
+        )
+    form, *parts = description
     if form == "array":
         check_parts(_ARRAY, parts)
         return np.dtype((_parse(parts[0], depth + 1), checked_shape(parts[1])))
