@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -130,10 +131,7 @@ async def _refresh(call: Call, scope: Hashable) -> None:
         if not is_new:
             return
         flight.task = asyncio.current_task()
-        try:
+        with suppress(GivenUpError):
             await _work(call, flight, refreshing_behind(call, flight))
-            error = flight.error
-        except GivenUpError as given_up:
-            error = given_up
-        if error is not None:
-            call.terms.recorder.trouble(error, "a stale result could not be refreshed", key=str(call.key))
+        if flight.error is not None:
+            call.terms.recorder.trouble(flight.error, "a stale result could not be refreshed", key=str(call.key))

@@ -102,5 +102,7 @@ def _refresh(call: Call) -> None:
         if is_new:
             try:
                 _work(call, flight, refreshing_behind(call, flight))
+            except GivenUpError:
+                pass  # it was told when it was given up
             except Exception as error:  # noqa: BLE001  nobody is there to get it
                 call.terms.recorder.trouble(error, "a stale result could not be refreshed", key=str(call.key))
