@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import socket
@@ -199,6 +200,8 @@ def test_a_store_that_is_left_alone_gets_no_connection_and_takes_no_time(
     connections = proxy.connections
     took = statistics.median(seconds(watched.function, number) for number in range(1, 501))
     assert watched.computed == 501
+    watched.function.cache_refresh(0)
+    watched.function.cache_get(0)
     assert (proxy.requests, proxy.connections) == ([], connections)
     assert took < NO_TIME
 
@@ -229,26 +232,52 @@ def test_threads_that_meet_the_trouble_together_wait_together(
     assert len(watched.told("breaker")) == 2
 
 
-def test_the_function_may_raise_without_another_wait(
-    store: S3Store, proxy: CountingProxy, clock: Clock, silence: Behaviour
+@pytest.mark.parametrize("outcome", [7, ZeroDivisionError()], ids=["returns", "raises"])
+def test_a_store_that_others_found_to_fail_during_a_computation_is_not_asked_after_it(
+    store: S3Store, proxy: CountingProxy, clock: Clock, silence: Behaviour, outcome: int | Exception
 ) -> None:
-    """The old result that could be served instead is not read from a store that is left alone by now."""
-    Watched(store, ttl=60).function(1)
+    """Neither to write the result, nor to read the old one that could be served instead of an exception."""
+    Watched(store).function(1)
     clock.forward(61)
+    cache = Cache(store)
+    other = cache.cached(name="jobs.other", version=1)(abs)
 
-    def quarrel(number: int) -> int:
+    def compute(number: int) -> int:
         proxy.behave = silence
-        other.function(2)
+        other(2)
         clock.stop()
         proxy.reset()
-        raise ZeroDivisionError
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
-    cache = Cache(store)
-    other = Watched(store)
-    other.function = cache.cached(name="jobs.other", version=1)(other.double)
-    function = cache.cached(name="jobs.double", version=1, ttl=60, stale_if_error=60)(quarrel)
-    with pytest.raises(ZeroDivisionError):
-        function(1)
+    function = cache.cached(name="jobs.double", version=1, ttl=60, stale_if_error=60)(compute)
+    if isinstance(outcome, Exception):
+        with pytest.raises(ZeroDivisionError):
+            function(1)
+    else:
+        assert function(1) == function(1) == outcome
+    assert proxy.requests == []
+
+
+def test_async_functions_wait_no_longer(store: S3Store, proxy: CountingProxy, clock: Clock, silence: Behaviour) -> None:
+    @Cache(store).cached(name="jobs.double", version=1)
+    async def function(number: int) -> int:
+        return 2 * number
+
+    async def call() -> float:
+        begun = time.perf_counter()
+        assert await asyncio.gather(*map(function, range(4))) == [0, 2, 4, 6]
+        assert time.perf_counter() - begun < PATIENCE
+        clock.stop()
+        proxy.reset()
+        begun = time.perf_counter()
+        for number in range(4, 104):
+            await function(number)
+        return (time.perf_counter() - begun) / 100
+
+    proxy.behave = silence
+    assert asyncio.run(call()) < NO_TIME
     assert proxy.requests == []
 
 
@@ -273,6 +302,19 @@ def test_trouble_is_one_warning_and_an_event_each_time(
     for event in others:
         assert str(event.error) == f"the store is left alone for another 1.0 s, because it failed: {first.error}"
     assert watched.function.cache_info().errors == 4
+
+
+def test_who_wants_errors_is_told_why_the_store_is_left_alone(
+    store: S3Store, proxy: CountingProxy, clock: Clock
+) -> None:
+    function = Watched(store, on_error="raise").function
+    proxy.behave = hang_up
+    with pytest.raises(StoreUnavailableError, match=r"^cannot list") as first:
+        function(0)
+    clock.stop()
+    with pytest.raises(StoreUnavailableError) as second:
+        function(0)
+    assert str(second.value) == f"the store is left alone for another 1.0 s, because it failed: {first.value}"
 
 
 def test_the_breaker_tells_when_it_opens_and_when_it_closes(
