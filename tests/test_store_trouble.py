@@ -219,10 +219,10 @@ def test_threads_that_meet_the_trouble_together_wait_together(
     store: S3Store, proxy: CountingProxy, clock: Clock, fail: Behaviour
 ) -> None:
     watched = Watched(store)
+    clock.stop()
     proxy.behave = fail
     calls = [lambda number=number: watched.function(number) for number in range(8)]
     assert seconds(start_together, calls) < PATIENCE + 1
-    clock.stop()
     assert len(watched.told("breaker")) == 1
     clock.forward(1)
     proxy.reset()
@@ -288,9 +288,9 @@ def test_trouble_is_one_warning_and_an_event_each_time(
     store: S3Store, proxy: CountingProxy, clock: Clock, fail: Behaviour, caplog: pytest.LogCaptureFixture
 ) -> None:
     watched = Watched(store)
+    clock.stop()
     proxy.behave = fail
     watched.function(0)
-    clock.stop()
     for number in range(1, 4):
         watched.function(number)
     [warning] = warnings(caplog)
@@ -308,10 +308,10 @@ def test_who_wants_errors_is_told_why_the_store_is_left_alone(
     store: S3Store, proxy: CountingProxy, clock: Clock
 ) -> None:
     function = Watched(store, on_error="raise").function
+    clock.stop()
     proxy.behave = hang_up
     with pytest.raises(StoreUnavailableError, match=r"^cannot list") as first:
         function(0)
-    clock.stop()
     with pytest.raises(StoreUnavailableError) as second:
         function(0)
     assert str(second.value) == f"the store is left alone for another 1.0 s, because it failed: {first.value}"
@@ -322,9 +322,9 @@ def test_the_breaker_tells_when_it_opens_and_when_it_closes(
 ) -> None:
     caplog.set_level(logging.INFO)
     watched = Watched(store)
+    clock.stop()
     proxy.behave = hang_up
     watched.function(0)
-    clock.stop()
     clock.forward(1)
     watched.function(1)
     clock.forward(2)
@@ -345,9 +345,9 @@ def test_results_are_stored_again_once_the_server_is_back(
     store: S3Store, proxy: CountingProxy, clock: Clock, fail: Behaviour
 ) -> None:
     watched = Watched(store)
+    clock.stop()
     proxy.behave = fail
     watched.function(1)
-    clock.stop()
     proxy.behave = proxy.relay
     clock.forward(0.999)
     proxy.reset()
@@ -367,9 +367,9 @@ def test_what_is_asked_of_the_store_explicitly_is_asked_and_raises_and_tells_tha
     watched = Watched(store)
     function = watched.function
     function(1)
+    clock.stop()
     proxy.behave = hang_up
     function(2)
-    clock.stop()
     explicit = {
         (lambda: function.cache_set(5, 1)): "LIST",
         function.cache_clear: "LIST",
@@ -395,9 +395,9 @@ def test_an_interrupt_is_no_answer(
     store: S3Store, proxy: CountingProxy, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watched = Watched(store)
+    clock.stop()
     proxy.behave = hang_up
     watched.function(0)
-    clock.stop()
     clock.forward(1)
 
     def interrupt(*_: object, **__: object) -> None:
