@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import (
     Any,
     Concatenate,
@@ -21,7 +22,7 @@ from typing import (
 )
 from weakref import WeakValueDictionary
 
-from s3memo import quick, settings, threads
+from s3memo import fingerprint, quick, settings, threads
 from s3memo.entry import Entry
 from s3memo.events import CacheInfo
 from s3memo.options import Options, TermOptions
@@ -83,7 +84,8 @@ class Cached(Generic[P]):
     def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
         """Pickle as functions and methods do, by name; with cloudpickle by value where it does that with functions."""
         if self._origin is not None:
-            return _made_from, self._origin
+            owner = self._origin[2][-1] if self._origin[1] == "__get__" else None
+            return _made_from, (*self._origin, fingerprint.class_digests(owner) if isinstance(owner, type) else {})
         if not self._is_reachable():
             return super().__reduce_ex__(protocol)
         if int(protocol) < _FIRST_WITH_PATHS:
@@ -183,7 +185,14 @@ def _restored(kind: type[Cached[Any]], stand_in: Callable[[], None]) -> Cached[A
     return cached
 
 
-def _made_from(origin: Cached[Any], method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Cached[Any]:
+def _made_from(
+    origin: Cached[Any],
+    method: str,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    digests: Mapping[type, str] = MappingProxyType({}),
+) -> Cached[Any]:
+    fingerprint.note_class_digests(digests)
     made: Cached[Any] = getattr(origin, method)(*args, **kwargs)
     return made
 
