@@ -10,7 +10,8 @@ from __future__ import annotations
 import functools
 import sys
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, Literal, TypeAlias, get_args
 
 from s3memo import deep, hints, parts, source
@@ -147,6 +148,26 @@ def check_code(*, version: object, code: object, depends: object) -> None:
         raise SettingsError(f"code={code!r} is unknown: choose one of {', '.join(map(repr, get_args(Code)))}")
     if not isinstance(depends, tuple | list):
         raise SettingsError(f"depends={depends!r} must be a tuple or list of functions, classes and constants")
+
+
+def class_digests(cls: type) -> dict[type, str]:
+    """Return the digests of what the user has written of a class and its bases, as far as the source is found.
+
+    They go where cloudpickle takes the class itself, for its source does not.
+    """
+    digests = {}
+    for base in cls.__mro__:
+        if not _is_installed(base):
+            with suppress(ValueError):
+                digests[base] = source.class_digest(base)
+    return digests
+
+
+def note_class_digests(digests: Mapping[type, str]) -> None:
+    """Learn the digests of classes where they arrived; of those that were imported here the source is here too."""
+    for cls, digest in digests.items():
+        if not is_reachable(cls):
+            source.note_class_digest(cls, digest)
 
 
 def _is_run_by_path(function: Callable[..., Any], module: str) -> bool:

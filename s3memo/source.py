@@ -78,11 +78,16 @@ def class_digest(cls: type) -> str:
 
     Raises ValueError where no source is found.
     """
-    methods = {name: code for name, value in vars(cls).items() if (code := _method_code(cls, value)) is not None}
+    methods = _methods(cls)
     known = _class_digests.get(cls)
     if known is None or known[0] != methods:  # tools that reload put new methods into an old class
         known = _class_digests[cls] = methods, _class_digest(cls, methods)
     return known[1]
+
+
+def note_class_digest(cls: type, digest: str) -> None:
+    """Learn the digest of a class that came without its source, from where it was sent."""
+    _class_digests[cls] = _methods(cls), digest
 
 
 _class_digests: weakref.WeakKeyDictionary[type, tuple[dict[str, CodeType], str]] = weakref.WeakKeyDictionary()
@@ -97,6 +102,10 @@ def _class_digest(cls: type, methods: dict[str, CodeType]) -> str:
                 return form_digest([list(_tokens(node, bare=False)) for node in nodes])
             return form_digest({name: function_digest(code) for name, code in methods.items()})
     raise ValueError(f"the source of the class {cls.__qualname__} is not found")
+
+
+def _methods(cls: type) -> dict[str, CodeType]:
+    return {name: code for name, value in vars(cls).items() if (code := _method_code(cls, value)) is not None}
 
 
 def _method_code(cls: type, value: object) -> CodeType | None:
