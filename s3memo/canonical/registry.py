@@ -20,6 +20,8 @@ _ROOMS = {
     "pandas": "pandas",
     "polars": "polars",
     "pyarrow": "arrow",
+    "pytz": "zones",
+    "dateutil": "zones",
 }
 _entered: set[str] = set()
 _exact: dict[type, tuple[str, Reduce]] = {}
