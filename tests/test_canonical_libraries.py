@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import subprocess
 import sys
 import tracemalloc
@@ -50,6 +51,47 @@ class Slotted:
 @attrs.define(slots=False)
 class Unslotted:
     x: int
+
+    @functools.cached_property
+    def double(self) -> int:
+        return 2 * self.x
+
+
+@attrs.define
+class Caching:
+    x: int
+
+    @functools.cached_property
+    def double(self) -> int:
+        return 2 * self.x
+
+
+class Roomy:
+    __slots__ = ("hidden",)
+
+
+@attrs.define
+class Filled(Roomy):
+    x: int
+
+
+@attrs.define(slots=False)
+class Listed(list[int]):
+    x: int = 0
+
+
+class Stuffed(Unit):
+    __slots__ = ("hidden",)
+
+
+def filled(value: Any) -> Any:
+    object.__setattr__(value, "hidden", 1)
+    return value
+
+
+def computed(value: Any) -> Any:
+    assert value.double == 2 * value.x
+    return value
 
 
 class Quantity(np.ndarray[Any, Any]):
@@ -163,7 +205,8 @@ EQUAL: list[tuple[Any, Any]] = [
     (days(holidays=["2026-01-06"]), days(holidays=["2026-01-06"])),
     (Unit(size=2), Unit(size=2)),
     (Slotted(1), Slotted(1)),
-    (Unslotted(1), Unslotted(1)),
+    (Unslotted(1), computed(Unslotted(1))),
+    (Caching(1), computed(Caching(1))),
 ]
 """Pairs whose two members are one argument."""
 
@@ -271,6 +314,9 @@ def test_what_a_function_could_tell_apart_has_digests_apart(values: list[Any]) -
         (pl.Series([object()], dtype=pl.Object), "Python objects"),
         (zoned(dateutil.tz.tzlocal()), "of type dateutil.tz.tz.tzlocal"),
         (np.ma.masked_array(np.zeros(2).view(Quantity)), "it masks a .*Quantity, which may hold more"),
+        (filled(Filled(1)), "it has attributes besides its fields"),
+        (filled(Stuffed()), "it has attributes besides its fields"),
+        (Listed(1), "Listed, which extends list and may hold more"),
         (np.frompyfunc(lambda x: x, 1, 1), "not one of numpy's own"),
     ],
     ids=lambda value: type(value).__name__,
