@@ -102,7 +102,7 @@ class CodeTag:
             walk = deep.Walk(_label(self._function), scope, follows=self._code == "deep")
             try:
                 with walk.active():
-                    tag = form_digest(self._form(name, walk.watch))
+                    tag = form_digest(self._form(name, walk.watch), meet=walk.note_kind)
             except UnkeyableError as problem:
                 raise problem.explained(
                     f"{name} has no fingerprint: ", "version=, to say yourself when the code changes"
@@ -215,10 +215,10 @@ def _function_form(function: types.FunctionType) -> Fields:
     )
 
 
-def _closure(function: types.FunctionType) -> dict[str, Any]:
+def _closure(function: types.FunctionType) -> Fields:
     cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
     # `__class__` is there for super(), and says no more than where the method stands.
-    return {name: _content(cell) for name, cell in cells if name != "__class__"}
+    return Fields((name, _content(cell)) for name, cell in cells if name != "__class__")
 
 
 def _content(cell: types.CellType) -> Any:
@@ -243,12 +243,14 @@ def _class_form(cls: type) -> Fields:
     try:
         code = source.class_digest(cls)
     except ValueError:
-        if not (followed or parts.is_only_names(cls)):
+        if not (followed or parts.is_only_names(cls, deep.is_users)):
             raise
-        code = ""  # what it consists of counts by itself, and is all that there is
-    form = Fields(name=qualified_name(cls), code=code, bases=cls.__bases__)
-    if values := parts.plain_values(cls):  # nothing else tells that the source is not the one that was imported
-        form["values"] = values
+        code = ""
+    form = Fields(name=qualified_name(cls), code=code)
+    if not followed:  # else all that it consists of counts by itself
+        for name, value in parts.of_class(cls, vars(cls), deep.is_users):
+            deep.watch(value)
+            form[f"{cls.__name__}.{name}"] = parts.stand_in(value, deep.is_users)
     return form
 
 

@@ -7,6 +7,8 @@ the type's tag stands first, so two values share a form only if they are of one 
           | tag "#" BLAKE3 of the bytes     the same from 1 MiB on, and bytes that come in blocks
           | tag "*" count ":" form …        containers; what has no order is sorted by its items' forms
           | tag ">" form                    every other type, reduced to the ones above
+          | "itself" "=" length ":" digits  code that is being written, so many levels up
+          | "again" "=" length ":" digits   code that was written before, as which of it
     tag   = length ":" name
 
 Types are matched exactly: an instance of a subclass may hold more than its base knows of, and is refused.
@@ -20,7 +22,7 @@ import reprlib
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from types import EllipsisType, NoneType, NotImplementedType
+from types import EllipsisType, FunctionType, NoneType, NotImplementedType
 from typing import Any, TypeAlias
 
 from blake3 import blake3
@@ -59,10 +61,13 @@ class UnkeyableError(Exception):
         return KeyDerivationError(f"{context}{self}." + (f" What helps: {helpful}." if helpful else ""))
 
 
-def form_digest(value: Any) -> str:
-    """Return the digest of a value's canonical form. Raises UnkeyableError."""
+def form_digest(value: Any, *, meet: Callable[[type], object] | None = None) -> str:
+    """Return the digest of a value's canonical form. Raises UnkeyableError.
+
+    `meet` is called with the type of each object in it that is none of the grammar's own.
+    """
     hasher = hashlib.blake2b(digest_size=_DIGEST_BYTES)
-    _Encoder().encode(value, hasher.update)
+    _Encoder(meet).encode(value, hasher.update)
     return base32(hasher.digest())
 
 
@@ -109,10 +114,13 @@ class Items:
 class _Encoder:
     """Writes the canonical form of one value, and knows where inside the value it is."""
 
-    def __init__(self) -> None:
+    def __init__(self, meet: Callable[[type], object] | None = None) -> None:
+        self._meet = meet
         # The values being written, outermost first, by identity; for each the step that leads into it.
         self._trail: dict[int, tuple[str, Any]] = {}
         self._strings: dict[str, bytes] = {}  # forms of keys, for records have the same ones again and again
+        # The functions and classes written within the outermost one, by identity; None outside of any.
+        self._code: dict[int, tuple[int, object]] | None = None
 
     def encode(self, value: Any, write: Write) -> None:
         kind = type(value)
@@ -141,16 +149,19 @@ class _Encoder:
 
     def set(self, value: set[Any] | frozenset[Any], write: Write) -> None:
         forms = []
+        code, self._code = self._code, None  # for what has no order says of no two items which came first
         for item in value:
             self._trail[id(value)] = "{{{}}}", item
             parts: list[bytes] = []
             self.encode(item, parts.append)
             forms.append(b"".join(parts))
+        self._code = code
         self._write_sorted(type(value), forms, write)
 
     def dict(self, value: dict[Any, Any], write: Write) -> None:
         forms = []
         known, atom_of = self._strings, _ATOMS.get
+        code, self._code = self._code, None  # as in a set
         for key, item in value.items():
             self._trail[id(value)] = "[{}]", key
             parts: list[bytes] = []
@@ -166,6 +177,7 @@ class _Encoder:
             else:
                 self.encode(item, parts.append)
             forms.append(b"".join(parts))
+        self._code = code
         self._write_sorted(dict, forms, write)
 
     def fields(self, value: Fields, write: Write) -> None:
@@ -196,6 +208,25 @@ class _Encoder:
         write(_of_bytes(_DATA, _flat(value)))
 
     def reduced(self, value: Any, write: Write) -> None:
+        """Write an object as what it is reduced to; within code, other code only where it first comes up.
+
+        Functions that refer to each other, any number of times, are so each written once.
+        """
+        if not isinstance(value, FunctionType | type):
+            self._write_reduction(value, write)
+        elif self._code is None:
+            self._code = {id(value): (0, value)}
+            self._write_reduction(value, write)
+            self._code = None
+        elif id(value) in self._code:
+            write(_of_bytes(_tag("again"), b"%d" % self._code[id(value)][0]))
+        else:
+            self._code[id(value)] = len(self._code), value
+            self._write_reduction(value, write)
+
+    def _write_reduction(self, value: Any, write: Write) -> None:
+        if self._meet is not None:
+            self._meet(type(value))
         found = find_reduction(type(value))
         if found is None:
             raise self._problem(*_unknown(type(value)))
