@@ -133,7 +133,10 @@ class Walk:
             key, read = (
                 ((qualified_name(thing), _class_digest(thing)), self._of_class(thing))
                 if isinstance(thing, type)
-                else ((qualified_name(thing), source.function_digest(thing.__code__)), self._of_function(thing))
+                else (
+                    (qualified_name(thing), source.function_digest(thing.__code__, undecorated=True)),
+                    self._of_function(thing),
+                )
             )
             with self.active():
                 form = {label: self._form(label, value) for label, value in read}

@@ -184,11 +184,12 @@ def _successor(item: Any, watch: Watch) -> Any:
 
 
 def _own_form(function: Callable[..., Any], name: str, *, defaults: bool) -> Fields:
-    if isinstance(function, types.FunctionType):
+    if isinstance(function, types.FunctionType) and function.__code__ is not _SINGLEDISPATCH:
         # Defaults are part of the arguments, and the source has how they are made.
         deep.note(function, defaults=defaults)
-        return Fields(code=source.function_digest(function.__code__), closure=_closure(function))
-    if isinstance(function, types.MethodType | functools.partial):
+        code = source.function_digest(function.__code__, undecorated=True)  # what it is now called by is above it
+        return Fields(code=code, closure=_closure(function))
+    if isinstance(function, types.FunctionType | types.MethodType | functools.partial):
         deep.watch(function)
         return Fields(callable=function)
     raise SettingsError(f"{name} is of type {type(function).__name__}, which has no source: give version=")
@@ -196,15 +197,16 @@ def _own_form(function: Callable[..., Any], name: str, *, defaults: bool) -> Fie
 
 def _function(function: types.FunctionType) -> Any:
     """A function as a value: an installed one is known by its name, the user's own by all that decides what it does."""
-    if function.__code__ is _SINGLEDISPATCH:
-        deep.watch(function.registry)  # type: ignore[attr-defined]  # singledispatch gives it one
-        return Fields(name=qualified_name(function), implementations=dict(function.registry))  # type: ignore[attr-defined]
-    if _is_installed(function) and is_reachable(function) and not deep.is_own(function):
+    generic = function.__code__ is _SINGLEDISPATCH  # to which a user may have added, whoever it belongs to
+    if _is_installed(function) and is_reachable(function) and not (generic or deep.is_own(function)):
         return qualified_name(function)
     return _function_form(function)
 
 
 def _function_form(function: types.FunctionType) -> Fields:
+    if function.__code__ is _SINGLEDISPATCH:
+        deep.watch(function.registry)  # type: ignore[attr-defined]  # singledispatch gives it one
+        return Fields(name=qualified_name(function), implementations=dict(function.registry))  # type: ignore[attr-defined]
     deep.note(function)
     return Fields(
         name=qualified_name(function),
@@ -320,6 +322,7 @@ add_type(
     "partialmethod",
     lambda value: Fields(call=value.func, args=value.args, keywords=value.keywords),
 )
+add_type(functools.singledispatchmethod, "singledispatchmethod", lambda value: value.dispatcher)
 add_type(types.MappingProxyType, "mappingproxy", dict)
 add_type(types.SimpleNamespace, "SimpleNamespace", vars)
 for _kind, (_name, _reduce) in hints.REDUCTIONS.items():

@@ -40,15 +40,20 @@ class _File(NamedTuple):
     codes: frozenset[CodeType]
 
 
-def function_digest(code: CodeType) -> str:
-    """Return a digest of the source of a function, if that is what runs, else of its bytecode; its name is left out."""
-    return _function_digest(code, code.co_filename)
+def function_digest(code: CodeType, *, undecorated: bool = False) -> str:
+    """Return a digest of the source of a function, if that is what runs, else of its bytecode; its name is left out.
+
+    Where it is decorated its docstring and annotations count, unless `undecorated` says that nobody has read them.
+    """
+    return _function_digest(code, code.co_filename, undecorated=undecorated)
 
 
 @lru_cache(maxsize=4096)
-def _function_digest(code: CodeType, _filename: str) -> str:  # of two files, code objects may compare equal
+def _function_digest(code: CodeType, _filename: str, *, undecorated: bool) -> str:  # codes of two files may be equal
     node = _find_function(code)
-    return form_digest(_bytecode(code) if node is None else list(_tokens(node, bare=True)))
+    if node is None:
+        return form_digest(_bytecode(code))
+    return form_digest(list(_tokens(node, bare=undecorated or not getattr(node, "decorator_list", None))))
 
 
 def plain_code(code: CodeType) -> CodeType:

@@ -562,11 +562,57 @@ def test_objects_that_a_module_holds_count_with_their_classes(package: Write) ->
     assert len(tags | {deep_tag(package(text))}) == len(changes) + 1
 
 
+@pytest.mark.parametrize(
+    "made",
+    [
+        "numpy.array([C()], dtype=object)", "pandas.Series([C()], dtype=object)", "types.SimpleNamespace(a=C())",
+        "slice(C(), None)", "collections.OrderedDict(a=C())", "collections.deque([C()])", "functools.partial(C.v, C())",
+        "C().v", "{C(): 1}", "lambda c=C(): c.v()", "enum.Enum('E', {'A': C()})", "[{'a': (C(),)}]", "Adapter(None, {})",
+        "Condition()", "keep(C())",
+    ],
+)  # fmt: skip
+def test_objects_count_with_their_classes_wherever_they_are(package: Write, made: str) -> None:
+    text = """
+    import collections, dataclasses, enum, functools, logging, threading, types, numpy, pandas
+    @dataclasses.dataclass(frozen=True)
+    class C:
+        x: int = 1
+        def v(self): return 5
+    class Adapter(logging.LoggerAdapter):
+        def v(self): return 5
+    class Condition(threading.Condition):
+        def v(self): return 5
+    def keep(value):
+        return lambda: value
+    def f(x): return HELD
+    """
+    text = textwrap.dedent(text) + f"HELD = {made}"
+    base = deep_tag(package(text))
+    assert deep_tag(package(text)) == base != deep_tag(package(text.replace("return 5", "return 6")))
+
+
+def test_the_class_of_a_default_counts_even_if_the_default_has_no_key(package: Write) -> None:
+    text = "import dataclasses\n@dataclasses.dataclass\nclass C:\n    def v(self): return 5\n"
+    text += "def f(x=(C(), iter(()))): return x[0].v()"
+    assert deep_tag(package(text)) != deep_tag(package(text.replace("return 5", "return 6")))
+
+
+def test_attributes_of_functions_count_where_they_are_read(package: Write) -> None:
+    text = "def h(x): return {}\ndef g(x): return x\ng.impl = h\ng.other = iter(())\ndef f(x): return g.impl(x)"
+    module = package(text.format(1))
+    tag = CodeTag(module.f, code="deep")
+    before = tag.current()
+    assert before != deep_tag(package(text.format(2)))
+    assert tag.current() == before
+    module.g.impl = len
+    assert tag.current() != before
+
+
 def test_functions_that_other_functions_hold_are_followed(package: Write) -> None:
     text = """
     import contextlib, functools
     from s3memo import s3_cached
-    A = 1; B = 2; C = 3; D = 4; E = 5; F = 6; G = 7; H = 8
+    A = 1; B = 2; C = 3; D = 4; E = 5; F = 6; G = 7; H = 8; I = 9
     def make(n):
         def adder(x, default=lambda: B): return x + n() + A + default()
         return adder
@@ -585,14 +631,17 @@ def test_functions_that_other_functions_hold_are_followed(package: Write) -> Non
     def by_type(x): return 0
     @by_type.register
     def _(x: int): return G
+    class Methods:
+        @functools.singledispatchmethod
+        def by_type(self, x): return I
     def f(x):
         with opened() as o:
-            return add(o) + doubled(x) + cached(x) + by_type(x)
+            return add(o) + doubled(x) + cached(x) + by_type(x) + Methods().by_type(x)
     """
     base = deep_tag(package(text))
     assert deep_tag(package(text)) == base
-    tags = {deep_tag(package(text.replace(f"{name} = {n};", f"{name} = 10;"))) for n, name in enumerate("ABCDEFG", 1)}
-    assert len(tags | {base, deep_tag(package(text.replace("H = 8", "H = 9")))}) == 9
+    tags = {deep_tag(package(text.replace(f"{name} = {n}", f"{name} = 10"))) for n, name in enumerate("ABCDEFGHI", 1)}
+    assert len(tags | {base}) == 10
 
 
 def test_two_closures_of_one_factory_may_not_change_places(package: Write) -> None:

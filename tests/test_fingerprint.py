@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from s3memo.canonical import qualified_name
 from s3memo.errors import KeyDerivationError, SettingsError
 from s3memo.fingerprint import CodeTag, namespace_of, tag_of
 from s3memo.keys import digest_of
@@ -200,6 +201,79 @@ def test_a_closure_that_refers_to_itself_has_a_tag(load: Load) -> None:
     assert len(set(tags)) == 3
     assert [tag_of(f) for f in load(text).make(0)] == tags
     assert [a == b for a, b in zip(tags, map(tag_of, module.make(1)), strict=True)] == [True, False, False]
+
+
+def test_functions_that_all_refer_to_each_other_are_each_written_once(load: Load) -> None:
+    names = [f"f{n}" for n in range(20)]
+    body = " + ".join(f"{name}(x)" for name in names)
+    text = "def make():\n" + "".join(f"    def {name}(x): return {body}\n" for name in names) + "    return f0"
+    tag = tag_of(load(text).make())
+    assert tag == tag_of(load(text).make()) != tag_of(load(text.replace("f0(x) + f1(x)", "f1(x) + f0(x)")).make())
+
+
+def test_which_function_a_function_refers_to_twice_counts(load: Load) -> None:
+    text = "def make(a, b, c):\n    def f(): return a, b, c\n    return f\ndef g(): ...\ndef h(): ...\n"
+    module = load(text)
+    held = itertools.product((module.g, module.h, [module.g, module.h, module.g], {1: module.h, 2: module.g}), repeat=3)
+    tags = [tag_of(module.make(*values)) for values in held]
+    assert len(set(tags)) == 4**3
+    assert tag_of(module.make({1: module.g, 2: module.h}, {module.g, module.h}, 1)) == tag_of(
+        module.make({2: module.h, 1: module.g}, {module.h, module.g}, 1)
+    )
+    assert digest_of([module.g, module.g]) == digest_of([module.g, load(text).g])
+
+
+@pytest.mark.parametrize("read", ["__annotations__['x']", "__doc__"])
+def test_what_a_decorator_may_read_of_a_function_counts(load: Load, read: str) -> None:
+    text = f"""
+    import functools
+    def reading(function):
+        @functools.wraps(function)
+        def wrapper(x): return function.{read}
+        return wrapper
+    @reading
+    def f(x: int):
+        "What it does."
+        return x
+    def g(x: int): return x
+    """
+    changes = [("x: int):\n", "x: float):\n"), ("What", "How"), ("x: int): return", "x: float): return")]
+    base = load(text)
+    for (old, new), changed in zip(changes, (True, True, False), strict=True):
+        module = load(text.replace(old, new))
+        assert (tag_of(module.f) != tag_of(base.f)) is changed
+        assert (tag_of(module.g, depends=(module.f,)) != tag_of(base.g, depends=(base.f,))) is changed
+
+
+def test_a_function_by_type_counts_with_what_is_registered(load: Load) -> None:
+    text = "import functools\n@functools.singledispatch\ndef g(x): return 0\ndef f(x): return g(x)\n"
+    more = "@g.register\ndef _(x: int): return 1\n"
+    versions = [text, text + more, text + more.replace("1", "2"), text.replace("0", "3")]
+    tags = [(tag_of(m.g), tag_of(m.f, depends=(m.g,)), tag_of(m.f, key=m.g)) for m in map(load, versions * 2)]
+    assert tags[:4] == tags[4:]
+    assert len({tag for three in tags for tag in three}) == 12
+    module = load(versions[1])
+    tag = CodeTag(module.g)
+    before = tag.current()
+    module.g(1)  # which fills its cache
+    assert tag.current() == before
+    module.g.register(str, len)
+    assert tag.current() != before
+
+
+def test_what_python_keeps_in_private_modules_goes_by_its_public_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    public, private = types.ModuleType("json"), types.ModuleType("json._local")
+    shown, hidden = (type(name, (), {"__module__": "json._local"}) for name in ("Shown", "Hidden"))
+    vars(public)["Shown"] = vars(private)["Shown"] = shown
+    vars(private)["Hidden"] = hidden
+    monkeypatch.setitem(sys.modules, "json", public)
+    monkeypatch.setitem(sys.modules, "json._local", private)
+    assert [qualified_name(kind) for kind in (shown, hidden)] == ["json:Shown", "json._local:Hidden"]
+
+
+def test_functions_and_classes_have_keys_whatever_was_imported() -> None:
+    program = "from s3memo.keys import digest_of; print(digest_of(print), digest_of(int))"
+    assert interpreters.run("-c", program).split() == [digest_of(print), digest_of(int)]
 
 
 def test_a_cell_that_is_empty_yet_is_no_error(load: Load) -> None:

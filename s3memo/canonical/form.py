@@ -39,6 +39,7 @@ Write: TypeAlias = Callable[[bytes], object]
 Buffer: TypeAlias = Any  # whatever speaks the buffer protocol, arrays included
 _DIGEST_BYTES = 20
 _LARGE = 2**20
+_CODE = (FunctionType, type)
 _ADDRESSES = frozenset("OP")  # the buffer formats of Python objects and of pointers
 _pack_float = struct.Struct(">d").pack
 _NAN = bytes.fromhex("7ff8000000000000")  # for all of them, whatever their sign and payload
@@ -208,23 +209,9 @@ class _Encoder:
         write(_of_bytes(_DATA, _flat(value)))
 
     def reduced(self, value: Any, write: Write) -> None:
-        """Write an object as what it is reduced to; within code, other code only where it first comes up.
-
-        Functions that refer to each other, any number of times, are so each written once.
-        """
-        if not isinstance(value, FunctionType | type):
-            self._write_reduction(value, write)
-        elif self._code is None:
-            self._code = {id(value): (0, value)}
-            self._write_reduction(value, write)
-            self._code = None
-        elif id(value) in self._code:
-            write(_of_bytes(_tag("again"), b"%d" % self._code[id(value)][0]))
-        else:
-            self._code[id(value)] = len(self._code), value
-            self._write_reduction(value, write)
-
-    def _write_reduction(self, value: Any, write: Write) -> None:
+        outside = self._code is None
+        if isinstance(value, _CODE) and self._is_written(value, write):
+            return
         if self._meet is not None:
             self._meet(type(value))
         found = find_reduction(type(value))
@@ -240,6 +227,21 @@ class _Encoder:
             raise self._problem(f"of type {name} ({type(error).__name__}: {error})") from error
         write(_tag(tag) + b">")
         self.encode(reduction, write)
+        if outside:
+            self._code = None
+
+    def _is_written(self, value: Any, write: Write) -> bool:
+        """Whether this code has been written within the outermost one, so that its number, written now, says which.
+
+        Functions that refer to each other, any number of times, are so each written once.
+        """
+        if self._code is None:
+            self._code = {}
+        if id(value) not in self._code:
+            self._code[id(value)] = len(self._code), value
+            return False
+        write(_of_bytes(_tag("again"), b"%d" % self._code[id(value)][0]))
+        return True
 
     def _recur(self, value: Any, write: Write) -> None:
         if not callable(value):  # a function may well refer to itself; data that does has no finite form
