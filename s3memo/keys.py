@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import GenericAlias
 from typing import Any, get_type_hints
 
+from s3memo import fingerprint  # noqa: F401  it says what functions and classes are reduced to
 from s3memo.canonical import (
     ByContent,
     Fields,

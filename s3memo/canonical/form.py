@@ -7,6 +7,8 @@ the type's tag stands first, so two values share a form only if they are of one 
           | tag "#" BLAKE3 of the bytes     the same from 1 MiB on, and bytes that come in blocks
           | tag "*" count ":" form …        containers; what has no order is sorted by its items' forms
           | tag ">" form                    every other type, reduced to the ones above
+          | "itself" "=" length ":" digits  code that is being written, so many levels up
+          | "again" "=" length ":" digits   code that was written before, as which of it
     tag   = length ":" name
 
 Types are matched exactly: an instance of a subclass may hold more than its base knows of, and is refused.
@@ -21,7 +23,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from operator import itemgetter
-from types import EllipsisType, NoneType, NotImplementedType
+from types import EllipsisType, FunctionType, NoneType, NotImplementedType
 from typing import Any, TypeAlias
 
 from blake3 import blake3
@@ -38,6 +40,7 @@ Write: TypeAlias = Callable[[bytes], object]
 Buffer: TypeAlias = Any  # whatever speaks the buffer protocol, arrays included
 _DIGEST_BYTES = 20
 _LARGE = 2**20
+_CODE = (FunctionType, type)
 _ADDRESSES = frozenset("OP")  # the buffer formats of Python objects and of pointers
 _pack_float = struct.Struct(">d").pack
 _NAN = bytes.fromhex("7ff8000000000000")  # for all of them, whatever their sign and payload
@@ -61,10 +64,13 @@ class UnkeyableError(Exception):
         return KeyDerivationError(f"{context}{self}." + (f" What helps: {helpful}." if helpful else ""))
 
 
-def form_digest(value: Any) -> str:
-    """Return the digest of a value's canonical form. Raises UnkeyableError."""
+def form_digest(value: Any, *, meet: Callable[[type], object] | None = None) -> str:
+    """Return the digest of a value's canonical form. Raises UnkeyableError.
+
+    `meet` is called with the type of each object in it that is none of the grammar's own.
+    """
     hasher = hashlib.blake2b(digest_size=_DIGEST_BYTES)
-    encoder = _Encoder()
+    encoder = _Encoder(meet)
     try:
         encoder.encode(value, hasher.update)
     except UnkeyableError:
@@ -117,10 +123,13 @@ class Items:
 class _Encoder:
     """Writes the canonical form of one value, and knows where inside the value it is."""
 
-    def __init__(self) -> None:
+    def __init__(self, meet: Callable[[type], object] | None = None) -> None:
+        self._meet = meet
         # The values being written, outermost first, by identity; for each the step that leads into it.
         self._trail: dict[int, tuple[str, Any]] = {}
         self._strings: dict[str, bytes] = {}  # forms of keys, for records have the same ones again and again
+        # The functions and classes written within the outermost one, by identity; None outside of any.
+        self._code: dict[int, tuple[int, object]] | None = None
 
     def encode(self, value: Any, write: Write) -> None:
         kind = type(value)
@@ -149,16 +158,19 @@ class _Encoder:
 
     def set(self, value: set[Any] | frozenset[Any], write: Write) -> None:
         forms = []
+        code, self._code = self._code, None  # for what has no order says of no two items which came first
         for item in value:
             self._trail[id(value)] = "{{{}}}", item
             parts: list[bytes] = []
             self.encode(item, parts.append)
             forms.append(b"".join(parts))
+        self._code = code
         write(_head(type(value), len(forms)) + b"".join(sorted(forms)))
 
     def dict(self, value: dict[Any, Any], write: Write) -> None:
         entries = []
         known, atom_of = self._strings, _ATOMS.get
+        code, self._code = self._code, None  # as in a set
         for key, item in value.items():
             if type(key) is not str:
                 self._trail[id(value)] = "[{}]", key
@@ -177,6 +189,7 @@ class _Encoder:
             else:
                 self._trail[id(value)] = "[{}]", key
                 self.encode(item, write)
+        self._code = code
 
     def fields(self, value: Fields, write: Write) -> None:
         write(_head(Fields, len(value)))
@@ -209,6 +222,11 @@ class _Encoder:
             self.blocks(Blocks(_rows(value)), write)
 
     def reduced(self, value: Any, write: Write) -> None:
+        outside = self._code is None
+        if isinstance(value, _CODE) and self._is_written(value, write):
+            return
+        if self._meet is not None:
+            self._meet(type(value))
         found = find_reduction(type(value))
         if found is None:
             raise self.problem(*_unknown(type(value)))
@@ -222,6 +240,21 @@ class _Encoder:
             raise self.problem(f"of type {name} ({type(error).__name__}: {error})") from error
         write(_tag(tag) + b">")
         self.encode(reduction, write)
+        if outside:
+            self._code = None
+
+    def _is_written(self, value: Any, write: Write) -> bool:
+        """Whether this code has been written within the outermost one, so that its number, written now, says which.
+
+        Functions that refer to each other, any number of times, are so each written once.
+        """
+        if self._code is None:
+            self._code = {}
+        if id(value) not in self._code:
+            self._code[id(value)] = len(self._code), value
+            return False
+        write(_of_bytes(_tag("again"), b"%d" % self._code[id(value)][0]))
+        return True
 
     def _recur(self, value: Any, write: Write) -> None:
         if not callable(value):  # a function may well refer to itself; data that does has no finite form

@@ -30,9 +30,22 @@ def qualified_name(thing: Any) -> str:
     """
     if _sent_from and thing.__module__ in _MAIN and not is_reachable(thing):
         return f"{main_name()}:{thing.__qualname__}"
-    module = sys.modules.get(thing.__module__)
+    name = _public_module(thing)
+    module = sys.modules.get(name)
     namespace = getattr(thing, "__globals__", None) or (vars(module) if module else {})
-    return f"{module_name(thing.__module__, namespace)}:{thing.__qualname__}"
+    return f"{module_name(name, namespace)}:{thing.__qualname__}"
+
+
+def _public_module(thing: Any) -> str:
+    """Return the module that a class or function is of, or the one that shows what Python keeps in a private one.
+
+    Where Python keeps its own things differs from one version to the next, as in `pathlib._local`.
+    """
+    name = str(thing.__module__)
+    public = name.partition("._")[0]
+    if public != name and public.partition(".")[0] in sys.stdlib_module_names and _is_found(thing, public):
+        return public
+    return name
 
 
 def module_name(name: str, namespace: Mapping[str, Any]) -> str:
@@ -49,7 +62,11 @@ def module_name(name: str, namespace: Mapping[str, Any]) -> str:
 
 def is_reachable(thing: Any) -> bool:
     """Whether a class or function is what its qualified name leads to, so that the name alone identifies it."""
-    found: Any = sys.modules.get(thing.__module__)
+    return _is_found(thing, thing.__module__)
+
+
+def _is_found(thing: Any, module: str) -> bool:
+    found: Any = sys.modules.get(module)
     for part in thing.__qualname__.split("."):
         found = getattr(found, part, None)
     return found is thing
