@@ -86,20 +86,26 @@ def _next_hints(hint: Any) -> Iterable[Any]:
 def _meaning(hint: Any) -> list[Any]:
     """Return what a NewType or a `type` alias stands for, which may be defined late or not at all."""
     try:
-        return [getattr(hint, name) for name in ("__supertype__", "__value__") if hasattr(hint, name)]
+        meanings = [getattr(hint, name) for name in ("__supertype__", "__value__") if hasattr(hint, name)]
     except Exception:  # noqa: BLE001  it is evaluated only now, and is anybody's code
         return []
+    parameters = {parameter.__name__: parameter for parameter in getattr(hint, "__type_params__", ())}
+    return [part for meaning in meanings for part in _evaluated(meaning, _names_in(hint.__module__), parameters)]
 
 
 def _field_hints(kind: Any) -> Iterator[Any]:
     """Yield the types of a class's fields, inherited ones too."""
     for base in kind.__mro__:
-        module = sys.modules.get(base.__module__)
         names = {**vars(base), base.__name__: base}
-        for annotation in _annotations_of(base).values():
-            yield from _evaluated(annotation, vars(module) if module else {}, names)
+        without_annotation = (field.type for field in vars(base).get("__attrs_attrs__", ()))
+        for annotation in (*_annotations_of(base).values(), *without_annotation):
+            yield from _evaluated(annotation, _names_in(base.__module__), names)
     if is_pydantic(kind):
         yield from (field.annotation for field in kind.model_fields.values())  # with a generic model's arguments
+
+
+def _names_in(module: Any) -> dict[str, Any]:
+    return vars(sys.modules[module]) if module in sys.modules else {}
 
 
 def _return_hint(function: Any) -> list[Any]:

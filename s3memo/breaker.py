@@ -20,12 +20,16 @@ _TROUBLE = (StoreUnavailableError, ConnectionError, TimeoutError)
 class Breaker:
     """Lets a store be left alone for a while once it has used up an operation's attempts or time.
 
-    When that while is over one caller asks it again, and the others only once that one had an answer.
+    When that while is over one caller asks it again, and the others only once that one had an answer; they wait for it
+    as long as the longest pause, for a thread that is interrupted brings none. `changes` counts how often the store was
+    found to fail, or to answer again.
     """
 
     def __init__(self, clock: Callable[[], float] = local_clock) -> None:
+        self.changes = 0
         self._clock = clock
         self._failures = 0  # in a row
+        self._reason = ""
         self._until = 0.0
         self._is_probed = False
 
@@ -36,27 +40,29 @@ class Breaker:
 
     def check(self) -> None:
         """Raise StoreUnavailableError if the store is to be left alone; else the caller is to ask it."""
-        if not self._failures:
-            return
         with process_lock:
+            if not self._failures:
+                return
             left = self._until - self._clock()
-            if 0 < left <= self.pause:  # more would mean that the clock was set back
-                raise StoreUnavailableError(f"the store failed, and is left alone for another {left:.1f} s")
+            if 0 < left <= (LONGEST_PAUSE if self._is_probed else self.pause):  # more: the clock was set back
+                when = "while another call asks it" if self._is_probed else f"for another {left:.1f} s"
+                raise StoreUnavailableError(f"the store is left alone {when}, because it failed: {self._reason}")
             self._is_probed = True
-            self._until = self._clock() + self.pause  # for all but this caller
+            self._until = self._clock() + LONGEST_PAUSE
 
-    def learn(self, outcome: Exception | None) -> Change | None:
-        """Learn how an operation on the store ended, and return what that changes. Any answer at all is a good end."""
+    def learn(self, outcome: Exception | None, *, since: int) -> Change | None:
+        """Learn how an operation on the store ended, and return what that changes. Any answer at all is a good end.
+
+        `since` is what `changes` was when it began: what was under way when the store changed fails to no effect.
+        """
         is_trouble = isinstance(outcome, _TROUBLE)
-        if not is_trouble and not self._failures:
-            return None
         with process_lock:
-            if not is_trouble:
-                self._failures = 0
-                return "closed"
-            if self._failures and not self._is_probed and self._clock() < self._until:
-                return None  # it was under way when the store was found to fail
-            self._failures += 1
-            self._is_probed = False
+            is_news = since == self.changes if is_trouble else self._failures > 0
+            if not is_news:
+                return None
+            self.changes += 1
+            self._failures = self._failures + 1 if is_trouble else 0
+            self._reason = str(outcome)
             self._until = self._clock() + self.pause
-            return "opened"
+            self._is_probed = False
+        return "opened" if is_trouble else "closed"

@@ -88,6 +88,13 @@ class Cache(Tiers):
         """Pickle with all settings, the signing keys too. In each process where it arrives it is one and the same."""
         return _restored, (type(self), self._identity, self._settings)
 
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> Self:
+        """Return the cache itself: what refers to it may be copied, what it holds is this process's."""
+        return self
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.store.url!r})"
 

@@ -27,7 +27,7 @@ Work: TypeAlias = Generator[Any, Any, Outcome[Any]]
 
 
 class GivenUpError(S3MemoError):
-    """A refresh that nobody waits for is pointless; whoever came to wait for it meanwhile does its own work."""
+    """A refresh that nobody waits for is pointless, which was told; whoever came to wait for it does its own work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,4 +124,6 @@ def _computing(call: Call, flight: Flight, found: Miss, *, is_behind: bool = Fal
 def _check_arguments(call: Call) -> None:
     """The caller has its result and goes on, and may do with its arguments what it likes."""
     if call.key_again() != call.key:
-        raise GivenUpError("the arguments were changed meanwhile")
+        error = GivenUpError("the arguments were changed meanwhile")
+        call.terms.recorder.trouble(error, "a stale result could not be refreshed", key=str(call.key))
+        raise error

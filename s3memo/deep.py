@@ -16,10 +16,10 @@ import importlib.util
 import sys
 import types
 from collections import deque
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 
 from s3memo import names, parts, source
 from s3memo.canonical import Fields, UnkeyableError, form_digest, module_name, qualified_name
@@ -49,9 +49,9 @@ class Scope:
     What is of a script, a notebook or a module by itself has no package: then all is followed that is not installed.
     """
 
-    def __init__(self, roots: Iterable[object] = ()) -> None:
+    def __init__(self, roots: Iterable[object] = (), *, all_own: bool = False) -> None:
         self._packages: set[str] = set()
-        self._all_own = False
+        self._all_own = all_own
         for root in roots:
             name, _ = _home(root)
             package = name.partition(".")[0]
@@ -79,6 +79,25 @@ class Scope:
         return not source.is_installed(file) if file else package not in sys.stdlib_module_names
 
 
+_USERS = Scope(all_own=True)
+
+
+class _Names(NamedTuple):
+    """Where code finds what its names stand for: a module's names, and what is free in a function."""
+
+    namespace: Mapping[str, Any]
+    cells: Mapping[str, types.CellType] = types.MappingProxyType({})
+
+    @classmethod
+    def of(cls, function: types.FunctionType) -> _Names:
+        cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+        return cls(function.__globals__, dict(cells))
+
+    @property
+    def module(self) -> str:
+        return module_name(self.namespace.get("__name__", ""), self.namespace)
+
+
 class Walk:
     """One derivation of a fingerprint: what takes part in it, what that reads, and a watch over all of it."""
 
@@ -91,6 +110,7 @@ class Walk:
         self._trail: tuple[str, ...] = (name,)
         self._pending: deque[tuple[Any, tuple[str, ...]]] = deque()
         self._noted: dict[int, Any] = {}
+        self._met: set[type] = set()
         self._is_over = False
 
     @contextmanager
@@ -113,7 +133,10 @@ class Walk:
             key, read = (
                 ((qualified_name(thing), _class_digest(thing)), self._of_class(thing))
                 if isinstance(thing, type)
-                else ((qualified_name(thing), source.function_digest(thing.__code__)), self._of_function(thing))
+                else (
+                    (qualified_name(thing), source.function_digest(thing.__code__, undecorated=True)),
+                    self._of_function(thing),
+                )
             )
             with self.active():
                 form = {label: self._form(label, value) for label, value in read}
@@ -138,7 +161,14 @@ class Walk:
         if self.follows and self.scope.covers(thing):
             self._pending.append((thing, (*self._trail, _display_name(thing))))
         elif isinstance(thing, type):
-            self.watch.read_all(vars(thing))
+            self.watch.of_class(thing)
+
+    def note_kind(self, kind: type) -> None:
+        """Let the class of an object take part, and not only what is in the object."""
+        if self.follows and kind not in self._met:
+            self._met.add(kind)
+            if self.scope.covers(kind):
+                self.note(kind, defaults=False)
 
     def note_value(self, value: Any) -> None:
         if not self._is_over:
@@ -152,12 +182,16 @@ class Walk:
             return None  # which is not what it was, so whoever asks derives all again and says why
 
     def _form(self, label: str, value: Any) -> str:
+        if isinstance(value, types.ModuleType) and self.scope.covers(value):
+            raise KeyDerivationError(
+                f"{self._path()} uses {label}, a module, as a value, so which of its names count cannot be told. "
+                f"What helps: to write out {label}.name; {'; '.join(_REMEDIES)}."
+            )
         stand_in = parts.stand_in(value, self.scope.covers)
         if stand_in is value:
             self.watch.value(value)
-            self._note_classes(value)
         try:
-            return form_digest(Fields({label: stand_in}))
+            return form_digest(Fields({label: stand_in}), meet=self.note_kind)
         except UnkeyableError as problem:
             raise problem.explained(f"{self._path()} uses {label}: ", *_REMEDIES) from problem.__cause__
 
@@ -165,34 +199,45 @@ class Walk:
         first, *others = dict.fromkeys(self._trail)
         return first + "".join(f" uses {name}, which" for name in others)
 
-    def _note_classes(self, value: Any) -> None:
-        """Let the classes of objects take part, and not only what is in the objects."""
-        for kind in parts.classes_within(value, self.scope.covers):
-            self.note(kind, defaults=False)
-
     def _of_class(self, cls: type) -> Iterator[tuple[str, Any]]:
+        """Yield what a class consists of, and what the statement that made it reads, which it may show nowhere."""
         name = _display_name(cls)
-        yield f"{name}.__bases__", cls.__bases__
-        if self.scope.covers(type(cls)):
-            yield f"{name}.__class__", type(cls)
-        for attribute, value in parts.of_class(cls, self.watch.read_all(vars(cls)), self.scope.covers):
+        for attribute, value in parts.of_class(cls, self.watch.of_class(cls), self.scope.covers):
             yield f"{name}.{attribute}", value
+        if not _class_digest(cls):
+            self._check_metaclass(cls)
+            yield f"{name}.__annotations__", vars(cls).get("__annotations__")
+        module = sys.modules.get(cls.__module__)
+        yield from self._read_all(source.class_reads(cls), _Names(vars(module) if module else {}))
+
+    def _check_metaclass(self, cls: type) -> None:
+        """Refuse a class without source whose metaclass may have made of its body what only the library can read."""
+        metaclass = type(cls)
+        if metaclass.__module__.partition(".")[0] not in sys.stdlib_module_names and not self.scope.covers(metaclass):
+            raise KeyDerivationError(
+                f"{self._path()} uses {_display_name(cls)}, whose source is not found, and what "
+                f"{_display_name(metaclass)} has made of it cannot be told. What helps: to define it at the top of a "
+                f"module; {'; '.join(_REMEDIES)}."
+            )
 
     def _of_function(self, function: types.FunctionType) -> Iterator[tuple[str, Any]]:
-        for cell in function.__closure__ or ():
-            self._note_classes(content_of(cell))
         defaults = (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
-        self._note_classes(defaults)
         for index, default in enumerate(defaults):
             if isinstance(default, types.FunctionType | type):  # of other values the arguments' key tells what counts
                 yield f"{_display_name(function)}.__defaults__[{index}]", default
+            else:
+                self._note_kinds(default)
         self._note_owner(function)
         read, modules = names.reads(source.plain_code(function.__code__))
+        scope = _Names.of(function)
         for name in sorted(modules):
-            self._import(name, function)
-        for item in sorted(read):
-            if item.name not in _NOT_READ:
-                yield from self._read(item, function)
+            self._import(name, scope)
+        yield from self._read_all(read, scope)
+
+    def _note_kinds(self, default: Any) -> None:
+        """Let the classes of the objects in a default take part."""
+        with suppress(UnkeyableError):  # which the arguments' key will say, if it is used
+            form_digest(default, meet=self.note_kind)
 
     def _note_owner(self, function: types.FunctionType) -> None:
         """Let a method's class take part, for by `self` it reaches all that is in it."""
@@ -205,43 +250,46 @@ class Walk:
         if isinstance(owner, type) and self.scope.covers(owner):
             self.note(owner, defaults=False)
 
-    def _read(self, read: Read, function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+    def _read_all(self, read: Iterable[Read], scope: _Names) -> Iterator[tuple[str, Any]]:
+        for item in sorted(read):
+            if item.name not in _NOT_READ:
+                yield from self._read(item, scope)
+
+    def _read(self, read: Read, scope: _Names) -> Iterator[tuple[str, Any]]:
         """Yield what a name stands for, unless it is Python's own, or is counted elsewhere, or is not there yet."""
-        label = f"{_home(function)[0]}.{read}"
+        label = f"{scope.module}.{read}"
         if read.imported:
-            value, label = self._import(read.name, function), str(read)
-        elif read.name in function.__code__.co_freevars:
-            value = content_of((function.__closure__ or ())[function.__code__.co_freevars.index(read.name)])
+            value, label = self._import(read.name, scope), str(read)
+        elif read.name in scope.cells:
+            value = content_of(scope.cells[read.name])
             if not isinstance(value, types.ModuleType):
                 return  # it counts with the closure
         else:
-            value = self.watch.read(function.__globals__, read.name)
+            value = self.watch.read(scope.namespace, read.name)
             if value is ABSENT:
                 self.watch.read(vars(builtins), read.name)
                 return
-        for attribute in read.attributes:
-            if not isinstance(value, types.ModuleType) or not self.scope.covers(value):
-                break
-            if attribute in _NOT_READ:
+        attributes = list(read.attributes)
+        while attributes and isinstance(value, types.ModuleType) and self.scope.covers(value):
+            if attributes[0] in _NOT_READ:
                 return
-            value = self._attribute(value, attribute, function)
-        if isinstance(value, types.ModuleType) and self.scope.covers(value):
-            raise KeyDerivationError(
-                f"{self._path()} uses {label}, a module, as a value, so which of its names count cannot be told. "
-                f"What helps: to write out {label}.name; {'; '.join(_REMEDIES)}."
-            )
+            value = self._attribute(value, attributes.pop(0), scope)
+        if isinstance(value, types.FunctionType) and attributes and self.scope.covers(value):
+            attribute = self.watch.read(vars(value), attributes[0])
+            if attribute is not ABSENT:
+                yield f"{_display_name(value)}.{attributes[0]}", attribute
         if value is not ABSENT:
             yield label, value
 
-    def _attribute(self, module: types.ModuleType, name: str, function: types.FunctionType) -> Any:
+    def _attribute(self, module: types.ModuleType, name: str, scope: _Names) -> Any:
         value = self.watch.read(vars(module), name)
         if value is ABSENT and hasattr(module, "__getattr__"):
             value = getattr(module, name, ABSENT)
-        return self._import(f"{module.__name__}.{name}", function) if value is ABSENT else value
+        return self._import(f"{module.__name__}.{name}", scope) if value is ABSENT else value
 
-    def _import(self, name: str, function: types.FunctionType) -> Any:
+    def _import(self, name: str, scope: _Names) -> Any:
         """Return a module that a function will import when it runs; of those that are followed, or ABSENT."""
-        namespace = function.__globals__
+        namespace = scope.namespace
         package = namespace.get("__package__") or namespace.get("__name__", "").rpartition(".")[0]
         try:
             absolute = importlib.util.resolve_name(name, package)
@@ -272,10 +320,15 @@ def watch(value: Any) -> None:
         walk.note_value(value)
 
 
-def is_own(thing: types.FunctionType | type) -> bool:
+def is_own(thing: object) -> bool:
     """Whether a fingerprint is being derived of code of the same package, even if that is installed."""
     walk = _current.get()
     return walk is not None and walk.scope.covers(thing)
+
+
+def is_users(thing: object) -> bool:
+    """Whether a function, class or module is the user's, or is its own even if that is installed."""
+    return _USERS.covers(thing) or is_own(thing)
 
 
 def is_followed(thing: types.FunctionType | type) -> bool:

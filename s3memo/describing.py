@@ -43,7 +43,7 @@ def _described(value: object) -> str:
         return f"{kind.__name__} of {len(value)}"  # type: ignore[arg-type]
     words = [f"{kind.__module__}.{kind.__qualname__}"]
     if words[0].partition(".")[0] in _SHAPED:
-        words += [f"{name} {getattr(value, name)}" for name in ("shape", "dtype") if hasattr(value, name)]
+        words += [f"{name} {getattr(value, name)}" for name in ("shape", "dtype") if hasattr(kind, name)]  # no column
     return _cut(" ".join(words))
 
 

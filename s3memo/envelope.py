@@ -318,9 +318,9 @@ def _decompress(compressed: memoryview, raw_size: int) -> memoryview:
             f"{len(compressed)} compressed bytes claim to hold {raw_size}, over {MAX_RATIO} times as many"
         )
     decompressor = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _WINDOW_LOG_MAX})
-    raw = memoryview(bytearray(raw_size))
     fed = filled = 0
     try:
+        raw = memoryview(bytearray(raw_size))
         while not decompressor.eof and (fed < len(compressed) or not decompressor.needs_input):
             block = compressed[fed : fed + _BLOCK] if decompressor.needs_input else b""
             fed += len(block)
@@ -329,6 +329,8 @@ def _decompress(compressed: memoryview, raw_size: int) -> memoryview:
             if filled > raw_size:
                 break
             raw[filled - len(part) : filled] = part
+    except MemoryError as error:
+        raise DecodeError(f"the {raw_size} bytes that the payload unpacks to do not fit into memory") from error
     except zstd.ZstdError as error:
         raise DecodeError(f"the payload cannot be decompressed: {error}") from error
     is_whole = filled == raw_size and decompressor.eof

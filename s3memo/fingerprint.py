@@ -10,7 +10,8 @@ from __future__ import annotations
 import functools
 import sys
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, Literal, TypeAlias, get_args
 
 from s3memo import deep, hints, parts, source
@@ -110,7 +111,7 @@ class CodeTag:
             walk = deep.Walk(_label(self._function), scope, follows=self._code == "deep")
             try:
                 with walk.active():
-                    tag = form_digest(self._form(name, walk.watch))
+                    tag = form_digest(self._form(name, walk.watch), meet=walk.note_kind)
             except UnkeyableError as problem:
                 raise problem.explained(
                     f"{name} has no fingerprint: ", "version=, to say yourself when the code changes"
@@ -147,6 +148,26 @@ def check_code(*, version: object, code: object, depends: object) -> None:
         raise SettingsError(f"code={code!r} is unknown: choose one of {', '.join(map(repr, get_args(Code)))}")
     if not isinstance(depends, tuple | list):
         raise SettingsError(f"depends={depends!r} must be a tuple or list of functions, classes and constants")
+
+
+def class_digests(cls: type) -> dict[type, str]:
+    """Return the digests of what the user has written of a class and its bases, as far as the source is found.
+
+    They go where cloudpickle takes the class itself, for its source does not.
+    """
+    digests = {}
+    for base in cls.__mro__:
+        if not _is_installed(base):
+            with suppress(ValueError):
+                digests[base] = source.class_digest(base)
+    return digests
+
+
+def note_class_digests(digests: Mapping[type, str]) -> None:
+    """Learn the digests of classes where they arrived; of those that were imported here the source is here too."""
+    for cls, digest in digests.items():
+        if not is_reachable(cls):
+            source.note_class_digest(cls, digest)
 
 
 def _is_run_by_path(function: Callable[..., Any], module: str) -> bool:
@@ -192,11 +213,12 @@ def _successor(item: Any, watch: Watch) -> Any:
 
 
 def _own_form(function: Callable[..., Any], name: str, *, defaults: bool) -> Fields:
-    if isinstance(function, types.FunctionType):
+    if isinstance(function, types.FunctionType) and function.__code__ is not _SINGLEDISPATCH:
         # Defaults are part of the arguments, and the source has how they are made.
         deep.note(function, defaults=defaults)
-        return Fields(code=source.function_digest(function.__code__), closure=_closure(function))
-    if isinstance(function, types.MethodType | functools.partial):
+        code = source.function_digest(function.__code__, undecorated=True)  # what it is now called by is above it
+        return Fields(code=code, closure=_closure(function))
+    if isinstance(function, types.FunctionType | types.MethodType | functools.partial):
         deep.watch(function)
         return Fields(callable=function)
     raise SettingsError(f"{name} is of type {type(function).__name__}, which has no source: give version=")
@@ -204,15 +226,16 @@ def _own_form(function: Callable[..., Any], name: str, *, defaults: bool) -> Fie
 
 def _function(function: types.FunctionType) -> Any:
     """A function as a value: an installed one is known by its name, the user's own by all that decides what it does."""
-    if function.__code__ is _SINGLEDISPATCH:
-        deep.watch(function.registry)  # type: ignore[attr-defined]  # singledispatch gives it one
-        return Fields(name=qualified_name(function), implementations=dict(function.registry))  # type: ignore[attr-defined]
-    if _is_installed(function) and is_reachable(function) and not deep.is_own(function):
+    generic = function.__code__ is _SINGLEDISPATCH  # to which a user may have added, whoever it belongs to
+    if _is_installed(function) and is_reachable(function) and not (generic or deep.is_own(function)):
         return qualified_name(function)
     return _function_form(function)
 
 
 def _function_form(function: types.FunctionType) -> Fields:
+    if function.__code__ is _SINGLEDISPATCH:
+        deep.watch(function.registry)  # type: ignore[attr-defined]  # singledispatch gives it one
+        return Fields(name=qualified_name(function), implementations=dict(function.registry))  # type: ignore[attr-defined]
     deep.note(function)
     return Fields(
         name=qualified_name(function),
@@ -223,10 +246,10 @@ def _function_form(function: types.FunctionType) -> Fields:
     )
 
 
-def _closure(function: types.FunctionType) -> dict[str, Any]:
+def _closure(function: types.FunctionType) -> Fields:
     cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
     # `__class__` is there for super(), and says no more than where the method stands.
-    return {name: _content(cell) for name, cell in cells if name != "__class__"}
+    return Fields((name, _content(cell)) for name, cell in cells if name != "__class__")
 
 
 def _content(cell: types.CellType) -> Any:
@@ -251,12 +274,14 @@ def _class_form(cls: type) -> Fields:
     try:
         code = source.class_digest(cls)
     except ValueError:
-        if not (followed or parts.is_only_names(cls)):
+        if not (followed or parts.is_only_names(cls, deep.is_users)):
             raise
-        code = ""  # what it consists of counts by itself, and is all that there is
-    form = Fields(name=qualified_name(cls), code=code, bases=cls.__bases__)
-    if values := parts.plain_values(cls):  # nothing else tells that the source is not the one that was imported
-        form["values"] = values
+        code = ""
+    form = Fields(name=qualified_name(cls), code=code)
+    if not followed:  # else all that it consists of counts by itself
+        for name, value in parts.of_class(cls, vars(cls), deep.is_users):
+            deep.watch(value)
+            form[f"{cls.__name__}.{name}"] = parts.stand_in(value, deep.is_users)
     return form
 
 
@@ -326,6 +351,7 @@ add_type(
     "partialmethod",
     lambda value: Fields(call=value.func, args=value.args, keywords=value.keywords),
 )
+add_type(functools.singledispatchmethod, "singledispatchmethod", lambda value: value.dispatcher)
 add_type(types.MappingProxyType, "mappingproxy", dict)
 add_type(types.SimpleNamespace, "SimpleNamespace", vars)
 for _kind, (_name, _reduce) in hints.REDUCTIONS.items():

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import sys
-from collections.abc import Callable
-from typing import Any, Concatenate, Generic, Literal, ParamSpec, Self, TypeAlias, TypeVar, Unpack, overload
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import (
+    Any,
+    Concatenate,
+    Generic,
+    Literal,
+    ParamSpec,
+    Self,
+    SupportsIndex,
+    TypeAlias,
+    TypeVar,
+    Unpack,
+    overload,
+)
+from weakref import WeakValueDictionary
 
-from s3memo import quick, settings, threads
+from s3memo import fingerprint, quick, settings, threads
 from s3memo.entry import Entry
 from s3memo.events import CacheInfo
 from s3memo.options import Options, TermOptions
@@ -23,6 +38,9 @@ S = TypeVar("S")
 Binding: TypeAlias = Literal["instance", "class", "static"]
 """What a function that is found in a class is bound to."""
 
+Origin: TypeAlias = "tuple[Cached[Any], str, tuple[Any, ...], dict[str, Any]]"
+"""What a cached function was made from, by which of its methods, with which arguments."""
+
 
 class Cached(Generic[P]):
     """What cached functions of both kinds have in common. What the function was is in `__wrapped__`.
@@ -34,7 +52,14 @@ class Cached(Generic[P]):
     __qualname__: str
     __wrapped__: Callable[P, Any]
 
-    def __init__(self, subject: Subject, *, binding: Binding = "instance", bound: tuple[Any, ...] = ()) -> None:
+    def __init__(
+        self,
+        subject: Subject,
+        *,
+        binding: Binding = "instance",
+        bound: tuple[Any, ...] = (),
+        origin: Origin | None = None,
+    ) -> None:
         functools.update_wrapper(self, subject.function, updated=())  # type: ignore[arg-type]  # kinds of it are callable
         attributes = getattr(subject.function, "__dict__", {})  # another decorator may have left some of our own names
         vars(self).update((name, value) for name, value in attributes.items() if not hasattr(type(self), name))
@@ -42,26 +67,53 @@ class Cached(Generic[P]):
         self._subject = subject
         self._binding = binding
         self._bound = bound
-        if not bound:
-            self._made_again = _maker(type(self), subject, binding)
+        self._origin = origin
+        if origin is None:
+            self._stand_in = _stand_in_for(subject, binding)
+            _by_stand_in[self._stand_in] = self
+        else:
+            self._stand_in = origin[0]._stand_in  # noqa: SLF001  it is one of us
 
     def _bind(self, instance: object, owner: type | None) -> Self:
         first = (owner or type(instance)) if self._binding == "class" else instance
         if self._bound or self._binding == "static" or first is None:
             return self
-        return type(self)(self._subject, bound=(first,))
+        looked_up = (None, first) if self._binding == "class" else (first,)
+        return type(self)(self._subject, bound=(first,), origin=(self, "__get__", looked_up, {}))
 
-    def __reduce__(self) -> str | tuple[Any, ...]:
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
         """Pickle as functions and methods do, by name; with cloudpickle by value where it does that with functions."""
-        if self._bound:
-            return getattr, (self._bound[0], self.__name__)
-        return self.__qualname__ if self._is_importable() else (self._made_again, ())
+        if self._origin is not None:
+            owner = self._origin[2][-1] if self._origin[1] == "__get__" else None
+            return _made_from, (*self._origin, fingerprint.class_digests(owner) if isinstance(owner, type) else {})
+        if not self._is_reachable():
+            return super().__reduce_ex__(protocol)
+        if int(protocol) < _FIRST_WITH_PATHS:
+            return self.__qualname__
+        return _restored, (type(self), self._stand_in)
 
-    def _is_importable(self) -> bool:
+    def __getstate__(self) -> tuple[Subject, Binding]:
+        return self._subject, self._binding
+
+    def __setstate__(self, state: tuple[Subject, Binding]) -> None:
+        subject, binding = state
+        type(self).__init__(self, subject, binding=binding)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return the function itself, as of functions; of a method the one of a copy of its instance."""
+        if not self._bound or self._origin is None:
+            return self
+        return _made_from(*copy.deepcopy(self._origin, memo))  # type: ignore[return-value]  # it is of one kind with us
+
+    def _is_reachable(self) -> bool:
+        """Whether its module and name lead to it."""
         found: Any = sys.modules.get(self.__module__)
         for name in self.__qualname__.split("."):
             found = getattr(found, name, None)
-        return self.__module__ != "__main__" and getattr(found, "_subject", None) is self._subject
+        return getattr(found, "_stand_in", None) is self._stand_in
 
     def __repr__(self) -> str:
         return f"<s3_cached {self._subject.namespace}>"
@@ -84,7 +136,8 @@ class Cached(Generic[P]):
 
     def with_options(self, **changes: Unpack[TermOptions]) -> Self:
         """Return the same function on the same results with other options, of those that change no keys."""
-        return type(self)(self._subject.with_options(changes), binding=self._binding, bound=self._bound)
+        origin = self, "with_options", (), {**changes}
+        return type(self)(self._subject.with_options(changes), binding=self._binding, bound=self._bound, origin=origin)
 
     def _clear(self, *, memory_only: bool, all_tags: bool) -> int:
         subject = self._subject
@@ -97,18 +150,51 @@ class Cached(Generic[P]):
         return cache.clear(prefix, owns, terms)
 
 
-def _maker(kind: type[Cached[Any]], subject: Subject, binding: Binding) -> Callable[[], Cached[Any]]:
-    """Return what makes a cached function again: a function itself, which pickle finds by its name, in the cached one.
+_FIRST_WITH_PATHS = 4
+"""The first protocol of pickle in which a name may lead on from one thing to another."""
 
-    Where there is no such name to be found, cloudpickle takes it by value, and with it the function that is cached.
+_by_stand_in: WeakValueDictionary[Callable[[], None], Cached[Any]] = WeakValueDictionary()
+
+
+def _stand_in_for(subject: Subject, binding: Binding) -> Callable[[], None]:
+    """Return a function that goes into pickles instead of a cached one, by whose name and its own it is found.
+
+    For plain pickle it is no more than that name. Where cloudpickle takes functions by value it takes this one so, with
+    all that it holds: what the cached function is made of.
     """
 
-    def make() -> Cached[Any]:
-        return kind(subject, binding=binding)
+    def stand_in() -> None: ...
 
-    make.__module__ = subject.function.__module__
-    make.__qualname__ = f"{getattr(subject.function, '__qualname__', '')}._made_again"
-    return make
+    stand_in.__module__ = subject.function.__module__
+    stand_in.__qualname__ = f"{getattr(subject.function, '__qualname__', '')}._stand_in"
+    vars(stand_in)["made_of"] = subject, binding
+    return stand_in
+
+
+def _restored(kind: type[Cached[Any]], stand_in: Callable[[], None]) -> Cached[Any]:
+    """Return the cached function that a stand-in is found in, or was brought with.
+
+    A function that calls itself is met within itself, before its stand-in is complete; so is then what is returned.
+    """
+    cached = _by_stand_in.get(stand_in)
+    if cached is None:
+        cached = _by_stand_in[stand_in] = kind.__new__(kind)
+    made_of = vars(stand_in).get("made_of")
+    if made_of and not vars(cached):
+        cached.__setstate__(made_of)
+    return cached
+
+
+def _made_from(
+    origin: Cached[Any],
+    method: str,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    digests: Mapping[type, str] = MappingProxyType({}),
+) -> Cached[Any]:
+    fingerprint.note_class_digests(digests)
+    made: Cached[Any] = getattr(origin, method)(*args, **kwargs)
+    return made
 
 
 class CachedFunction(Cached[P], Generic[P, R]):
@@ -120,8 +206,15 @@ class CachedFunction(Cached[P], Generic[P, R]):
     __wrapped__: Callable[P, R]
     __slots__ = ("_cells", "_code", "_function")  # which are found faster than what is in its __dict__
 
-    def __init__(self, subject: Subject, *, binding: Binding = "instance", bound: tuple[Any, ...] = ()) -> None:
-        super().__init__(subject, binding=binding, bound=bound)
+    def __init__(
+        self,
+        subject: Subject,
+        *,
+        binding: Binding = "instance",
+        bound: tuple[Any, ...] = (),
+        origin: Origin | None = None,
+    ) -> None:
+        super().__init__(subject, binding=binding, bound=bound, origin=origin)
         self._cells: quick.Cells = quick.no_cells if bound else quick.no_cells_yet
         self._function: Any = None
         self._code: Any = None

@@ -13,9 +13,13 @@ def _alias(alias: Any) -> Fields:
     return Fields(origin=get_origin(alias), args=get_args(alias))
 
 
+def _annotated(alias: Any) -> Fields:
+    return Fields(origin=alias.__origin__, metadata=alias.__metadata__)  # get_origin of it differs between versions
+
+
 def _variable(variable: Any) -> Fields:
     names = ("__bound__", "__constraints__", "__covariant__", "__contravariant__")
-    return Fields({"name": variable.__name__, **{name: getattr(variable, name, None) for name in names}})
+    return Fields({"name": variable.__name__, **{name: getattr(variable, name) for name in names}})
 
 
 def _new_type(kind: Any) -> Fields:
@@ -32,15 +36,15 @@ REDUCTIONS: dict[type, tuple[str, Reduce]] = {
             typing.Callable[[int], int],
             Optional[int],  # noqa: UP045  as above
             Literal[1],
-            typing.Annotated[int, 1],
             typing.Concatenate[int, ...],
         )
     },
+    type(typing.Annotated[int, 1]): ("Annotated", _annotated),
     type(Union): ("special form", lambda form: form._name),  # noqa: SLF001  it has no other
     type(Literal): ("typed special form", lambda form: form._name),  # noqa: SLF001  as above
     typing.ForwardRef: ("forward reference", lambda reference: reference.__forward_arg__),
     typing.TypeVar: ("TypeVar", _variable),
-    typing.ParamSpec: ("ParamSpec", _variable),
+    typing.ParamSpec: ("ParamSpec", lambda variable: variable.__name__),
     typing.TypeVarTuple: ("TypeVarTuple", lambda variable: variable.__name__),
     typing.NewType: ("NewType", _new_type),
 }

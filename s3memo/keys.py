@@ -8,17 +8,18 @@ from collections.abc import Callable, Iterable, Mapping
 from types import GenericAlias
 from typing import Any, get_type_hints
 
+from s3memo import fingerprint  # noqa: F401  it says what functions and classes are reduced to
 from s3memo.canonical import (
     ByContent,
     Fields,
     FieldsOf,
     Reduce,
     UnkeyableError,
-    add_type,
     by_content,
     form_digest,
     is_exact,
     qualified_name,
+    register_type,
 )
 from s3memo.codec import is_immutable
 from s3memo.describing import describe
@@ -145,7 +146,7 @@ def register_key(kind: type, fn: Reduce) -> None:
         raise SettingsError(f"register_key({kind.__qualname__}, {fn!r}): the second argument must be a function")
     if is_exact(kind):
         raise SettingsError(f"register_key({kind.__qualname__}, …): its keys are exact as they are")
-    add_type(kind, f"registered {qualified_name(kind)}", fn)
+    register_type(kind, f"registered {qualified_name(kind)}", fn)
 
 
 def _hint(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:

@@ -93,7 +93,7 @@ class Memo:
 
     def bury(self, key: Key, terms: Terms) -> tuple[Version, Listing]:
         """PUT a tombstone, or two if the first is not the newest; return the last, and what was listed after it."""
-        with terms.recorder.counting_requests():
+        with self.asking(terms):
             grave = self._bury(key, math.ceil(self.store.time().latest * MICROSECONDS))
             listing = self.look(key, terms)
             rival = listing.rival(grave)
@@ -111,7 +111,7 @@ class Memo:
     def clear(self, prefix: str, terms: Terms) -> int:
         """DELETE all results below a prefix, each digest's oldest first; return how many objects."""
         deleted = 0
-        with terms.recorder.counting_requests():
+        with self.asking(terms):
             object_keys = (info.key for info in self.store.list(prefix))
             for batch in clearing(object_keys, latest=self.store.time().latest, batch=PAGE_SIZE):
                 self.store.delete(batch)
@@ -120,7 +120,7 @@ class Memo:
 
     def history(self, key: Key, terms: Terms) -> list[Version]:
         """LIST all versions of a key, tombstones included, newest first."""
-        with terms.recorder.counting_requests():
+        with self.asking(terms):
             found = [parse_object_key(info.key) for info in self.store.list(key.prefix)]
             latest = self.store.time().latest
             return [version for _, version in filter(None, found) if not version.is_foreign(latest)]
@@ -131,25 +131,25 @@ class Memo:
 
     @contextmanager
     def asking(self, terms: Terms) -> Iterator[None]:
-        """Count the block's requests, and let the breaker learn how they end."""
-        outcome: Exception | None = None
+        """Count the block's requests, and let the breaker learn how they end, unless they are interrupted."""
+        since = self.breaker.changes
         with terms.recorder.counting_requests():
             try:
                 yield
             except Exception as error:
-                outcome = error
+                self._learn(error, since, terms)
                 raise
-            finally:
-                change = self.breaker.learn(outcome)
-                if change is not None:
-                    self._announce(change, outcome, terms)
+            self._learn(None, since, terms)
 
-    def _announce(self, change: str, outcome: Exception | None, terms: Terms) -> None:
+    def _learn(self, outcome: Exception | None, since: int, terms: Terms) -> None:
+        change = self.breaker.learn(outcome, since=since)
         if change == "opened":
             message = f"{self.store.url} is left alone for {self.breaker.pause:g} s"
-        else:
+        elif change == "closed":
             message = f"{self.store.url} answers again"
             logger.info("s3memo: %s", message)
+        else:
+            return
         terms.recorder.emit("breaker", message=message, error=outcome)
 
     def _held(self, version: Version, value: Any, sealed: Envelope, terms: Terms, listing: Listing) -> Held:

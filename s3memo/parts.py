@@ -9,10 +9,9 @@ import logging
 import sys
 import threading
 import types
-from collections import deque, namedtuple
+from collections import namedtuple
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 from s3memo import source
 from s3memo.canonical import Fields, is_exact
@@ -23,50 +22,48 @@ Covers = Callable[[Any], bool]
 
 _LOCKS = (type(threading.Lock()), type(threading.RLock()), threading.Condition, threading.Semaphore)
 _GETTERS = (types.MemberDescriptorType, types.GetSetDescriptorType, type(vars(namedtuple("_", "field"))["field"]))  # noqa: PYI024  for the type
+_SLOTS = (types.MethodDescriptorType, types.WrapperDescriptorType)
+_DATACLASS_OPTIONS = ("init", "repr", "eq", "order", "unsafe_hash", "frozen")
+_FIELD_OPTIONS = ("init", "repr", "hash", "compare", "kw_only")
+_ATTRS_OPTIONS = ("init", "repr", "eq", "eq_key", "order", "order_key", "hash", "kw_only", "alias")
+_MADE = frozenset(  # what Python and its typing make of a class, or what is only about its text
+    {
+        "__abstractmethods__", "__annotate__", "__annotate_func__", "__annotations__", "__annotations_cache__",
+        "__callable_proto_members_only__", "__class_vars__", "__classcell__", "__classdictcell__", "__dict__", "__doc__",
+        "__firstlineno__", "__match_args__", "__module__", "__mutable_keys__", "__non_callable_proto_members__",
+        "__optional_keys__", "__orig_bases__", "__parameters__", "__private_attributes__", "__protocol_attrs__",
+        "__qualname__", "__readonly_keys__", "__required_keys__", "__signature__", "__slots__", "__static_attributes__",
+        "__total__", "__type_params__", "__weakref__", "_abc_impl", "_field_defaults",
+    }
+)  # fmt: skip
+_MADE_BY = ("__attrs_", "__dataclass_", "__pydantic_")
 
 
-def stand_in(value: Any, covers: Covers = lambda _: False) -> Any:
+def stand_in(value: Any, covers: Covers) -> Any:
     """Return what counts of a value that a name stands for: most often the value.
 
     What decides no result counts by its kind: loggers, locks, and bare objects that serve as marks; what another
     package has, by its name.
     """
     kind = type(value)
-    if is_exact(kind) or isinstance(value, types.FunctionType | type):
+    # What is typing.Annotated is a class in some versions of Python.
+    if is_exact(kind) or (isinstance(value, types.FunctionType | type) and value is not Annotated):
         return value
     if isinstance(value, types.ModuleType):
-        return Fields(module=value.__name__)
+        return value if covers(value) else Fields(module=value.__name__)
     if kind is object or isinstance(value, (logging.Logger, logging.LoggerAdapter, *_LOCKS)):
-        return Fields(kind=f"{kind.__module__}.{kind.__qualname__}")
+        return Fields(kind=kind if covers(kind) else f"{kind.__module__}.{kind.__qualname__}")
     name = None if covers(kind) else _foreign_name(value, covers)
     return value if name is None else Fields(name=name)
 
 
-def classes_within(value: Any, covers: Covers) -> Iterator[type]:
-    """Yield the classes of the objects in a value, of those that `covers` is true of."""
-    pending, seen = [value], {id(value)}
-    while pending:
-        part = pending.pop()
-        kind = type(part)
-        inner: list[Any] = []
-        if kind in (list, tuple, set, frozenset, deque):
-            inner += part
-        elif isinstance(part, dict | types.MappingProxyType):
-            inner += [*part.keys(), *part.values()]
-        elif kind is partial:
-            inner += [part.func, part.args, part.keywords]
-        elif not (is_exact(kind) or isinstance(part, types.FunctionType | type | types.ModuleType)) and covers(kind):
-            yield kind
-            slots = [getattr(part, name, None) for cls in kind.__mro__ for name in getattr(cls, "__slots__", ())]
-            inner += [*getattr(part, "__dict__", {}).values(), *slots]
-            inner += part if isinstance(part, tuple) else ()
-        fresh = [item for item in inner if id(item) not in seen]
-        seen.update(map(id, fresh))
-        pending += fresh
-
-
 def of_class(cls: type, attributes: Mapping[str, Any], covers: Covers) -> Iterator[tuple[str, Any]]:
-    """Yield the methods of a class and the values of its attributes; what a library generated from them is left out."""
+    """Yield what a class consists of besides its source: its bases and metaclass, its methods, the values of its
+    attributes, and the fields that were made of them; what a library generated from these is left out.
+    """
+    yield "__bases__", cls.__bases__
+    if covers(type(cls)):
+        yield "__class__", type(cls)
     members = cls.__members__ if issubclass(cls, enum.Enum) else {}
     yield "__members__", tuple((name, member._value_) for name, member in members.items())
     yield from _of_fields(attributes)
@@ -75,44 +72,44 @@ def of_class(cls: type, attributes: Mapping[str, Any], covers: Covers) -> Iterat
             yield name, value
 
 
-def is_only_names(cls: type) -> bool:
-    """Whether a class is what a call such as `namedtuple("Point", "x y")` makes: its plain values, and nothing else."""
+def is_only_names(cls: type, covers: Covers) -> bool:
+    """Whether a class is what a call such as `namedtuple("Point", "x y")` makes: names and values, and no code."""
     if issubclass(cls, enum.Enum):
         listed = cls.__members__.keys()
     elif cls.__bases__ == (tuple,) and hasattr(cls, "_field_defaults"):
         listed = cls._field_defaults.keys()
     else:
         return False
-    values = plain_values(cls)
-    others = [(name, value) for name, value in vars(cls).items() if name not in listed and name not in values]
-    return listed <= values.keys() and not any(_counts(cls, name, value, _is_users) for name, value in others)
-
-
-def plain_values(cls: type) -> dict[str, Any]:
-    """Return the attributes of a class, or members of an Enum, or defaults of fields, that cannot change within."""
-    if issubclass(cls, enum.Enum):
-        values = {name: member._value_ for name, member in cls.__members__.items()}
-    else:
-        values = {name: value for name, value in vars(cls).items() if not (name[:2] == name[-2:] == "__")}
-        values |= vars(cls).get("_field_defaults", {})
-    return {name: value for name, value in values.items() if is_immutable(value)}
-
-
-def _is_users(function: types.FunctionType) -> bool:
-    return not source.is_installed(function.__code__.co_filename)
+    others = [(name, value) for name, value in vars(cls).items() if name not in listed]
+    return not any(_counts(cls, name, value, covers) and not is_immutable(value) for name, value in others)
 
 
 def _of_fields(attributes: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield what dataclasses, attrs and NamedTuple have taken out of the body of a class to make it out of."""
-    for field in attributes.get("__dataclass_fields__", {}).values():
-        if field.default_factory is not dataclasses.MISSING:
-            yield f"{field.name}.default_factory", field.default_factory
-    for field in attributes.get("__attrs_attrs__", ()):
-        factory = getattr(field.default, "factory", None)
-        for what, function in (("default", factory), ("validator", field.validator), ("converter", field.converter)):
-            if isinstance(function, types.FunctionType | type):
-                yield f"{field.name}.{what}", function
+    """Yield what libraries have taken out of the body of a class to make fields of it."""
     yield "_field_defaults", tuple(attributes.get("_field_defaults", {}).items())
+    if parameters := attributes.get("__dataclass_params__"):
+        yield "__dataclass_params__", tuple(getattr(parameters, option) for option in _DATACLASS_OPTIONS)
+    for name, field in attributes.get("__dataclass_fields__", {}).items():
+        yield f"{name}.options", tuple(getattr(field, option) for option in _FIELD_OPTIONS)
+        for part in ("default", "default_factory", "metadata"):
+            if getattr(field, part) is not dataclasses.MISSING:
+                yield f"{name}.{part}", getattr(field, part)
+    for field in attributes.get("__attrs_attrs__", ()):
+        yield f"{field.name}.options", tuple(getattr(field, option) for option in _ATTRS_OPTIONS)
+        yield f"{field.name}.default", getattr(field.default, "factory", field.default)
+        yield f"{field.name}.converter", getattr(field.converter, "converter", field.converter)
+        yield f"{field.name}.validator", field.validator
+        yield f"{field.name}.metadata", field.metadata
+    yield from _of_pydantic_fields(attributes)
+
+
+def _of_pydantic_fields(attributes: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for kind in ("__pydantic_fields__", "__private_attributes__"):
+        for name, field in attributes.get(kind, {}).items():
+            for part in ("default", "default_factory"):
+                value = getattr(field, part)
+                if type(value).__name__ != "PydanticUndefinedType":
+                    yield f"{name}.{part}", value
 
 
 def _counts(cls: type, name: str, value: Any, covers: Covers) -> bool:
@@ -120,13 +117,12 @@ def _counts(cls: type, name: str, value: Any, covers: Covers) -> bool:
     function = inspect.unwrap(method)
     if isinstance(function, types.FunctionType):
         return not _is_generated(cls, method, function.__code__) and (name[0] != "_" or covers(function))
-    if name.startswith("__") and name.endswith("__"):
-        return isinstance(value, property)
-    if isinstance(value, _GETTERS) or name == "_abc_impl":
+    if name in _MADE or name.startswith(_MADE_BY) or isinstance(value, _GETTERS):
         return False
     if issubclass(cls, enum.Enum):
-        return not (name.startswith("_") and name.endswith("_")) and not isinstance(value, enum.property)
-    return name != "_field_defaults"
+        own = name[:1] != "_" or name[-1:] != "_" or (name[:2] == "__" and not isinstance(value, _SLOTS))
+        return own and not isinstance(value, enum.property)
+    return True
 
 
 def _is_generated(cls: type, method: object, code: types.CodeType) -> bool:

@@ -15,14 +15,14 @@ import itertools
 import os
 import warnings
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import PurePath
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple, TypeAlias
 
 from s3memo.canonical import form_digest
-from s3memo.names import all_codes
+from s3memo.names import Read, all_codes, reads
 
 FunctionNode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
@@ -40,15 +40,20 @@ class _File(NamedTuple):
     codes: frozenset[CodeType]
 
 
-def function_digest(code: CodeType) -> str:
-    """Return a digest of the source of a function, if that is what runs, else of its bytecode; its name is left out."""
-    return _function_digest(code, code.co_filename)
+def function_digest(code: CodeType, *, undecorated: bool = False) -> str:
+    """Return a digest of the source of a function, if that is what runs, else of its bytecode; its name is left out.
+
+    Where it is decorated its docstring and annotations count, unless `undecorated` says that nobody has read them.
+    """
+    return _function_digest(code, code.co_filename, undecorated=undecorated)
 
 
 @lru_cache(maxsize=4096)
-def _function_digest(code: CodeType, _filename: str) -> str:  # of two files, code objects may compare equal
+def _function_digest(code: CodeType, _filename: str, *, undecorated: bool) -> str:  # codes of two files may be equal
     node = _find_function(code)
-    return form_digest(_bytecode(code) if node is None else list(_tokens(node, bare=True)))
+    if node is None:
+        return form_digest(_bytecode(code))
+    return form_digest(list(_tokens(node, bare=undecorated or not getattr(node, "decorator_list", None))))
 
 
 def plain_code(code: CodeType) -> CodeType:
@@ -78,25 +83,97 @@ def class_digest(cls: type) -> str:
 
     Raises ValueError where no source is found.
     """
-    methods = {name: code for name, value in vars(cls).items() if (code := _method_code(cls, value)) is not None}
+    methods = _methods(cls)
     known = _class_digests.get(cls)
     if known is None or known[0] != methods:  # tools that reload put new methods into an old class
         known = _class_digests[cls] = methods, _class_digest(cls, methods)
     return known[1]
 
 
+def note_class_digest(cls: type, digest: str) -> None:
+    """Learn the digest of a class that came without its source, from where it was sent."""
+    _class_digests[cls] = _methods(cls), digest
+
+
 _class_digests: weakref.WeakKeyDictionary[type, tuple[dict[str, CodeType], str]] = weakref.WeakKeyDictionary()
 
 
+def class_reads(cls: type) -> frozenset[Read]:
+    """Return what the statement that made a class reads: its decorators, bases, body and annotations, even as text.
+
+    The bodies of its methods are left out. Empty where no source is found.
+    """
+    found = _find_definition(cls, _methods(cls).values())
+    if found is None:
+        return frozenset()
+    origin, _ = found
+    nodes = _find_classes(ast.parse(_text(origin)), cls.__qualname__)  # a tree of its own, for it will be changed
+    for node in nodes:
+        _keep_what_is_evaluated(node)
+    with warnings.catch_warnings(action="ignore"):
+        code = compile(ast.Module(list(nodes), []), "<source>", "exec", dont_inherit=True, optimize=0)
+    return reads(code).names
+
+
+def _keep_what_is_evaluated(cls: ast.ClassDef) -> None:
+    """Leave of a class what runs when it is defined, and make code of annotations that somebody may read."""
+    pending: list[ast.AST] = [cls]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            decorated = bool(node.decorator_list)
+            node.body = [ast.copy_location(ast.Pass(), node)]
+            node.returns = _evaluated(node.returns) if decorated else None
+            for argument in ast.walk(node.args):
+                if isinstance(argument, ast.arg):
+                    argument.annotation = _evaluated(argument.annotation) if decorated else None
+        elif isinstance(node, ast.AnnAssign):
+            node.annotation = _evaluated(node.annotation)
+        pending += ast.iter_child_nodes(node)
+
+
+class _Texts(ast.NodeTransformer):
+    """Puts in place of texts in an annotation what they spell."""
+
+    def visit_Constant(self, node: ast.Constant) -> ast.expr:
+        if not isinstance(node.value, str):
+            return node
+        try:
+            spelled = ast.parse(node.value.strip(), mode="eval").body
+        except (SyntaxError, ValueError):  # it is any text, as in Annotated[int, "metres"]
+            return node
+        return self.visit(spelled)  # type: ignore[no-any-return]  # it is an expression
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
+        name = getattr(node.value, "attr", getattr(node.value, "id", None))
+        return node if name == "Literal" else self.generic_visit(node)  # type: ignore[return-value]  # as above
+
+
+def _evaluated(annotation: Any) -> Any:
+    return annotation and ast.fix_missing_locations(ast.copy_location(_Texts().visit(annotation), annotation))
+
+
 def _class_digest(cls: type, methods: dict[str, CodeType]) -> str:
-    for origin in (*methods.values(), inspect.getmodule(cls)):  # the module of a notebook has no file, its methods do
+    found = _find_definition(cls, methods.values())
+    if found is None:
+        raise ValueError(f"the source of the class {cls.__qualname__} is not found")
+    _, file = found
+    if file.codes.issuperset(methods.values()):
+        return form_digest([list(_tokens(node, bare=False)) for node in _find_classes(file.tree, cls.__qualname__)])
+    return form_digest({name: function_digest(code) for name, code in methods.items()})
+
+
+def _find_definition(cls: type, methods: Iterable[CodeType]) -> tuple[object, _File] | None:
+    """Return where the source of a class is to be had, and the file."""
+    for origin in (*methods, inspect.getmodule(cls)):  # the module of a notebook has no file, its methods do
         file = _load(origin, 0)
-        nodes = _find_classes(file.tree, cls.__qualname__) if file else []
-        if file is not None and nodes:
-            if file.codes.issuperset(methods.values()):
-                return form_digest([list(_tokens(node, bare=False)) for node in nodes])
-            return form_digest({name: function_digest(code) for name, code in methods.items()})
-    raise ValueError(f"the source of the class {cls.__qualname__} is not found")
+        if file is not None and _find_classes(file.tree, cls.__qualname__):
+            return origin, file
+    return None
+
+
+def _methods(cls: type) -> dict[str, CodeType]:
+    return {name: code for name, value in vars(cls).items() if (code := _method_code(cls, value)) is not None}
 
 
 def _method_code(cls: type, value: object) -> CodeType | None:

@@ -13,6 +13,7 @@ from s3memo import fingerprint
 from s3memo.annotations import returned_classes
 from s3memo.cache import Cache
 from s3memo.calls import Call
+from s3memo.canonical import is_reachable, main_name, note_sender
 from s3memo.errors import SettingsError
 from s3memo.events import Recorder
 from s3memo.keys import ArgumentKeys
@@ -60,12 +61,15 @@ class Subject:
         self._bound: tuple[Cache, Terms] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle with the name and tag that it has here, so that it has the same results wherever it is sent."""
-        return Subject._restored, (self.function, self._find_cache, self.options, self.namespace, self.tag)
+        """Pickle with the name and tag that it has here, which hold where the code arrives with it."""
+        return Subject._restored, (self.function, self._find_cache, self.options, self.namespace, self.tag, main_name())
 
     @classmethod
     def _restored(cls, function: Callable[..., Any], find_cache: Callable[[], Cache], *named: Any) -> Self:
-        options, namespace, tag = named
+        options, namespace, tag, main = named
+        if is_reachable(function):  # it was imported here, and its source may be another
+            return cls(function, find_cache, options)
+        note_sender(main, function)
         return cls(function, find_cache, options, namespace=namespace, tag=tag)
 
     def with_options(self, changes: TermOptions) -> Self:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -131,10 +132,7 @@ async def _refresh(call: Call, scope: Hashable) -> None:
         if not is_new:
             return
         flight.task = asyncio.current_task()
-        try:
+        with suppress(GivenUpError):
             await _work(call, flight, refreshing_behind(call, flight))
-            error = flight.error
-        except GivenUpError as given_up:
-            error = given_up
-        if error is not None:
-            tell_behind(call, error)
+        if flight.error is not None:
+            tell_behind(call, flight.error)

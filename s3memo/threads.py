@@ -101,5 +101,7 @@ def _refresh(call: Call) -> None:
         if is_new:
             try:
                 _work(call, flight, refreshing_behind(call, flight))
+            except GivenUpError:
+                pass  # it was told when it was given up
             except Exception as error:  # noqa: BLE001  nobody is there to get it
                 tell_behind(call, error)

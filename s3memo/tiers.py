@@ -250,6 +250,7 @@ class Tiers:
             held = replace(slot.held, confirmed=listing.seen_at)
             value, tier = held.load(), "memory"
         else:
+            self._memo.breaker.check()
             held, value = self._memo.load(key, version, terms, listing, self._memory.takes)
             tier = "store"
         self._land(key, flight, held, terms)

@@ -31,6 +31,7 @@ class Watch:
         self._digest = digest
         self._namespaces: dict[int, tuple[Mapping[str, Any], dict[str, Any]]] = {}
         self._sizes: list[tuple[Mapping[str, Any], int]] = []
+        self._bases: list[tuple[type, tuple[type, ...]]] = []
         self._functions: dict[int, tuple[FunctionType, CodeType, bool, Any, Any]] = {}
         self._cells: dict[int, tuple[CellType, Any]] = {}
         self._mutable: dict[int, tuple[Any, str | None]] = {}
@@ -44,6 +45,11 @@ class Watch:
         """Return all that is in a namespace; from now on a name that comes or goes counts too."""
         self._sizes.append((namespace, len(namespace)))
         return {name: self.read(namespace, name) for name in list(namespace)}
+
+    def of_class(self, cls: type) -> dict[str, Any]:
+        """Return all that is in a class; from now on that counts, and what the class is built on."""
+        self._bases.append((cls, cls.__bases__))
+        return self.read_all(vars(cls))
 
     def function(self, function: FunctionType, *, defaults: bool) -> None:
         """Watch a function's code, what its cells hold and, if they count, its defaults."""
@@ -83,10 +89,14 @@ class Watch:
         for namespace, values in self._namespaces.values():
             if not all(map(is_, map(namespace.get, values, repeat(ABSENT)), values.values())):
                 return False
-        for namespace, size in self._sizes:
-            if len(namespace) != size:
-                return False
+        if self._sizes and not self._is_whole():
+            return False
         return all(self._digest(value) == digest for value, digest in self._mutable.values()) if self._mutable else True
+
+    def _is_whole(self) -> bool:
+        """Whether no name came or went, and every class is built on what it was."""
+        whole = all(len(namespace) == size for namespace, size in self._sizes)
+        return whole and all(cls.__bases__ is bases for cls, bases in self._bases)
 
 
 def content_of(cell: CellType) -> Any:

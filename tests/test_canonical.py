@@ -10,6 +10,7 @@ import itertools
 import math
 import pathlib
 import struct
+import sys
 import tracemalloc
 from collections import OrderedDict, defaultdict
 from decimal import Decimal
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -165,6 +167,21 @@ def test_a_large_buffer_is_hashed_where_it_is(kind: type) -> None:
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize(
+    "value",
+    [memoryview(bytes(2**24))[::2], {"a": [0] * 2**17}, {"a": {"b": [0] * 2**17}}, {"a": np.full(2**17, 1, object)}],
+    ids=["strided", "list", "nested", "objects"],
+)
+def test_what_is_large_is_not_gathered_before_it_is_hashed(value: Any) -> None:
+    digest_of(np.array([1], object))  # what is imported at the first time is not what is measured
+    tracemalloc.start()
+    try:
+        digest_of(value)
+        assert tracemalloc.get_traced_memory()[1] < 2**22
+    finally:
+        tracemalloc.stop()
+
+
 @pytest.mark.parametrize("size", [2**20 - 1, 2**20, 2**20 + 1])
 def test_around_the_size_from_which_buffers_are_hashed_apart_all_bytes_count(size: int) -> None:
     data = bytes(size)
@@ -224,6 +241,68 @@ class Unset:
     late: int = dataclasses.field(init=False)
 
 
+class Roomy:
+    __slots__ = ("hidden",)
+
+
+@dataclasses.dataclass(slots=True)
+class Filled(Roomy):
+    x: int
+
+
+@dataclasses.dataclass
+class CodedError(Exception):
+    code: int
+
+
+@dataclasses.dataclass
+class Compiled(struct.Struct):  # a type written in C, of which Python makes a class while it runs
+    x: int = 0
+
+
+class Meta(type):
+    def __s3memo_key__(cls) -> object:
+        return "a class"
+
+
+@dataclasses.dataclass
+class OfMeta(metaclass=Meta):
+    x: int
+
+
+def _filled() -> Filled:
+    filled = Filled(1)
+    filled.hidden = 2  # type: ignore[attr-defined]
+    return filled
+
+
+def _local_dataclass(n: int) -> Any:
+    @dataclasses.dataclass
+    class Local:
+        x: int
+
+        def scaled(self) -> int:
+            return self.x * n
+
+    return Local(1)
+
+
+def _local_member(n: int) -> Any:
+    class Local(enum.Enum):
+        ONE = 1
+
+        def scaled(self) -> int:
+            return n
+
+    return Local.ONE
+
+
+def _released() -> memoryview:
+    view = memoryview(b"x")
+    view.release()
+    return view
+
+
 class Opaque(enum.Enum):
     ONE = object()
 
@@ -255,6 +334,13 @@ def _loose() -> Loose:
         (Undecorated(1), "Undecorated, which extends tests.samples.values.Job and may hold more"),
         (ListWithFields("a"), "ListWithFields, which extends list"),
         (_loose(), "it has attributes besides its fields"),
+        (_filled(), "it has attributes besides its fields"),
+        (CodedError(1), "it extends Exception, and may hold more than its fields"),
+        (Compiled("i"), "it extends _struct.Struct, and may hold more than its fields"),
+        (_local_dataclass(1), "made in a function that may make others like it: define it outside"),
+        (_local_member(1), "made in a function that may make others like it: define it outside"),
+        (_released(), r"which cannot be read \(ValueError: .*released"),
+        ({10**5000: object()}, r"the value\[<int>\], of type object"),
         (Unset(), "no attribute 'late'"),
         (Opaque.ONE, "made of value, of type object"),
         (Broken(), "RuntimeError: not today"),
@@ -273,6 +359,42 @@ def _loose() -> Loose:
 def test_what_has_no_key_is_an_error_that_says_why(value: Any, said: str) -> None:
     with pytest.raises(KeyDerivationError, match=said):
         digest_of(value)
+
+
+class Adding:
+    """A key that is asked for while the dictionary that it stands in is written, and adds to it."""
+
+    def __init__(self, to: dict[Any, Any]) -> None:
+        self.to = to
+
+    def __s3memo_key__(self) -> int:
+        self.to[len(self.to)] = 1
+        return 1
+
+
+def test_what_changes_while_it_is_read_is_an_error() -> None:
+    growing: dict[Any, Any] = {}
+    growing[Adding(growing)] = 1
+    with pytest.raises(KeyDerivationError, match=r"the value\[<.*>\], which cannot be read .* changed size"):
+        digest_of(growing)
+
+
+def test_what_a_full_stack_cannot_read_is_an_error() -> None:
+    nested: Any = ()
+    for _ in range(80):
+        nested = Job("", [nested])
+
+    def digest_below(frames: int) -> str:
+        return digest_below(frames - 1) if frames else digest_of(nested)
+
+    assert digest_below(0)
+    with pytest.raises(KeyDerivationError, match=r"cannot be read .*recursion"):
+        digest_below(sys.getrecursionlimit() - 200)
+
+
+def test_what_a_metaclass_says_of_its_classes_is_not_of_their_instances() -> None:
+    assert digest_of(OfMeta(1)) != digest_of(OfMeta(2))
+    assert digest_of(OfMeta) != digest_of(OfMeta(1))
 
 
 def test_what_contains_itself_is_an_error() -> None:
@@ -325,6 +447,19 @@ def test_a_registered_type_counts_as_its_function_says() -> None:
     assert digest_of(Stranger("a")) != digest_of("a")
     with pytest.raises(KeyDerivationError, match=r"Relative, which extends .*Stranger"):
         digest_of(Relative("a"))
+
+
+def test_a_registration_outlasts_what_is_learnt_of_a_library_later() -> None:
+    program = """if True:
+        import numpy
+        from s3memo.keys import digest_of, register_key
+        masked = numpy.ma.masked_array([1])
+        register_key(numpy.ma.MaskedArray, lambda array: "masked")
+        before = digest_of(masked)
+        digest_of(numpy.zeros(1))
+        print(digest_of(masked) == before)
+    """
+    assert interpreters.run("-c", program) == "True\n"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import functools
 import subprocess
 import sys
 import tracemalloc
@@ -9,12 +11,14 @@ from collections.abc import Callable
 from typing import Any
 
 import attrs
+import dateutil.tz
 import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pydantic
 import pytest
+import pytz
 import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,6 +52,51 @@ class Slotted:
 class Unslotted:
     x: int
 
+    @functools.cached_property
+    def double(self) -> int:
+        return 2 * self.x
+
+
+@attrs.define
+class Caching:
+    x: int
+
+    @functools.cached_property
+    def double(self) -> int:
+        return 2 * self.x
+
+
+class Roomy:
+    __slots__ = ("hidden",)
+
+
+@attrs.define
+class Filled(Roomy):
+    x: int
+
+
+@attrs.define(slots=False)
+class Listed(list[int]):
+    x: int = 0
+
+
+class Stuffed(Unit):
+    __slots__ = ("hidden",)
+
+
+def filled(value: Any) -> Any:
+    object.__setattr__(value, "hidden", 1)
+    return value
+
+
+def computed(value: Any) -> Any:
+    assert value.double == 2 * value.x
+    return value
+
+
+class Quantity(np.ndarray[Any, Any]):
+    pass
+
 
 def structured(padding: int) -> np.ndarray[Any, Any]:
     array = np.frombuffer(bytes([padding]) * 32, dtype=STRUCTURE).copy()
@@ -65,6 +114,46 @@ def under_a_null(hidden: int) -> pa.Array:
     validity, data = pa.py_buffer(b"\x05"), pa.py_buffer(np.array([1, hidden, 3], "i4"))
     return pa.Array.from_buffers(pa.int32(), 3, [validity, data])
 
+
+def nanoseconds(value: int, dtype: Any) -> pl.Series:
+    return pl.Series([value], dtype=pl.Int64).cast(dtype)
+
+
+class Scaled(pa.ExtensionType):  # type: ignore[misc]  # pyarrow comes without types
+    def __init__(self, by: int) -> None:
+        self.by = by
+        super().__init__(pa.int64(), "tests.scaled")
+
+    def __arrow_ext_serialize__(self) -> bytes:
+        return b"%d" % self.by
+
+    @classmethod
+    def __arrow_ext_deserialize__(cls, _: Any, serialized: bytes) -> Scaled:
+        return cls(int(serialized))
+
+
+def scaled(by: int) -> pa.ExtensionArray:
+    return pa.ExtensionArray.from_storage(Scaled(by), pa.array([1, 2]))
+
+
+def numbered(indices: list[int | None], names: list[str | None]) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(pa.array(indices, pa.int8()), pa.array(names, pa.string()))
+
+
+def days(**options: Any) -> pd.DatetimeIndex:
+    return pd.date_range("2026-01-07 10:00", periods=2, freq=pd.offsets.CustomBusinessDay(**options))
+
+
+def zoned(zone: Any, unit: str = "us") -> pd.Series:
+    return pd.Series(pd.DatetimeIndex(["2026-01-01"], tz="UTC").as_unit(unit)).dt.tz_convert(zone)
+
+
+ZONES: list[Any] = [
+    *(dt.timezone(dt.timedelta(hours=1), "X"), dt.timezone(dt.timedelta(hours=2), "X"), dt.UTC),
+    *(pytz.UTC, pytz.FixedOffset(60), pytz.timezone("Europe/Berlin"), pytz.timezone("Europe/Vienna")),
+    *(dateutil.tz.tzutc(), dateutil.tz.tzoffset("X", 3600), dateutil.tz.tzoffset("X", 7200)),
+    *(dateutil.tz.gettz("Europe/Berlin"), dateutil.tz.gettz("Europe/Vienna")),
+]
 
 EQUAL: list[tuple[Any, Any]] = [
     (NUMBERS, np.asfortranarray(NUMBERS)),
@@ -96,9 +185,28 @@ EQUAL: list[tuple[Any, Any]] = [
     (pa.array(["a"], pa.string_view()),) * 2,
     (pa.array(["a"], pa.large_string()),) * 2,
     (pa.array(["a", "b", "a"]).dictionary_encode(), pa.array(["a", "b", "a"]).dictionary_encode()),
+    (scaled(1), scaled(1)),
+    (numbered([0, 1], ["a", "b"]), numbered([1, 0, 1], ["a", "b"])[1:]),
+    (
+        pa.chunked_array([numbered([0], ["a", "b"]), numbered([1], ["a", "b"])]),
+        pa.chunked_array([numbered([0, 1], ["a", "b"])]),
+    ),
+    (
+        pa.array([["a"], None, ["b"]], pa.list_(pa.string_view())).slice(1),
+        pa.array([None, ["b"]], pa.list_(pa.string_view())),
+    ),
+    (pa.array([None, [1, 2]], pa.list_(pa.int8(), 2)).slice(1), pa.array([[1, 2]], pa.list_(pa.int8(), 2))),
+    (pl.Series([[1], None, [], [2, 3]])[1:], pl.Series([None, [], [2, 3]])),
+    (pl.Series([[1, 2], None], dtype=pl.Array(pl.Int8, 2))[:1], pl.Series([[1, 2]], dtype=pl.Array(pl.Int8, 2))),
+    (
+        pl.Series([{"a": [1]}, None, {"a": []}])[1:],
+        pl.Series([None, {"a": []}], dtype=pl.Struct({"a": pl.List(pl.Int64)})),
+    ),
+    (days(holidays=["2026-01-06"]), days(holidays=["2026-01-06"])),
     (Unit(size=2), Unit(size=2)),
     (Slotted(1), Slotted(1)),
-    (Unslotted(1), Unslotted(1)),
+    (Unslotted(1), computed(Unslotted(1))),
+    (Caching(1), computed(Caching(1))),
 ]
 """Pairs whose two members are one argument."""
 
@@ -115,6 +223,7 @@ DIFFERENT: list[list[Any]] = [
     [np.rec.array([(1,)], dtype=[("a", "i1")]), np.array([(1,)], dtype=[("a", "i1")])],
     [np.ma.masked_array([1, 2], [False, True]), np.ma.masked_array([1, 2]), np.ma.masked],
     [np.ma.masked_array([1], fill_value=1), np.ma.masked_array([1], fill_value=2)],
+    [np.ma.masked_array(np.matrix([[1, 2]])), np.ma.masked_array([[1, 2]])],
     [np.dtype("f8"), np.dtype("f4"), np.float64, "f8", np.dtype("f8", metadata={"unit": "m"})],
     [np.add, np.subtract, np.concatenate, np.stack],
     [sp.csr_array(np.eye(2)), sp.csc_array(np.eye(2)), sp.csr_matrix(np.eye(2)), sp.coo_array(np.eye(2)), np.eye(2)],
@@ -130,6 +239,12 @@ DIFFERENT: list[list[Any]] = [
     [pd.Series([1], dtype="int64[pyarrow]"), pd.Series([1], dtype="Int64"), pd.Series([1])],
     [MOMENTS, MOMENTS.tz_convert("UTC"), MOMENTS.tz_localize(None), MOMENTS._with_freq(None), MOMENTS.as_unit("s")],
     [pd.Series(MOMENTS), pd.Series(MOMENTS.tz_convert("UTC"))],
+    [zoned(zone) for zone in ZONES],
+    [zoned(zone)[0] for zone in ZONES],
+    [zoned(zone).dtype for zone in ZONES],
+    [zoned("UTC").dtype, zoned("UTC", "ns").dtype],
+    [days(), days(holidays=["2026-01-06"]), days(weekmask="Mon Tue"), days(offset=dt.timedelta(hours=1))],
+    [pd.DatetimeIndex(["2026-01-07 10:00"], freq=pd.offsets.BusinessHour(end=end)) for end in ("17:00", "18:00")],
     [pd.RangeIndex(2), pd.Index([0, 1]), pd.Index([0, 1], dtype=object), pd.Index([0.0, 1.0])],
     [pd.period_range("2026", periods=2, freq="M"), pd.period_range("2026", periods=2, freq="D")],
     [pd.interval_range(0, 2), pd.interval_range(0, 2, closed="left"), pd.IntervalIndex.from_tuples([(0, 1), (1, 3)])],
@@ -147,6 +262,14 @@ DIFFERENT: list[list[Any]] = [
     [pl.Series([[1], [2]]), pl.Series([[1, 2], []], dtype=pl.List(pl.Int64)), pl.Series([[1], [2]], dtype=pl.Array(pl.Int64, 1))],
     [pl.Series([{"a": 1}]), pl.Series([{"b": 1}]), pl.Series(["1"], dtype=pl.String).cast(pl.Decimal(10, 1))],
     [pl.Series([1], dtype=pl.Datetime("us")), pl.Series([1], dtype=pl.Datetime("ms")), pl.Series([1], dtype=pl.Duration("us"))],
+    [nanoseconds(value, dtype) for dtype in (pl.Datetime("ns"), pl.Duration("ns"), pl.Time) for value in (1, 2)],
+    [nanoseconds(value, pl.Time).implode() for value in (1, 2)],
+    [nanoseconds(value, pl.Datetime("ns")).reshape((1, 1)) for value in (1, 2)],
+    [nanoseconds(value, pl.Duration("ns")).to_frame("a").to_struct() for value in (1, 2)],
+    [pl.Series([[None]], dtype=pl.List(pl.Int8)), pl.Series([[]], dtype=pl.List(pl.Int8)), pl.Series([None], dtype=pl.List(pl.Int8))],
+    [pl.Series([None, {"a": 1}]), pl.Series([{"a": None}, {"a": 1}])],
+    [pl.Series(["a"], dtype=pl.Categorical(pl.Categories(name))) for name in ("x", "y")],
+    [pl.Series([1]).ext.to(pl.Extension("e", pl.Int64, more)) for more in ("x", "y")],
     [pl.DataFrame({"a": [1]}), pl.DataFrame({"b": [1]}), pl.DataFrame({"a": [1.0]}), pl.DataFrame()],
     [pa.array([1]), pa.array([1], pa.int32()), pa.array([None, 1]), pa.array([1, None]), pa.chunked_array([[1]])],
     [pa.array(["ab", "c"]), pa.array(["a", "bc"]), pa.array([b"ab", b"c"]), pa.array(["ab", "c"], pa.large_string())],
@@ -155,6 +278,12 @@ DIFFERENT: list[list[Any]] = [
     [pa.array([{"a": None}]), pa.array([None], pa.struct([("a", pa.int64())])), pa.array([{"b": None}])],
     [pa.table({"a": [1]}), pa.table({"b": [1]}), pa.table({"a": [1]}, metadata={"k": "v"}), pa.record_batch({"a": [1]})],
     [pa.scalar(1), pa.scalar(1, pa.int8()), pa.scalar(None, pa.int8()), pa.scalar("1")],
+    [pa.scalar(None, pa.list_(pa.int8())), pa.scalar([], pa.list_(pa.int8())), pa.scalar([None], pa.list_(pa.int8()))],
+    [scaled(1), scaled(2), pa.array([1, 2]), scaled(1)[0], scaled(2)[0], scaled(1).type, scaled(2).type],
+    [numbered([0, 1], ["a", "b"]), numbered([1, 0], ["b", "a"]), numbered([0, 1], ["a", "b", "c"])],
+    [numbered([0, None], ["a"]), numbered([0, 1], ["a", None]), numbered([0, None], ["a", None])],
+    [pa.chunked_array([numbered([0], ["a"]), numbered([0], ["b"])]), pa.chunked_array([numbered([0, 1], ["a", "b"])])],
+    [pa.array(["a", None], pa.string_view()), pa.array([None, "a"], pa.string_view()), pa.array([b"a", None], pa.binary_view())],
     [pa.int8(), pa.int16(), pa.list_(pa.int8()), pa.list_(pa.int16()), pa.timestamp("s"), pa.timestamp("s", "UTC")],
     [pa.field("a", pa.int8()), pa.field("a", pa.int8(), nullable=False), pa.schema([("a", pa.int8())])],
     [pa.dictionary(pa.int8(), pa.string()), pa.dictionary(pa.int8(), pa.string(), ordered=True)],
@@ -183,6 +312,11 @@ def test_what_a_function_could_tell_apart_has_digests_apart(values: list[Any]) -
         (np.random.PCG64(1), "pass a seed"),
         (pl.LazyFrame({"a": [1]}), r"pass what \.collect\(\) returns"),
         (pl.Series([object()], dtype=pl.Object), "Python objects"),
+        (zoned(dateutil.tz.tzlocal()), "of type dateutil.tz.tz.tzlocal"),
+        (np.ma.masked_array(np.zeros(2).view(Quantity)), "it masks a .*Quantity, which may hold more"),
+        (filled(Filled(1)), "it has attributes besides its fields"),
+        (filled(Stuffed()), "it has attributes besides its fields"),
+        (Listed(1), "Listed, which extends list and may hold more"),
         (np.frompyfunc(lambda x: x, 1, 1), "not one of numpy's own"),
     ],
     ids=lambda value: type(value).__name__,
@@ -193,9 +327,6 @@ def test_what_has_no_key_says_what_to_pass_instead(value: Any, said: str) -> Non
 
 
 def test_a_subclass_of_an_array_may_hold_more_and_is_refused() -> None:
-    class Quantity(np.ndarray[Any, Any]):
-        pass
-
     with pytest.raises(KeyDerivationError, match=r"Quantity, which extends numpy\.ndarray and may hold more"):
         digest_of(np.zeros(2).view(Quantity))
 
@@ -241,6 +372,26 @@ def test_what_is_large_is_hashed_where_it_is(make: Callable[[], Any]) -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 16 * 2**20
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: pa.array(np.ones(4_000_000), mask=np.arange(4_000_000) == 1),
+        lambda: pa.array(["x" * 100, None] * 200_000),
+        lambda: pa.array(["x" * 100] * 200_000, pa.string_view()).slice(1),
+        lambda: numbered([0] * 4_000_000, ["x" * 100]),
+    ],
+)
+def test_what_arrow_holds_is_hashed_where_it_is(make: Callable[[], Any]) -> None:
+    value, pool = make(), pa.default_memory_pool()
+    measured = pa.proxy_memory_pool(pool)
+    pa.set_memory_pool(measured)
+    try:
+        digest_of(value)
+    finally:
+        pa.set_memory_pool(pool)
+    assert measured.max_memory() < 16 * 2**20
 
 
 def test_no_library_is_imported_for_a_program_that_does_not_use_it() -> None:

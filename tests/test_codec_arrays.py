@@ -84,6 +84,14 @@ def test_a_masked_array_keeps_its_mask_and_fill_value(array: Any) -> None:
     assert repr(again) == repr(array)
 
 
+@pytest.mark.parametrize("dtype", ["U2", "S1", "V3", "g", "i2", "O", "M8[D]", [("a", "f8", (2,))]], ids=str)
+def test_a_masked_array_keeps_the_fill_value_that_numpy_gave_it(dtype: Any) -> None:
+    array = np.ma.masked_array(np.zeros(2, dtype))
+    back = decode(stored(array)).fill_value
+    assert type(back) is type(array.fill_value)
+    assert repr(back) == repr(array.fill_value)
+
+
 def test_the_masked_constant_is_itself() -> None:
     assert decode(stored(np.ma.masked)) is np.ma.masked
 
@@ -174,6 +182,18 @@ def array_of(*parts: Any) -> bytes:
         (["fields", 8, False, False, ["a", 0, "|O"]], (1,), "C", bytes(8), None),
         (["fields", 8, False, False, ["a", 900, "<f8"]], (1,), "C", bytes(8), None),
         (["fields", 8, False, False, ["a", 0]], (1,), "C", bytes(8), None),
+        (["fields", 8, False, False, ["a", -1, "|u1"]], (1,), "C", bytes(8), None),
+        (["fields", 16, False, False, ["a", 2**31 - 1, "|b1"]], (2,), "C", bytes(32), None),
+        (["fields", 16, False, False, ["a", 2**31 - 8, "|O"]], (1,), "C", b"", [[1]]),
+        (
+            ["fields", 116, False, False, ["a", 100, ["fields", 2**31 - 50, False, False, ["x", 0, "<u8"]]]],
+            (1,),
+            "C",
+            bytes(116),
+            None,
+        ),
+        (["array", "<f8", [0]], (1,), "C", b"", None),
+        (["string", True, []], (1,), "C", b"", ["a"]),
         (["nothing"], (1,), "C", bytes(8), None),
         ("|b1", (1,), "C", b"\2", None),
         ("<U1", (1,), "C", b"\0\0\x11\0", None),
@@ -186,9 +206,38 @@ def test_an_array_that_cannot_be_is_a_decode_error(parts: tuple[Any, ...]) -> No
         decode(array_of(*parts))
 
 
-@pytest.mark.parametrize("dtype", ["|S0", "<U0", "|V0", ["fields", 0, False, False], ["array", "<f8", [0]]], ids=str)
+@pytest.mark.parametrize("dtype", ["|S0", "<U0", "|V0", ["fields", 0, False, False]], ids=str)
 def test_an_array_of_elements_without_bytes_takes_none(dtype: Any) -> None:
     assert peak(lambda: decode(array_of(dtype, (2**20,), "C", b"", None))) < 1 << 20
+
+
+LONG = [msgpack.ExtType(8, b""), 0, 10**7, 1]  # a range, which takes no bytes
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (32, LONG, [1], "C", b"", None),
+        (32, ["array", "|O", [10**7]], [10**7], "C", b"", ["a"]),
+        (32, ["fields", 0, False, False, LONG], [1], "C", b"", None),
+        (32, ["string", True, LONG], [1], "C", b"", ["a"]),
+        (32, "|O", LONG, "C", b"", []),
+        (33, LONG),
+        (36, [msgpack.ExtType(32, b""), "|O", [1], "C", b"", [1]], None, LONG, False),
+        (38, LONG, b""),
+        (42, "coo_array", LONG, [], False),
+        (42, "coo_array", [msgpack.ExtType(1, b""), 1], LONG, False),
+    ],
+    ids=str,
+)
+def test_what_is_long_and_takes_no_bytes_is_not_gone_through(parts: tuple[Any, ...]) -> None:
+    code, *rest = parts
+
+    def read() -> None:
+        with pytest.raises(DecodeError):
+            decode(msgpack.packb([msgpack.ExtType(code, b""), *rest]))
+
+    assert peak(read) < 1 << 20
 
 
 @pytest.mark.parametrize("form", ["csr", "csc", "bsr", "coo", "dia", "lil", "dok"])

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3memo.codec import decode, encode
+from s3memo.codec import decode, encode, ipc
 from s3memo.codec.arrow import read_stream, write_stream
 from s3memo.errors import DecodeError, EncodeError
 
@@ -244,6 +244,26 @@ def test_buffers_that_share_bytes_are_refused() -> None:
     stream[position : position + 8] = bytes(8)
     with pytest.raises(DecodeError, match="share bytes"):
         decode(tagged(49, bytes(stream), None))
+
+
+def test_fields_that_share_a_dictionary_are_refused() -> None:
+    """Arrow's readers would look at all of it again for each of them."""
+    stream = stream_of(pa.table({name: pa.array(["x"]).dictionary_encode() for name in "abc"}))
+    header = ipc._root(memoryview(bytes(stream))[8:])
+    *_, last = header.table(2).tables(1)
+    position = last.table(4)._find(0)
+    assert position is not None
+    assert decode(tagged(49, bytes(stream), None)).num_rows == 1
+    struct.pack_into("<q", stream, 8 + position, 1)
+    with pytest.raises(DecodeError, match="share a dictionary"):
+        decode(tagged(49, bytes(stream), None))
+
+
+def test_each_of_many_dictionaries_has_a_number_of_its_own() -> None:
+    words = pa.array(["a", "b", "a"]).dictionary_encode()
+    nested = pa.StructArray.from_arrays([words, pa.ListArray.from_arrays([0, 1, 2, 3], words)], ["x", "y"])
+    table = pa.table({"words": words, "same": words, "nested": nested})
+    assert_same(table, returned(table))
 
 
 def test_a_stream_ends_where_its_bytes_end() -> None:

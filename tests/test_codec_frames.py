@@ -15,13 +15,15 @@ import dateutil.tz
 import msgpack
 import numpy as np
 import pandas as pd
+import pyarrow as pa  # type: ignore[import-untyped]  # it comes without types
 import pytest
 import pytz  # type: ignore[import-untyped]  # it comes without types
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3memo.codec import decode, encode
+from s3memo.codec import decode, encode, is_immutable
 from s3memo.errors import DecodeError, EncodeError
+from tests.measuring import peak
 
 FROM_PANDAS_3 = int(pd.__version__.partition(".")[0]) >= 3
 BERLIN = "Europe/Berlin"
@@ -236,6 +238,7 @@ def test_a_scalar_comes_back_as_it_was(value: object) -> None:
         pd.DatetimeTZDtype("s", dt.UTC),
         pd.PeriodDtype("D"),
         pd.IntervalDtype("f4", "left"),
+        pd.IntervalDtype(),
         pd.IntervalDtype(pd.DatetimeTZDtype("us", BERLIN), "left"),
         pd.SparseDtype("f8", 0.0),
         pd.Int16Dtype(),
@@ -352,6 +355,7 @@ def test_a_time_zone_of_another_library_is_named_with_the_remedy() -> None:
     zone = dateutil.tz.gettz(BERLIN)
     with pytest.raises(EncodeError, match=r"time zone is of type dateutil\.tz\..* Use one of zoneinfo"):
         encode(pd.Timestamp("2020", tz=zone))
+    assert not is_immutable(pd.Timestamp("2020", tz=zone))  # and pickle, which stores it, may have it in memory
 
 
 def test_time_zones_of_pytz_come_back() -> None:
@@ -434,6 +438,72 @@ def test_parts_that_make_no_value_are_refused(parts: object) -> None:
         decode(msgpack.packb(parts))
 
 
+LONG = parts_of(pd.RangeIndex(10**7))
+SPARSE = tagged(75, parts_of(np.zeros(0)), parts_of(np.zeros(0, "i4")), 10**7, 0.0, "integer")
+NULLS = parts_of(pa.chunked_array([pa.nulls(10**7)]))
+EMPTY_LISTS = parts_of(pa.chunked_array([pa.array([[]] * 10**5, pa.list_(pa.int8(), 0))]))
+LONG_ONES = {
+    "range": LONG,
+    "sparse index": tagged(66, SPARSE, None, None),
+    "index of nulls": tagged(66, tagged(78, NULLS), None, None),
+    "index of empty lists": tagged(66, tagged(78, EMPTY_LISTS), None, None),
+}
+
+
+@pytest.mark.parametrize("long", LONG_ONES)
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda long: tagged(2, tagged(65, "CategoricalDtype", tagged(1, long, False))),
+        lambda long: tagged(65, "DatetimeTZDtype", tagged(1, long, "UTC")),
+        lambda long: tagged(68, [long], [CODES], [None], None),
+        lambda long: tagged(68, [parts_of(pd.Index(["a"]))], [long], [None], None),
+        lambda long: tagged(68, long, long, long, None),
+        lambda long: tagged(70, RANGE, RANGE, {}, True, [[long, CODES]], []),
+        lambda long: tagged(74, long, long, "right"),
+        lambda long: tagged(64, "BusinessHour", 1, False, {"start": long}),
+        lambda long: tagged(25, "<h2", tagged(1, long), True, b"ab"),
+        lambda long: tagged(66, long, None, None),
+        lambda long: tagged(33, [long, "<f8", [1]]),
+    ],
+    ids=range(11),
+)
+def test_what_is_long_and_takes_no_bytes_is_not_gone_through(long: str, wrap: Callable[[Any], Any]) -> None:
+    refused(wrap(LONG_ONES[long]))
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        tagged(74, SPARSE, SPARSE, "right"),
+        tagged(74, tagged(78, NULLS), tagged(78, NULLS), "right"),
+        tagged(77, "python", False, NULLS),
+        tagged(77, "pyarrow", False, EMPTY_LISTS),
+        tagged(66, tagged(32, "|V0", [2**20], "C", b"", None), None, None),
+    ],
+    ids=range(5),
+)
+def test_arrays_that_take_no_bytes_are_not_gone_through(parts: Any) -> None:
+    refused(parts)
+
+
+def refused(parts: Any) -> None:
+    """Whether parts are refused, and without memory for what they claim."""
+    data = msgpack.packb(parts)
+
+    def read() -> None:
+        with pytest.raises(DecodeError):
+            decode(data)
+
+    assert peak(read) < 1 << 20
+
+
+def test_a_long_level_that_codes_refer_to_is_stored() -> None:
+    index = pd.MultiIndex.from_arrays([pd.RangeIndex(100_000), ["a"] * 100_000])
+    index = index.set_levels(pd.RangeIndex(100_000), level=0)
+    assert_same(index, returned(index))
+
+
 def _samples() -> list[bytearray]:
     frame = pd.concat([pd.Series(make(), name=name) for name, make in COLUMNS.items()], axis=1)
     return [
@@ -459,7 +529,7 @@ def test_frames_of_numbers_and_text_need_no_pyarrow() -> None:
         sys.modules["pyarrow"] = None  # as if it were not installed
 
         import pandas as pd
-        from s3memo.codec import decode, encode
+        from s3memo.codec import decode, encode, is_immutable
         from s3memo.errors import DecodeError, EncodeError
 
         frame = pd.DataFrame({"a": [1.5, None], "b": ["x", None], "c": pd.Categorical(["a", "b"])})

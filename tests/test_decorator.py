@@ -249,6 +249,7 @@ def test_the_options_in_force_are_told() -> None:
         "key": None,
         "types": (),
         "copy": True,
+        "fleet": False,
         "stale_while_revalidate": 0.0,
         "stale_if_error": 0.0,
         "cache_if": None,

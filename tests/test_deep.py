@@ -163,6 +163,11 @@ def test_what_it_does_not_use_does_not_count(package: Write, module: str, old: s
         ),
         ("def f(n):\n    from pipeline import helpers\n    return vars(helpers)", r"uses pipeline\.helpers, a module"),
         (
+            "from pipeline import helpers\nclass C:\n    m = helpers\ndef f(): return C",
+            r"uses pipeline\.jobs\.C\.m, a module",
+        ),
+        ("from pipeline import helpers\nT = {'a': helpers}\ndef f(): return T", r"T\['a'\], of type module"),
+        (
             "def make(module):\n    def f(): return dir(module)\n    return f\nfrom pipeline import helpers\nf = make(helpers)",
             "a module",
         ),
@@ -259,7 +264,9 @@ def test_names_that_do_not_exist_yet_count_when_they_do(package: Write) -> None:
 VARYING = """
 RATE = 1
 TABLE = {"a": [1]}
-class Model:
+class Base: ...
+class Other: ...
+class Model(Base):
     limit = 1
     def run(self): return self.limit
 def helper(x, *, by=1): return x
@@ -276,6 +283,7 @@ def f(x): return helper(x) * RATE + TABLE["a"][0] + Model().run()
         "Model.limit = 2",
         "Model.extra = 2",
         "Model.run = lambda self: 3",
+        "Model.__bases__ = (Other,)",
         "helper = lambda x: x",
         "helper.__code__ = (lambda x, *, by: x + 1).__code__",
         "helper.__kwdefaults__ = {'by': 2}",
@@ -390,7 +398,7 @@ def test_attributes_of_a_class_count_by_value(package: Write) -> None:
     """
     bodies = ("n + 1", "2 + n - 1", "n + 2")
     tags = [deep_tag(package(jobs, helpers=f"def limit(n): return {body}")) for body in bodies]
-    assert tags[0] == tags[1] != tags[2]
+    assert len(set(tags)) == 3  # for a library may have taken what the body reads out of the class
     tags = [
         tag_of(module.f, depends=(module.Model,))
         for module in (package(jobs, helpers=f"def limit(n): return {body}") for body in bodies)
@@ -399,6 +407,135 @@ def test_attributes_of_a_class_count_by_value(package: Write) -> None:
     jobs = jobs.replace("limit = limit(3)", "")
     lists = [deep_tag(package(jobs, helpers=f"limit = {limit}")) for limit in (1, 1, 2)]
     assert lists[0] == lists[1] != lists[2]
+
+
+@pytest.mark.parametrize(
+    ("text", "old", "new"),
+    [
+        pytest.param(text, old, new, id=f"{name} {old}")
+        for name, (text, *changes) in {
+            "dataclass": (
+                """
+                import dataclasses
+                K = 3; FLAG = True; OPTIONS = {'eq': True}; NOTE = 'a'
+                @dataclasses.dataclass(slots=True, **OPTIONS)
+                class C:
+                    v: int = K
+                    w: int = dataclasses.field(default=1, compare=FLAG, metadata={'note': NOTE})
+                """,
+                ("K = 3", "K = 4"),
+                ("FLAG = True", "FLAG = False"),
+                ("'eq': True", "'eq': False"),
+                ("NOTE = 'a'", "NOTE = 'b'"),
+            ),
+            "pydantic": (
+                """
+                from __future__ import annotations
+                from typing import Annotated, Literal
+                from pydantic import AfterValidator, BaseModel, Field
+                K = 3; LEAST = 0; MOST = 9
+                def check(v): return v + 1
+                class D(BaseModel):
+                    w: int = 5
+                class E(BaseModel):
+                    w: int = 6
+                class C(BaseModel):
+                    v: D
+                    t: list['E']
+                    d: int = K
+                    m: int = Field(default=1, le=MOST)
+                    a: Annotated[int, AfterValidator(check), "two words", "K", Field(ge=LEAST)] = 1
+                    l: Literal["helpers"] = "helpers"
+                """,
+                ("= 5", "= 50"),
+                ("= 6", "= 60"),
+                ("K = 3", "K = 4"),
+                ("MOST = 9", "MOST = 8"),
+                ("LEAST = 0", "LEAST = 1"),
+                ("v + 1", "v + 2"),
+            ),
+            "attrs": (
+                """
+                import attrs
+                K = 3; MOST = 9; NOTE = 'a'
+                def convert(v): return v + 1
+                @attrs.define
+                class C:
+                    v: int = K
+                    w: int = attrs.field(default=3, validator=attrs.validators.le(MOST), metadata={'note': NOTE})
+                    c: int = attrs.field(default=3, converter=attrs.converters.pipe(int, convert))
+                """,
+                ("K = 3", "K = 4"),
+                ("MOST = 9", "MOST = 8"),
+                ("NOTE = 'a'", "NOTE = 'b'"),
+                ("v + 1", "v + 2"),
+            ),
+            "body": (
+                """
+                import functools
+                TABLE = {'a': [1]}; STEP = 1; PATTERN = {2}; ANNOTATED = 3
+                def call(n, x=0): return n + STEP
+                def read(method): return method
+                class Meta(type):
+                    def __new__(meta, name, bases, body, /, size): return super().__new__(meta, name, bases, {})
+                SIZE = 4
+                class C:
+                    __call__ = functools.partial(call, 1)
+                    __table__ = TABLE
+                    class D(metaclass=Meta, size=SIZE):
+                        pattern = PATTERN
+                    @read
+                    def m(self, x: 'ANNOTATED'): ...
+                """,
+                ("[1]", "[2]"),
+                ("STEP = 1", "STEP = 2"),
+                ("PATTERN = {2}", "PATTERN = {3}"),
+                ("ANNOTATED = 3", "ANNOTATED = 4"),
+                ("SIZE = 4", "SIZE = 5"),
+            ),
+        }.items()
+        for old, new in changes
+    ],
+)
+def test_whatever_a_class_is_made_of_counts(package: Write, text: str, old: str, new: str) -> None:
+    text = textwrap.dedent(text) + "def f(x): return C, x"
+    assert old in text
+    base, changed = deep_tag(package(text)), deep_tag(package(text.replace(old, new)))
+    assert deep_tag(package(text)) == base != changed
+
+
+def test_annotations_of_methods_that_nobody_reads_do_not_count(package: Write) -> None:
+    text = "LIMIT = 1\nclass C:\n    def m(self, x: LIMIT) -> 'LIMIT': ...\ndef f(): return C"
+    assert deep_tag(package(text)) == deep_tag(package(text.replace("LIMIT = 1", "LIMIT = 2")))
+
+
+def test_a_class_without_source_counts_by_what_is_left_of_its_body(package: Write) -> None:
+    text = """
+    import attrs, dataclasses
+    class D:
+        v = 5
+    def make(n):
+        @attrs.define
+        class C:
+            d: D
+            v: int = n
+        @dataclasses.dataclass(slots=True)
+        class E:
+            v: int = n + 1
+        return C, E
+    C, E = make(1)
+    def f(x): return C, E
+    """
+    base = deep_tag(package(text))
+    assert deep_tag(package(text)) == base
+    tags = {deep_tag(package(text.replace(*change))) for change in [("make(1)", "make(2)"), ("v = 5", "v = 6")]}
+    assert len(tags | {base}) == 3
+    with pytest.raises(KeyDerivationError, match=r"whose source is not found, and what pydantic.*top of a module"):
+        deep_tag(
+            package(
+                "import pydantic\ndef make():\n    class C(pydantic.BaseModel): ...\n    return C\nC = make()\ndef f(): return C"
+            )
+        )
 
 
 def test_a_method_counts_with_its_class(package: Write) -> None:
@@ -425,11 +562,57 @@ def test_objects_that_a_module_holds_count_with_their_classes(package: Write) ->
     assert len(tags | {deep_tag(package(text))}) == len(changes) + 1
 
 
+@pytest.mark.parametrize(
+    "made",
+    [
+        "numpy.array([C()], dtype=object)", "pandas.Series([C()], dtype=object)", "types.SimpleNamespace(a=C())",
+        "slice(C(), None)", "collections.OrderedDict(a=C())", "collections.deque([C()])", "functools.partial(C.v, C())",
+        "C().v", "{C(): 1}", "lambda c=C(): c.v()", "enum.Enum('E', {'A': C()})", "[{'a': (C(),)}]", "Adapter(None, {})",
+        "Condition()", "keep(C())",
+    ],
+)  # fmt: skip
+def test_objects_count_with_their_classes_wherever_they_are(package: Write, made: str) -> None:
+    text = """
+    import collections, dataclasses, enum, functools, logging, threading, types, numpy, pandas
+    @dataclasses.dataclass(frozen=True)
+    class C:
+        x: int = 1
+        def v(self): return 5
+    class Adapter(logging.LoggerAdapter):
+        def v(self): return 5
+    class Condition(threading.Condition):
+        def v(self): return 5
+    def keep(value):
+        return lambda: value
+    def f(x): return HELD
+    """
+    text = textwrap.dedent(text) + f"HELD = {made}"
+    base = deep_tag(package(text))
+    assert deep_tag(package(text)) == base != deep_tag(package(text.replace("return 5", "return 6")))
+
+
+def test_the_class_of_a_default_counts_even_if_the_default_has_no_key(package: Write) -> None:
+    text = "import dataclasses\n@dataclasses.dataclass\nclass C:\n    def v(self): return 5\n"
+    text += "def f(x=(C(), iter(()))): return x[0].v()"
+    assert deep_tag(package(text)) != deep_tag(package(text.replace("return 5", "return 6")))
+
+
+def test_attributes_of_functions_count_where_they_are_read(package: Write) -> None:
+    text = "def h(x): return {}\ndef g(x): return x\ng.impl = h\ng.other = iter(())\ndef f(x): return g.impl(x)"
+    module = package(text.format(1))
+    tag = CodeTag(module.f, code="deep")
+    before = tag.current()
+    assert before != deep_tag(package(text.format(2)))
+    assert tag.current() == before
+    module.g.impl = len
+    assert tag.current() != before
+
+
 def test_functions_that_other_functions_hold_are_followed(package: Write) -> None:
     text = """
     import contextlib, functools
     from s3memo import s3_cached
-    A = 1; B = 2; C = 3; D = 4; E = 5; F = 6; G = 7; H = 8
+    A = 1; B = 2; C = 3; D = 4; E = 5; F = 6; G = 7; H = 8; I = 9
     def make(n):
         def adder(x, default=lambda: B): return x + n() + A + default()
         return adder
@@ -448,14 +631,17 @@ def test_functions_that_other_functions_hold_are_followed(package: Write) -> Non
     def by_type(x): return 0
     @by_type.register
     def _(x: int): return G
+    class Methods:
+        @functools.singledispatchmethod
+        def by_type(self, x): return I
     def f(x):
         with opened() as o:
-            return add(o) + doubled(x) + cached(x) + by_type(x)
+            return add(o) + doubled(x) + cached(x) + by_type(x) + Methods().by_type(x)
     """
     base = deep_tag(package(text))
     assert deep_tag(package(text)) == base
-    tags = {deep_tag(package(text.replace(f"{name} = {n};", f"{name} = 10;"))) for n, name in enumerate("ABCDEFG", 1)}
-    assert len(tags | {base, deep_tag(package(text.replace("H = 8", "H = 9")))}) == 9
+    tags = {deep_tag(package(text.replace(f"{name} = {n}", f"{name} = 10"))) for n, name in enumerate("ABCDEFGHI", 1)}
+    assert len(tags | {base}) == 10
 
 
 def test_two_closures_of_one_factory_may_not_change_places(package: Write) -> None:

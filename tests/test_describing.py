@@ -52,11 +52,12 @@ class Nameless:
         (Nameless(), "None.Nameless"),
         (np.zeros((3, 4), "f4"), "numpy.ndarray shape (3, 4) dtype float32"),
         (pd.DataFrame({"secret": [1, 2]}), "pandas.DataFrame shape (2, 1)"),
+        (pd.DataFrame({"dtype": ["secret"], "shape": ["secret"]}), "pandas.DataFrame shape (1, 2)"),
         (pd.Series([1.5]), "pandas.Series shape (1,) dtype float64"),
         (io.StringIO("secret"), "_io.StringIO"),
         (Loud(), "tests.test_describing.Loud"),
     ],
-    ids=range(22),
+    ids=range(23),
 )
 def test_scalars_are_shown_and_of_all_else_the_type_and_extent(value: object, text: str) -> None:
     assert describe({"x": value}) == {"x": text}

@@ -430,6 +430,18 @@ def test_a_bomb_takes_no_more_memory_than_its_size_justifies(raw_size: int) -> N
     assert peak(refuse) < 3 * MIB
 
 
+def test_a_payload_that_does_not_fit_into_memory_is_refused_as_one_that_cannot_be_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def out_of_memory(size: int) -> bytearray:
+        raise MemoryError
+
+    sealed = seal(b"result " * 300, **FIELDS)
+    monkeypatch.setattr(envelope, "bytearray", out_of_memory, raising=False)
+    with pytest.raises(DecodeError, match="the 2100 bytes that the payload unpacks to do not fit into memory"):
+        unseal(sealed)
+
+
 def test_lengths_that_a_header_claims_take_no_memory() -> None:
     arrays = (b"\xdd" + (MIB - 1).to_bytes(4, "big")) * 1000
 

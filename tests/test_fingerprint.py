@@ -20,8 +20,9 @@ from typing import Any
 
 import pytest
 
+from s3memo.canonical import qualified_name
 from s3memo.errors import KeyDerivationError, SettingsError
-from s3memo.fingerprint import namespace_of, tag_of
+from s3memo.fingerprint import CodeTag, namespace_of, tag_of
 from s3memo.keys import digest_of
 from tests.samples import interpreters, values
 
@@ -202,6 +203,79 @@ def test_a_closure_that_refers_to_itself_has_a_tag(load: Load) -> None:
     assert [a == b for a, b in zip(tags, map(tag_of, module.make(1)), strict=True)] == [True, False, False]
 
 
+def test_functions_that_all_refer_to_each_other_are_each_written_once(load: Load) -> None:
+    names = [f"f{n}" for n in range(20)]
+    body = " + ".join(f"{name}(x)" for name in names)
+    text = "def make():\n" + "".join(f"    def {name}(x): return {body}\n" for name in names) + "    return f0"
+    tag = tag_of(load(text).make())
+    assert tag == tag_of(load(text).make()) != tag_of(load(text.replace("f0(x) + f1(x)", "f1(x) + f0(x)")).make())
+
+
+def test_which_function_a_function_refers_to_twice_counts(load: Load) -> None:
+    text = "def make(a, b, c):\n    def f(): return a, b, c\n    return f\ndef g(): ...\ndef h(): ...\n"
+    module = load(text)
+    held = itertools.product((module.g, module.h, [module.g, module.h, module.g], {1: module.h, 2: module.g}), repeat=3)
+    tags = [tag_of(module.make(*values)) for values in held]
+    assert len(set(tags)) == 4**3
+    assert tag_of(module.make({1: module.g, 2: module.h}, {module.g, module.h}, 1)) == tag_of(
+        module.make({2: module.h, 1: module.g}, {module.h, module.g}, 1)
+    )
+    assert digest_of([module.g, module.g]) == digest_of([module.g, load(text).g])
+
+
+@pytest.mark.parametrize("read", ["__annotations__['x']", "__doc__"])
+def test_what_a_decorator_may_read_of_a_function_counts(load: Load, read: str) -> None:
+    text = f"""
+    import functools
+    def reading(function):
+        @functools.wraps(function)
+        def wrapper(x): return function.{read}
+        return wrapper
+    @reading
+    def f(x: int):
+        "What it does."
+        return x
+    def g(x: int): return x
+    """
+    changes = [("x: int):\n", "x: float):\n"), ("What", "How"), ("x: int): return", "x: float): return")]
+    base = load(text)
+    for (old, new), changed in zip(changes, (True, True, False), strict=True):
+        module = load(text.replace(old, new))
+        assert (tag_of(module.f) != tag_of(base.f)) is changed
+        assert (tag_of(module.g, depends=(module.f,)) != tag_of(base.g, depends=(base.f,))) is changed
+
+
+def test_a_function_by_type_counts_with_what_is_registered(load: Load) -> None:
+    text = "import functools\n@functools.singledispatch\ndef g(x): return 0\ndef f(x): return g(x)\n"
+    more = "@g.register\ndef _(x: int): return 1\n"
+    versions = [text, text + more, text + more.replace("1", "2"), text.replace("0", "3")]
+    tags = [(tag_of(m.g), tag_of(m.f, depends=(m.g,)), tag_of(m.f, key=m.g)) for m in map(load, versions * 2)]
+    assert tags[:4] == tags[4:]
+    assert len({tag for three in tags for tag in three}) == 12
+    module = load(versions[1])
+    tag = CodeTag(module.g)
+    before = tag.current()
+    module.g(1)  # which fills its cache
+    assert tag.current() == before
+    module.g.register(str, len)
+    assert tag.current() != before
+
+
+def test_what_python_keeps_in_private_modules_goes_by_its_public_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    public, private = types.ModuleType("json"), types.ModuleType("json._local")
+    shown, hidden = (type(name, (), {"__module__": "json._local"}) for name in ("Shown", "Hidden"))
+    vars(public)["Shown"] = vars(private)["Shown"] = shown
+    vars(private)["Hidden"] = hidden
+    monkeypatch.setitem(sys.modules, "json", public)
+    monkeypatch.setitem(sys.modules, "json._local", private)
+    assert [qualified_name(kind) for kind in (shown, hidden)] == ["json:Shown", "json._local:Hidden"]
+
+
+def test_functions_and_classes_have_keys_whatever_was_imported() -> None:
+    program = "from s3memo.keys import digest_of; print(digest_of(print), digest_of(int))"
+    assert interpreters.run("-c", program).split() == [digest_of(print), digest_of(int)]
+
+
 def test_a_cell_that_is_empty_yet_is_no_error(load: Load) -> None:
     text = "def make():\n    def f(): return later\n    tags.append(tag_of(f))\n    later = None\n    tags.append(tag_of(f))"
     module = load("tags = []\nfrom s3memo.fingerprint import tag_of\n" + text)
@@ -219,9 +293,7 @@ def test_a_method_that_calls_super_has_one_tag_before_and_after_its_class_exists
 def test_a_cell_without_a_key_is_named(load: Load) -> None:
     lock = threading.Lock()
     f = load("def make(lock):\n    def f(): return lock\n    return f").make([lock])
-    with pytest.raises(
-        KeyDerivationError, match=r"make.<locals>.f has no fingerprint: .*closure\['lock'\]\[0\].*version="
-    ):
+    with pytest.raises(KeyDerivationError, match=r"make.<locals>.f has no fingerprint: .*closure\.lock\[0\].*version="):
         tag_of(f)
     assert tag_of(f, version=2) == "2"
 
@@ -433,6 +505,79 @@ def test_classes_as_arguments_count_by_name_code_and_bases(load: Load) -> None:
     assert digests(text.replace("self): ", "self):  # same\n        ")) == digests(text)
 
 
+CLASSES = """
+import dataclasses, enum
+def later(self): return 1
+def with_method(n):
+    def decorate(cls):
+        cls.decorated = lambda self: n
+        return cls
+    return decorate
+class Other: ...
+class Plain:
+    items = [1]
+    def run(self): return 1
+class Derived(Plain): ...
+@with_method(3)
+class Decorated: ...
+@dataclasses.dataclass(slots=True)
+class Record:
+    x: int = 4
+    y: list = dataclasses.field(default_factory=lambda: [5])
+class Kind(enum.Enum):
+    A = [6]
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("Plain", "Plain.items = [2]"),
+        ("Plain", "Plain.items.append(2)"),
+        ("Plain", "Plain.run = lambda self: 2"),
+        ("Plain", "Plain.run = later"),
+        ("Plain", "Plain.added = later"),
+        ("Plain", "Plain.__call__ = later"),
+        ("Derived", "Plain.items = [2]"),
+        ("Derived", "Plain.run = later"),
+        ("Derived", "Derived.__bases__ = (Other,)"),
+        ("Kind", "Kind.A._value_.append(7)"),
+    ],
+)
+def test_a_class_that_is_changed_after_it_was_made_counts_as_it_is(load: Load, name: str, change: str) -> None:
+    module = load(CLASSES + "def f(): ...")
+    tag, before = CodeTag(module.f, depends=(vars(module)[name],)), digest_of(vars(module)[name])
+    listed = tag.current()
+    assert tag.current() == listed
+    exec(change, vars(module))
+    assert digest_of(vars(module)[name]) != before
+    assert tag.current() != listed
+
+
+@pytest.mark.parametrize(("name", "old"), [("Plain", "[1]"), ("Decorated", "(3)"), ("Record", "4"), ("Record", "[5]")])
+def test_a_class_whose_text_was_edited_after_import_is_not_taken_for_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, old: str
+) -> None:
+    path = tmp_path / "edited.py"
+    path.write_text(CLASSES, encoding="utf-8")
+    before = _import(path)
+    path.write_text(CLASSES.replace(old, f"{old[:-1]}0{old[-1:]}" if old[0] in "[(" else "40"), encoding="utf-8")
+    after = _import(path)
+    digests = []
+    for module in (before, after):
+        monkeypatch.setitem(sys.modules, "jobs", module)
+        digests.append(digest_of(vars(module)[name]))
+    assert digests[0] != digests[1]
+
+
+def test_what_has_no_key_in_a_class_is_named(load: Load) -> None:
+    module = load("import logging\nclass A:\n    log = logging.getLogger()\n    state = [iter(())]")
+    with pytest.raises(KeyDerivationError, match=r"made of A\.state\[0\], of type tuple_iterator"):
+        digest_of(module.A)
+    del module.A.state
+    assert digest_of(module.A)
+
+
 def test_a_class_whose_source_was_edited_after_import_counts_by_its_methods(tmp_path: Path) -> None:
     path = tmp_path / "edited.py"
     path.write_text("class A:\n    def f(self): return 1\n", encoding="utf-8")
@@ -460,15 +605,15 @@ def test_a_class_without_methods_that_was_edited_after_import_counts_by_its_attr
 def test_classes_made_by_a_call_count_by_what_they_were_made_of(load: Load) -> None:
     texts = ["namedtuple('A', 'x y')", "namedtuple('A', 'y x')", "namedtuple('A', 'x y', defaults=[1])"]
     texts += ["namedtuple('A', 'x y', defaults=[2])", "Enum('A', 'x y')", "Enum('A', 'y x')", "IntFlag('A', 'x y')"]
+    texts += ["namedtuple('A', 'x y', defaults=[[1]])", "Enum('A', {'x': []})", "Enum('A', {'x': [1]})"]
     digests = [
         digest_of(load(f"from collections import namedtuple\nfrom enum import Enum, IntFlag\nA = {text}").A)
         for text in texts * 2
     ]
     assert digests[: len(texts)] == digests[len(texts) :]
     assert len(set(digests)) == len(texts)
-    for text in ["namedtuple('A', 'x', defaults=[[]])", "Enum('A', {'x': []})", "type('A', (), {'x': 1})"]:
-        with pytest.raises(KeyDerivationError, match="the source of the class A is not found"):
-            digest_of(load(f"from collections import namedtuple\nfrom enum import Enum\nA = {text}").A)
+    with pytest.raises(KeyDerivationError, match="the source of the class A is not found"):
+        digest_of(load("A = type('A', (), {'x': 1})").A)
 
 
 def test_type_expressions_count_by_their_parts() -> None:

@@ -7,8 +7,8 @@ from s3memo.canonical import builtin as _builtin  # noqa: F401  it registers its
 from s3memo.canonical import classes as _classes  # noqa: F401
 from s3memo.canonical.files import ByContent, by_content
 from s3memo.canonical.form import MAX_DEPTH, Blocks, FieldsOf, Items, UnkeyableError, form_digest, is_exact
-from s3memo.canonical.names import is_reachable, module_name, qualified_name
-from s3memo.canonical.registry import Fields, Reduce, add_family, add_type
+from s3memo.canonical.names import is_reachable, main_name, module_name, note_sender, qualified_name
+from s3memo.canonical.registry import Fields, Reduce, add_family, add_type, register_type
 
 __all__ = [
     "MAX_DEPTH",
@@ -25,6 +25,9 @@ __all__ = [
     "form_digest",
     "is_exact",
     "is_reachable",
+    "main_name",
     "module_name",
+    "note_sender",
     "qualified_name",
+    "register_type",
 ]

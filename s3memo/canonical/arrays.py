@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from s3memo.canonical.form import Blocks, Items
-from s3memo.canonical.names import is_reachable, qualified_name
+from s3memo.canonical.names import display_name, is_reachable, qualified_name
 from s3memo.canonical.registry import Fields, add_family, add_type
 
 _BLOCK = 2**20
@@ -87,7 +87,10 @@ def _array(array: np.ndarray[Any, Any]) -> Fields:
 
 
 def _masked(array: Any) -> Fields:
+    if not _is_array(array.baseclass):
+        raise TypeError(f"it masks a {display_name(array.baseclass)}, which may hold more than an array")
     return Fields(
+        of=array.baseclass.__name__,
         dtype=array.dtype,
         shape=array.shape,
         content=_masked_content(array),
@@ -102,7 +105,7 @@ def _masked_content(array: Any) -> Any:
     mask = np.ma.getmaskarray(array)
     if array.dtype.kind == "O":
         return Items(array.size, (None if hidden else (value,) for value, hidden in zip(array.data.flat, mask.flat)))  # noqa: B905
-    return Fields(mask=raw(mask), data=Blocks(_unmasked(array.data, mask)))
+    return Fields(mask=raw(mask), data=Blocks(_unmasked(np.asarray(array.data), mask)))
 
 
 def _unmasked(data: np.ndarray[Any, Any], mask: np.ndarray[Any, Any]) -> Iterator[Any]:
@@ -141,6 +144,10 @@ def _scalar(value: np.generic) -> Any:
     if value.dtype.kind in "biufcmM" and value.dtype.char not in "gG":
         return value.dtype.str, value.tobytes()
     return _array(np.asarray(value))
+
+
+def _days(calendar: np.busdaycalendar) -> Fields:
+    return Fields(weekmask=calendar.weekmask, holidays=calendar.holidays)
 
 
 def _ufunc(function: np.ufunc) -> str:
@@ -199,6 +206,7 @@ add_family(lambda kind: issubclass(kind, np.generic), "numpy scalar", _scalar)
 add_family(lambda kind: issubclass(kind, np.dtype), "numpy.dtype", _dtype)
 add_family(lambda kind: issubclass(kind, np.random.Generator | np.random.RandomState), "random", _refuse_generator)
 add_family(lambda kind: issubclass(kind, np.random.BitGenerator), "random", _refuse_generator)
+add_type(np.busdaycalendar, "numpy.busdaycalendar", _days)
 add_type(np.ufunc, "numpy.ufunc", _ufunc)
 add_type(type(np.concatenate), "numpy function", _function)
 add_family(_is_sparse, "scipy.sparse", _sparse)

@@ -1,4 +1,7 @@
-"""pyarrow: arrays by type and values; how they are cut into chunks, and what lies under a null, does not count."""
+"""pyarrow: arrays by type and values; how they are cut into chunks, and what lies under a null, does not count.
+
+Chunks whose dictionaries differ are an exception: what an index means is then a matter of its chunk.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +30,18 @@ def _content(kind: Any, parts: list[Any]) -> Any:
     if pa.types.is_null(kind):
         return sum(map(len, parts))
     if pa.types.is_dictionary(kind):
-        return _content(kind.value_type, [part.dictionary_decode() for part in parts])
-    validity = Blocks(_fixed_width(piece.is_valid()) for piece in _pieces(parts))
-    return Fields(validity=validity, values=_values(kind, [part.drop_null() for part in parts]))
+        return _encoded(kind, [part for part in parts if len(part)])
+    return Fields(
+        validity=Blocks(_fixed_width(piece.is_valid()) for piece in _pieces(parts)), values=_values(kind, parts)
+    )
+
+
+def _encoded(kind: Any, parts: list[Any]) -> Any:
+    """Return the indices and the dictionary, which all parts may share; how the values are numbered can be seen."""
+    if all(part.dictionary.equals(parts[0].dictionary) for part in parts[1:]):
+        dictionary = content(parts[0].dictionary) if parts else None
+        return Fields(indices=_content(kind.index_type, [part.indices for part in parts]), dictionary=dictionary)
+    return [(content(part.indices), content(part.dictionary)) for part in parts]
 
 
 def _values(kind: Any, parts: list[Any]) -> Any:  # noqa: PLR0911  one for each kind of type
@@ -41,18 +53,18 @@ def _values(kind: Any, parts: list[Any]) -> Any:  # noqa: PLR0911  one for each 
         pairs = pa.list_(pa.struct([("key", kind.key_type), ("item", kind.item_type)]))
         return _values(pairs, [part.cast(pairs) for part in parts])
     if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
-        lengths = Blocks(_fixed_width(pc.list_value_length(piece)) for piece in _pieces(parts))
+        lengths = Blocks(_fixed_width(pc.list_value_length(piece).drop_null()) for piece in _pieces(parts))
         return Fields(lengths=lengths, items=_content(kind.value_type, [part.flatten() for part in parts]))
     if types.is_string_view(kind) or types.is_binary_view(kind):
         large = pa.large_string() if types.is_string_view(kind) else pa.large_binary()
-        return _values(large, [part.cast(large) for part in parts])
+        return _texts(parts, large, "q")
     if types.is_string(kind) or types.is_binary(kind):
-        return _texts(parts, "i")
+        return _texts(parts, kind, "i")
     if types.is_large_string(kind) or types.is_large_binary(kind):
-        return _texts(parts, "q")
+        return _texts(parts, kind, "q")
     if kind.num_fields or not hasattr(kind, "bit_width"):
         raise TypeError(f"it is of the Arrow type {kind}")
-    return Blocks(map(_fixed_width, _pieces(parts)))
+    return Blocks(_fixed_width(piece.drop_null()) for piece in _pieces(parts))
 
 
 def _pieces(parts: list[Any]) -> Iterator[Any]:
@@ -68,9 +80,12 @@ def _fixed_width(array: Any) -> memoryview:
     return memoryview(data)[array.offset * width : (array.offset + len(array)) * width] if data else memoryview(b"")
 
 
-def _texts(parts: list[Any], offset_format: Literal["i", "q"]) -> Fields:
-    lengths = Blocks(_fixed_width(pc.binary_length(piece)) for piece in _pieces(parts))
-    return Fields(lengths=lengths, data=Blocks(_text(part, offset_format) for part in parts))
+def _texts(parts: list[Any], kind: Any, offset_format: Literal["i", "q"]) -> Fields:
+    """Return texts that are of `kind`, or of one that must be cast to it before its lengths can be told."""
+    return Fields(
+        lengths=Blocks(_fixed_width(pc.binary_length(piece.cast(kind)).drop_null()) for piece in _pieces(parts)),
+        data=Blocks(_text(piece.cast(kind).drop_null(), offset_format) for piece in _pieces(parts)),
+    )
 
 
 def _text(array: Any, offset_format: Literal["i", "q"]) -> memoryview:
@@ -84,7 +99,8 @@ def _text(array: Any, offset_format: Literal["i", "q"]) -> memoryview:
 def _type(kind: Any) -> Any:
     if isinstance(kind, pa.BaseExtensionType):
         name = getattr(kind, "extension_name", type(kind).__name__)
-        return Fields(extension=name, storage=kind.storage_type, text=str(kind))
+        parameters = kind.__arrow_ext_serialize__() if isinstance(kind, pa.ExtensionType) else None
+        return Fields(extension=name, storage=kind.storage_type, text=str(kind), parameters=parameters)
     if pa.types.is_dictionary(kind):
         return Fields(index=kind.index_type, value=kind.value_type, ordered=kind.ordered)
     if kind.num_fields:
@@ -105,7 +121,7 @@ def _table(table: Any) -> Fields:
 
 
 def _scalar(value: Any) -> Fields:
-    return Fields(type=value.type, content=content(pa.array([value], value.type)))
+    return Fields(type=value.type, content=content(pa.repeat(value, 1)))
 
 
 add_family(lambda kind: issubclass(kind, pa.Array), "pyarrow array", _array)

@@ -7,16 +7,23 @@ import enum
 import sys
 from collections.abc import Callable, Iterable
 from functools import cached_property
+from types import BuiltinFunctionType, MemberDescriptorType
 from typing import Any
 
 from s3memo.canonical.form import is_exact
-from s3memo.canonical.registry import Fields, Reduce, add_family, find_exact
+from s3memo.canonical.names import display_name
+from s3memo.canonical.registry import Fields, Reduce, ReductionError, add_family, find_exact
+
+_HEAP_TYPE = 1 << 9  # the flag of types that are made while Python runs
+
+
+def _extends_known(kind: type) -> bool:
+    return any(is_exact(base) or find_exact(base) for base in kind.__mro__)
 
 
 def _is_own_dataclass(kind: type) -> bool:
     """Whether the fields are all: a subclass that is not decorated, or of a known type, may hold more."""
-    known = any(is_exact(base) or find_exact(base) for base in kind.__mro__)
-    return "__dataclass_fields__" in vars(kind) and not known
+    return "__dataclass_fields__" in vars(kind) and not _extends_known(kind)
 
 
 def _dataclass(value: Any) -> Fields:
@@ -29,7 +36,27 @@ def _all_there_is(value: Any, names: Iterable[str]) -> Fields:
     others = getattr(value, "__dict__", {}).keys() - fields.keys()
     if not all(isinstance(getattr(type(value), name, None), cached_property) for name in others):
         raise TypeError("it has attributes besides its fields")
+    for base in type(value).__mro__:
+        if _is_made_in_c(base):
+            raise TypeError(f"it extends {display_name(base)}, and may hold more than its fields")
+        if any(hasattr(value, name) for name in _slots(base) - fields.keys()):
+            raise TypeError("it has attributes besides its fields")
     return fields
+
+
+def _is_made_in_c(base: type) -> bool:
+    """Whether instances may hold what no attribute shows; pickle tells it by the same signs."""
+    new = base.__new__
+    has_own_new = isinstance(new, BuiltinFunctionType) and new.__self__ is base
+    return base is not object and (has_own_new or not base.__flags__ & _HEAP_TYPE)
+
+
+def _slots(base: type) -> set[str]:
+    """Return the attributes for which a class itself makes room; what attrs makes room for are fields and caches."""
+    attributes = vars(base)
+    if "__slots__" not in attributes or "__attrs_attrs__" in attributes:
+        return set()
+    return {name for name, slot in attributes.items() if isinstance(slot, MemberDescriptorType)}
 
 
 def _is_named_tuple(kind: type) -> bool:
@@ -48,7 +75,7 @@ def _member(value: Any) -> Fields:
 
 
 def _is_own_attrs(kind: type) -> bool:
-    return "__attrs_attrs__" in vars(kind)
+    return "__attrs_attrs__" in vars(kind) and not _extends_known(kind)
 
 
 def _attrs(value: Any) -> Fields:
@@ -62,21 +89,45 @@ def _is_pydantic(kind: type) -> bool:
 
 def _pydantic(value: Any) -> Fields:
     """A model: which of its fields were set counts too, for `exclude_unset` shows it."""
+    fields = type(value).__pydantic_fields__
+    parts = _all_there_is(value, [*fields, *_OF_PYDANTIC.values()])
     return Fields(
-        fields={name: getattr(value, name) for name in type(value).__pydantic_fields__},
-        extra=value.__pydantic_extra__,
-        private=value.__pydantic_private__,
-        fields_set=value.__pydantic_fields_set__,
+        {part: parts[name] for part, name in _OF_PYDANTIC.items()}, fields={name: parts[name] for name in fields}
     )
 
 
+_OF_PYDANTIC = {
+    "extra": "__pydantic_extra__",
+    "private": "__pydantic_private__",
+    "fields_set": "__pydantic_fields_set__",
+}
+
+
+def _of_one_class(reduce: Reduce) -> Reduce:
+    """Refuse what a function makes, whose calls may make many classes of one name."""
+
+    def checked(value: Any) -> Any:
+        if "<locals>" in type(value).__qualname__:
+            name = display_name(type(value))
+            raise ReductionError(
+                f"of the class {name}, made in a function that may make others like it: define it outside"
+            )
+        return reduce(value)
+
+    return checked
+
+
+def _says_its_key(kind: type) -> bool:
+    return hasattr(kind, "__s3memo_key__") and any("__s3memo_key__" in vars(base) for base in kind.__mro__)
+
+
 _FAMILIES: tuple[tuple[Callable[[type], bool], str, Reduce], ...] = (
-    (lambda kind: hasattr(kind, "__s3memo_key__"), "object", lambda value: value.__s3memo_key__()),
-    (lambda kind: issubclass(kind, enum.Enum), "enum", _member),
-    (_is_own_dataclass, "dataclass", _dataclass),
-    (_is_named_tuple, "namedtuple", _named_tuple),
-    (_is_own_attrs, "attrs", _attrs),
-    (_is_pydantic, "pydantic", _pydantic),
+    (_says_its_key, "object", lambda value: value.__s3memo_key__()),
+    (lambda kind: issubclass(kind, enum.Enum), "enum", _of_one_class(_member)),
+    (_is_own_dataclass, "dataclass", _of_one_class(_dataclass)),
+    (_is_named_tuple, "namedtuple", _of_one_class(_named_tuple)),
+    (_is_own_attrs, "attrs", _of_one_class(_attrs)),
+    (_is_pydantic, "pydantic", _of_one_class(_pydantic)),
 )
 
 for _belongs, _tag, _reduce in _FAMILIES:

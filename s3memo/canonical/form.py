@@ -7,6 +7,8 @@ the type's tag stands first, so two values share a form only if they are of one 
           | tag "#" BLAKE3 of the bytes     the same from 1 MiB on, and bytes that come in blocks
           | tag "*" count ":" form …        containers; what has no order is sorted by its items' forms
           | tag ">" form                    every other type, reduced to the ones above
+          | "itself" "=" length ":" digits  code that is being written, so many levels up
+          | "again" "=" length ":" digits   code that was written before, as which of it
     tag   = length ":" name
 
 Types are matched exactly: an instance of a subclass may hold more than its base knows of, and is refused.
@@ -18,9 +20,10 @@ import hashlib
 import math
 import reprlib
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from types import EllipsisType, NoneType, NotImplementedType
+from operator import itemgetter
+from types import EllipsisType, FunctionType, NoneType, NotImplementedType
 from typing import Any, TypeAlias
 
 from blake3 import blake3
@@ -37,10 +40,12 @@ Write: TypeAlias = Callable[[bytes], object]
 Buffer: TypeAlias = Any  # whatever speaks the buffer protocol, arrays included
 _DIGEST_BYTES = 20
 _LARGE = 2**20
+_CODE = (FunctionType, type)
 _ADDRESSES = frozenset("OP")  # the buffer formats of Python objects and of pointers
 _pack_float = struct.Struct(">d").pack
 _NAN = bytes.fromhex("7ff8000000000000")  # for all of them, whatever their sign and payload
 _MAX_STEPS_SHOWN = 8
+_first = itemgetter(0)
 
 
 class UnkeyableError(Exception):
@@ -59,10 +64,19 @@ class UnkeyableError(Exception):
         return KeyDerivationError(f"{context}{self}." + (f" What helps: {helpful}." if helpful else ""))
 
 
-def form_digest(value: Any) -> str:
-    """Return the digest of a value's canonical form. Raises UnkeyableError."""
+def form_digest(value: Any, *, meet: Callable[[type], object] | None = None) -> str:
+    """Return the digest of a value's canonical form. Raises UnkeyableError.
+
+    `meet` is called with the type of each object in it that is none of the grammar's own.
+    """
     hasher = hashlib.blake2b(digest_size=_DIGEST_BYTES)
-    _Encoder().encode(value, hasher.update)
+    encoder = _Encoder(meet)
+    try:
+        encoder.encode(value, hasher.update)
+    except UnkeyableError:
+        raise
+    except Exception as error:  # a file cannot be read, another thread changes a dict, the caller's stack is full
+        raise encoder.problem(f"which cannot be read ({type(error).__name__}: {error})") from error
     return base32(hasher.digest())
 
 
@@ -109,10 +123,13 @@ class Items:
 class _Encoder:
     """Writes the canonical form of one value, and knows where inside the value it is."""
 
-    def __init__(self) -> None:
+    def __init__(self, meet: Callable[[type], object] | None = None) -> None:
+        self._meet = meet
         # The values being written, outermost first, by identity; for each the step that leads into it.
         self._trail: dict[int, tuple[str, Any]] = {}
         self._strings: dict[str, bytes] = {}  # forms of keys, for records have the same ones again and again
+        # The functions and classes written within the outermost one, by identity; None outside of any.
+        self._code: dict[int, tuple[int, object]] | None = None
 
     def encode(self, value: Any, write: Write) -> None:
         kind = type(value)
@@ -123,7 +140,7 @@ class _Encoder:
         if identity in trail:
             self._recur(value, write)
         elif len(trail) == MAX_DEPTH:
-            raise self._problem(f"which is nested more than {MAX_DEPTH} levels deep")
+            raise self.problem(f"which is nested more than {MAX_DEPTH} levels deep")
         else:
             trail[identity] = "", ""
             _CONTAINERS.get(kind, _Encoder.reduced)(self, value, write)
@@ -141,32 +158,38 @@ class _Encoder:
 
     def set(self, value: set[Any] | frozenset[Any], write: Write) -> None:
         forms = []
+        code, self._code = self._code, None  # for what has no order says of no two items which came first
         for item in value:
             self._trail[id(value)] = "{{{}}}", item
             parts: list[bytes] = []
             self.encode(item, parts.append)
             forms.append(b"".join(parts))
-        self._write_sorted(type(value), forms, write)
+        self._code = code
+        write(_head(type(value), len(forms)) + b"".join(sorted(forms)))
 
     def dict(self, value: dict[Any, Any], write: Write) -> None:
-        forms = []
+        entries = []
         known, atom_of = self._strings, _ATOMS.get
+        code, self._code = self._code, None  # as in a set
         for key, item in value.items():
-            self._trail[id(value)] = "[{}]", key
-            parts: list[bytes] = []
             if type(key) is not str:
+                self._trail[id(value)] = "[{}]", key
+                parts: list[bytes] = []
                 self.encode(key, parts.append)
-            elif (form := known.get(key)) is not None:
-                parts.append(form)
-            else:
+                form = b"".join(parts)
+            elif not (form := known.get(key, b"")):
                 known[key] = form = _str(key)
-                parts.append(form)
+            entries.append((form, key, item))
+        entries.sort(key=_first)  # no key's form begins another's; those that are equal, of two NaN, stay in order
+        write(_head(dict, len(entries)))
+        for form, key, item in entries:
+            write(form)
             if atom := atom_of(type(item)):
-                parts.append(atom(item))
+                write(atom(item))
             else:
-                self.encode(item, parts.append)
-            forms.append(b"".join(parts))
-        self._write_sorted(dict, forms, write)
+                self._trail[id(value)] = "[{}]", key
+                self.encode(item, write)
+        self._code = code
 
     def fields(self, value: Fields, write: Write) -> None:
         write(_head(Fields, len(value)))
@@ -189,39 +212,59 @@ class _Encoder:
 
     def memoryview(self, value: memoryview, write: Write) -> None:
         if not _ADDRESSES.isdisjoint(value.format):
-            raise self._problem(f"a memoryview of format {value.format!r}, which holds addresses")
+            raise self.problem(f"a memoryview of format {value.format!r}, which holds addresses")
         write(_head(memoryview, 3))
         self.encode(value.format, write)
         self.encode(value.shape, write)
-        write(_of_bytes(_DATA, _flat(value)))
+        if value.nbytes < _LARGE or value.c_contiguous:
+            write(_of_bytes(_DATA, _flat(value)))
+        else:
+            self.blocks(Blocks(_rows(value)), write)
 
     def reduced(self, value: Any, write: Write) -> None:
+        outside = self._code is None
+        if isinstance(value, _CODE) and self._is_written(value, write):
+            return
+        if self._meet is not None:
+            self._meet(type(value))
         found = find_reduction(type(value))
         if found is None:
-            raise self._problem(*_unknown(type(value)))
+            raise self.problem(*_unknown(type(value)))
         tag, reduce = found
         try:
             reduction = reduce(value)
         except ReductionError as error:
-            raise self._problem(str(error)) from error
+            raise self.problem(str(error)) from error
         except Exception as error:
             name = display_name(type(value))
-            raise self._problem(f"of type {name} ({type(error).__name__}: {error})") from error
+            raise self.problem(f"of type {name} ({type(error).__name__}: {error})") from error
         write(_tag(tag) + b">")
         self.encode(reduction, write)
+        if outside:
+            self._code = None
+
+    def _is_written(self, value: Any, write: Write) -> bool:
+        """Whether this code has been written within the outermost one, so that its number, written now, says which.
+
+        Functions that refer to each other, any number of times, are so each written once.
+        """
+        if self._code is None:
+            self._code = {}
+        if id(value) not in self._code:
+            self._code[id(value)] = len(self._code), value
+            return False
+        write(_of_bytes(_tag("again"), b"%d" % self._code[id(value)][0]))
+        return True
 
     def _recur(self, value: Any, write: Write) -> None:
         if not callable(value):  # a function may well refer to itself; data that does has no finite form
-            raise self._problem("which contains itself")
+            raise self.problem("which contains itself")
         levels_up = len(self._trail) - list(self._trail).index(id(value))
         write(_of_bytes(_tag("itself"), b"%d" % levels_up))
 
-    def _write_sorted(self, kind: type, forms: list[bytes], write: Write) -> None:
-        write(_head(kind, len(forms)) + b"".join(sorted(forms)))
-
-    def _problem(self, reason: str, *remedies: str) -> UnkeyableError:
+    def problem(self, reason: str, *remedies: str) -> UnkeyableError:
         steps = [(form, to) for form, to in self._trail.values() if form]
-        shown = [f".{to}" if form == "." else form.format(reprlib.repr(to)) for form, to in steps[:_MAX_STEPS_SHOWN]]
+        shown = [f".{to}" if form == "." else form.format(_shown(to)) for form, to in steps[:_MAX_STEPS_SHOWN]]
         path = "".join(shown).removeprefix(".") + ("…" if len(steps) > _MAX_STEPS_SHOWN else "")
         return UnkeyableError(path, steps[0][1] if steps else None, reason, remedies)
 
@@ -244,8 +287,21 @@ def _of_bytes(tag: bytes, content: Any) -> bytes:
 
 
 def _flat(view: memoryview) -> bytes | memoryview:
-    """Return a buffer's bytes in C order; without a copy of a large one that is laid out so."""
-    return view.cast("B") if view.nbytes >= _LARGE and view.c_contiguous else view.tobytes()
+    """Return a buffer's bytes in C order; without a copy of a large one."""
+    return view.cast("B") if view.nbytes >= _LARGE else view.tobytes()
+
+
+def _rows(view: memoryview) -> Iterator[bytes]:
+    """Yield the bytes of a buffer that does not lie in C order, about a mebibyte at a time."""
+    step = max(1, len(view) * _LARGE // view.nbytes)
+    return (view[start : start + step].tobytes() for start in range(0, len(view), step))
+
+
+def _shown(step: object) -> str:
+    try:
+        return reprlib.repr(step)
+    except ValueError:  # Python refuses to write an int of thousands of digits
+        return f"<{type(step).__name__}>"
 
 
 def _float(value: float) -> bytes:

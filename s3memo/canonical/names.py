@@ -7,17 +7,50 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+_MAIN = frozenset({"__main__", "__mp_main__"})
+_sent_from: dict[str, str] = {}
+"""What `__main__` is called where things of it came from that are not in this process's own: what sent last decides."""
+
+
+def main_name() -> str:
+    """Return the name of the module that is run, here or where this process was sent its things from."""
+    return _sent_from.get("__main__") or module_name("__main__", vars(sys.modules["__main__"]))
+
+
+def note_sender(main: str, thing: Any) -> None:
+    """Learn the name of the module that was run where a class or function came from, if that is where it is from."""
+    if thing.__module__ in _MAIN:
+        _sent_from["__main__"] = main
+
 
 def qualified_name(thing: Any) -> str:
-    """Return `module:qualname` of a class or function, the same whether its module is imported or run."""
-    module = sys.modules.get(thing.__module__)
+    """Return `module:qualname` of a class or function, the same whether its module is imported or run.
+
+    What cloudpickle has brought from the module that was run in another process goes by the name that it has there.
+    """
+    if _sent_from and thing.__module__ in _MAIN and not is_reachable(thing):
+        return f"{main_name()}:{thing.__qualname__}"
+    name = _public_module(thing)
+    module = sys.modules.get(name)
     namespace = getattr(thing, "__globals__", None) or (vars(module) if module else {})
-    return f"{module_name(thing.__module__, namespace)}:{thing.__qualname__}"
+    return f"{module_name(name, namespace)}:{thing.__qualname__}"
+
+
+def _public_module(thing: Any) -> str:
+    """Return the module that a class or function is of, or the one that shows what Python keeps in a private one.
+
+    Where Python keeps its own things differs from one version to the next, as in `pathlib._local`.
+    """
+    name = str(thing.__module__)
+    public = name.partition("._")[0]
+    if public != name and public.partition(".")[0] in sys.stdlib_module_names and _is_found(thing, public):
+        return public
+    return name
 
 
 def module_name(name: str, namespace: Mapping[str, Any]) -> str:
     """Return a module's name; of the one that is run, the name it would be imported by, or its script's."""
-    if name not in {"__main__", "__mp_main__"}:
+    if name not in _MAIN:
         return name
     spec, file = namespace.get("__spec__"), namespace.get("__file__")
     if spec is not None and spec.name.startswith("_pyrepl"):  # how Python 3.13 presents its REPL
@@ -29,7 +62,11 @@ def module_name(name: str, namespace: Mapping[str, Any]) -> str:
 
 def is_reachable(thing: Any) -> bool:
     """Whether a class or function is what its qualified name leads to, so that the name alone identifies it."""
-    found: Any = sys.modules.get(thing.__module__)
+    return _is_found(thing, thing.__module__)
+
+
+def _is_found(thing: Any, module: str) -> bool:
+    found: Any = sys.modules.get(module)
     for part in thing.__qualname__.split("."):
         found = getattr(found, part, None)
     return found is thing

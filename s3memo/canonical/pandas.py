@@ -38,7 +38,7 @@ def _marks(thing: Any) -> dict[str, Any]:
 
 
 def _index(index: Any) -> Fields:
-    freq = getattr(index, "freqstr", None)
+    freq = getattr(index, "freq", None)
     return Fields(names=list(index.names), dtype=index.dtype, freq=freq, content=_column(index.array))
 
 
@@ -128,7 +128,7 @@ _BY_DTYPE: dict[type, Callable[[Any], Any]] = {
 }
 
 
-def _dtype(dtype: Any) -> Any:
+def _dtype(dtype: Any) -> Any:  # noqa: PLR0911  one for each kind of dtype
     match dtype:
         case pd.CategoricalDtype():
             return dtype.categories, dtype.ordered
@@ -140,13 +140,15 @@ def _dtype(dtype: Any) -> Any:
             return dtype.storage, dtype.na_value
         case pd.ArrowDtype():
             return dtype.pyarrow_dtype
-    if isinstance(dtype, pd.DatetimeTZDtype | pd.PeriodDtype) or _is_nullable(dtype):
+        case pd.DatetimeTZDtype():
+            return dtype.unit, dtype.tz  # and not its name, which others may have too
+    if isinstance(dtype, pd.PeriodDtype) or _is_nullable(dtype):
         return str(dtype)
     raise TypeError(f"it has the dtype {dtype!r}, of another package")
 
 
 def _timestamp(value: Any) -> Fields:
-    return Fields(value=value.value, unit=value.unit, zone=None if value.tz is None else str(value.tz), fold=value.fold)
+    return Fields(value=value.value, unit=value.unit, zone=value.tz, fold=value.fold)
 
 
 def _offset(offset: Any) -> Fields:

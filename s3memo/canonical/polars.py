@@ -17,6 +17,7 @@ _OF_FIXED_WIDTH = (
     *(pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64, pl.Float32, pl.Float64),
     *(pl.Boolean, pl.Date, pl.Time, pl.Datetime, pl.Duration),
 )
+_EXTENSION = getattr(pl, "BaseExtension", ())  # younger than the oldest polars that we know
 
 
 def _frame(frame: Any) -> Fields:
@@ -33,7 +34,22 @@ def _content(series: Any) -> Any:
     if series.dtype.base_type() in _OF_FIXED_WIDTH:
         validity = Blocks(_bytes(piece.is_not_null()) for piece in _pieces(series))
         return Fields(validity=validity, values=Blocks(_bytes(piece.drop_nulls()) for piece in _pieces(series)))
+    if series.dtype.is_nested():
+        return Items(-(-len(series) // _ROWS), map(_nested, _pieces(series)))
+    if isinstance(series.dtype, _EXTENSION):
+        return _content(series.ext.storage())
     return Items(len(series), (value for piece in _pieces(series) for value in piece.to_list()))
+
+
+def _nested(series: Any) -> Fields:
+    """Return what lists or structs hold, by columns: as Python objects they would lose nanoseconds."""
+    present = series.filter(series.is_not_null())
+    validity = _content(series.is_not_null())
+    if isinstance(series.dtype, pl.Struct):
+        return Fields(validity=validity, fields=list(map(_content, present.struct.unnest().get_columns())))
+    lists = present.arr.to_list() if isinstance(series.dtype, pl.Array) else present
+    lengths = lists.list.len()
+    return Fields(validity=validity, lengths=_content(lengths), items=_content(lists.filter(lengths > 0).explode()))
 
 
 def _pieces(series: Any) -> Iterator[Any]:
@@ -62,6 +78,10 @@ def _dtype(dtype: Any) -> Any:  # noqa: PLR0911  one for each kind of dtype
             return dtype.inner
         case pl.Struct():
             return [(field.name, field.dtype) for field in dtype.fields]
+        case pl.Categorical() if hasattr(dtype, "categories"):
+            return dtype.categories.name(), dtype.categories.namespace(), str(dtype.categories.physical())
+    if isinstance(dtype, _EXTENSION):
+        return dtype.ext_name(), dtype.ext_storage(), dtype.ext_metadata()
     return ()
 
 

@@ -20,8 +20,11 @@ _ROOMS = {
     "pandas": "pandas",
     "polars": "polars",
     "pyarrow": "arrow",
+    "pytz": "zones",
+    "dateutil": "zones",
 }
 _entered: set[str] = set()
+_registered: dict[type, tuple[str, Reduce]] = {}
 _exact: dict[type, tuple[str, Reduce]] = {}
 _by_name: dict[str, tuple[str, Reduce]] = {}
 _families: list[tuple[Callable[[type], bool], str, Reduce]] = []
@@ -38,6 +41,11 @@ class ReductionError(Exception):
 def add_type(kind: type, tag: str, reduce: Reduce) -> None:
     """Reduce instances of exactly `kind` to values that have a form; what `reduce` raises is the reason given."""
     _exact[kind] = tag, reduce
+
+
+def register_type(kind: type, tag: str, reduce: Reduce) -> None:
+    """As add_type, and before all that is known of the type here, or will be when its library's room is entered."""
+    _registered[kind] = tag, reduce
 
 
 def add_named_type(name: str, reduce: Reduce) -> None:
@@ -60,8 +68,9 @@ def find_reduction(kind: type) -> tuple[str, Reduce] | None:
 
 def find_exact(kind: type) -> tuple[str, Reduce] | None:
     """As find_reduction, among the types that are known one by one."""
-    if kind in _exact:
-        return _exact[kind]
+    found = _registered.get(kind) or _exact.get(kind)
+    if found is not None:
+        return found
     name = f"{kind.__module__}:{kind.__qualname__}"
     return _by_name[name] if name in _by_name and is_reachable(kind) else None
 

@@ -14,16 +14,17 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.ma.core import MaskedConstant
 
-from s3memo.codec.dtypes import check_shape, describe, parse, size_of
-from s3memo.codec.table import BUFFER, Extension, Fields, Record, buffer_part
+from s3memo.codec.dtypes import DESCRIPTION, SHAPE, checked_shape, describe, parse, size_of
+from s3memo.codec.table import BUFFER, PLAIN, Extension, Fields, Kinds, Record, buffer_part
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 _MAX_UNICODE = 0x10FFFF
 _MAX_PADDING, _MIN_SIZE = 16, 1024
 _MAX_EMPTY_ITEMS = 1 << 20  # of no bytes each, which nothing else bounds
-_ANY: tuple[type, ...] = ()
 _ARRAY = (np.ndarray,)
+_NUMBERS = (*{np.dtype(char).type for char in "?bhilqBHILQefdgFDGMm"}, np.generic)  # the last names them all
+_FILL_VALUE: Kinds = (*PLAIN, complex, *_NUMBERS, np.str_, np.bytes_, np.void)
 
 
 def _take_array(array: Array) -> list[object]:
@@ -40,7 +41,9 @@ def _take_array(array: Array) -> list[object]:
 
 
 def _build_array(description: object, shape: list[Any], order: Any, data: memoryview, items: list[Any] | None) -> Array:
-    dtype, dimensions = parse(description), check_shape(shape)
+    dtype, dimensions = parse(description), checked_shape(shape)
+    if dtype.subdtype is not None:
+        raise TypeError(f"no array has the dtype {dtype}, for numpy makes it more dimensions")
     if order not in {"C", "F"}:
         raise ValueError(f"{order!r:.10} is no memory order")
     if items is None:
@@ -114,7 +117,14 @@ def _take_masked(array: Any) -> list[object]:
     if array.baseclass is not np.ndarray:
         raise TypeError(f"it masks a {array.baseclass.__name__}")
     mask = np.ma.getmask(array)
-    return [array.data, None if mask is np.ma.nomask else mask, array.fill_value, bool(array.hardmask)]
+    fill_value = None if _has_default_fill_value(array) else array.fill_value
+    return [array.data, None if mask is np.ma.nomask else mask, fill_value, bool(array.hardmask)]
+
+
+def _has_default_fill_value(array: Any) -> bool:
+    """Whether the fill value is what numpy itself gave, which may not fit into the array's dtype."""
+    one, other = (np.asarray(some.fill_value) for some in (array, np.ma.MaskedArray(np.empty(0, array.dtype))))
+    return one.dtype == other.dtype and one.tobytes() == other.tobytes()
 
 
 def _build_masked(data: Array, mask: Array | None, fill_value: Any, hard: Any) -> Any:
@@ -142,8 +152,8 @@ def _build_void(array: Array) -> Any:
 
 def _records() -> Iterator[Extension]:
     fields: Fields = {
-        "dtype": _ANY,
-        "shape": (list,),
+        "dtype": DESCRIPTION,
+        "shape": (SHAPE,),
         "order": (str,),
         "data": BUFFER,
         "items": (NoneType, list),
@@ -152,7 +162,9 @@ def _records() -> Iterator[Extension]:
     for kind in vars(np.dtypes).values():
         if isinstance(kind, type) and issubclass(kind, np.dtype):
             can_change = kind is np.dtypes.VoidDType  # its fields can be renamed
-            yield Record(33, kind, {"": _ANY}, take=lambda dtype: [describe(dtype)], build=parse, mutable=can_change)
+            yield Record(
+                33, kind, {"": DESCRIPTION}, take=lambda dtype: [describe(dtype)], build=parse, mutable=can_change
+            )
     for code, subclass in ((34, np.matrix), (35, np.recarray)):
         yield Record(
             code,
@@ -162,11 +174,11 @@ def _records() -> Iterator[Extension]:
             build=_viewed(subclass),
             mutable=True,
         )
-    masked: Fields = {"data": _ARRAY, "mask": (NoneType, np.ndarray), "fill_value": _ANY, "hardmask": (bool,)}
+    masked: Fields = {"data": _ARRAY, "mask": (NoneType, np.ndarray), "fill_value": _FILL_VALUE, "hardmask": (bool,)}
     yield Record(36, np.ma.MaskedArray, masked, take=_take_masked, build=_build_masked, mutable=True)
     yield Record(37, MaskedConstant, {}, build=lambda: np.ma.masked)
-    for kind in (*{np.dtype(char).type for char in "?bhilqBHILQefdgFDGMm"}, np.generic):  # the last names them all
-        yield Record(38, kind, {"dtype": _ANY, "bytes": (bytes,)}, take=_take_scalar, build=_build_scalar)
+    for kind in _NUMBERS:
+        yield Record(38, kind, {"dtype": DESCRIPTION, "bytes": (bytes,)}, take=_take_scalar, build=_build_scalar)
     for kind in (np.record, np.void):
         yield Record(39, kind, {"array": _ARRAY}, take=lambda item: [np.asarray(item)], build=_build_void, mutable=True)
     yield Record(40, np.str_, {"text": (str,)}, take=lambda text: [text[:]])  # str(text) would end before a NUL

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa  # type: ignore[import-untyped]  # it comes without types
 
 from s3memo.codec.ipc import END, check_stream
-from s3memo.codec.table import BUFFER, Extension, Raw, Record, buffer_part
+from s3memo.codec.table import BUFFER, Extension, Items, Raw, Record, buffer_part
 
 _EXTENSION_TYPES = {
     name
@@ -160,7 +160,7 @@ EXTENSIONS: tuple[Extension, ...] = (  # data is mutable: numpy arrays that othe
     Record(
         49,
         pa.Table,
-        {"stream": BUFFER, "columns": (NoneType, list)},
+        {"stream": BUFFER, "columns": (NoneType, Items(list, *_kinds(pa.ChunkedArray)))},
         take=_table_parts,
         build=_table,
         mutable=True,

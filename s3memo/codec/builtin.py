@@ -17,7 +17,7 @@ from typing import Any
 from uuid import UUID, SafeUUID
 from zoneinfo import ZoneInfo
 
-from s3memo.codec.table import BUFFER, Extension, Fields, Record, buffer_part, short_repr
+from s3memo.codec.table import ANY, BUFFER, Extension, Fields, Items, Record, buffer_part, short_repr
 
 
 def _pairs(parts: list[Any]) -> dict[object, object]:
@@ -127,7 +127,6 @@ _FLAGS = int(re.ASCII | re.IGNORECASE | re.LOCALE | re.MULTILINE | re.DOTALL | r
 _ZONE_KEY = re.compile(r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*", re.ASCII)
 _DECIMAL = Context(traps=[InvalidOperation])  # Decimal(text, _DECIMAL) is exact and raises, whatever the thread's is
 
-_ANY: tuple[type, ...] = ()
 _INT, _FLOAT, _STR, _BYTES = (int,), (float,), (str,), (bytes,)
 _ZONE = (NoneType, timezone, ZoneInfo)
 _DICT = (dict,)
@@ -146,7 +145,7 @@ EXTENSIONS: tuple[Extension, ...] = (
     Record(6, bytearray, {"bytes": _BYTES}, take=lambda value: [bytes(value)], mutable=True),
     Record(7, complex, {"real": _FLOAT, "imag": _FLOAT}),
     Record(8, range, {"start": _INT, "stop": _INT, "step": _INT}),
-    Record(9, slice, {"start": _ANY, "stop": _ANY, "step": _ANY}),
+    Record(9, slice, {"start": ANY, "stop": ANY, "step": ANY}),
     Record(10, EllipsisType, {}),
     Record(
         11,
@@ -177,7 +176,7 @@ EXTENSIONS: tuple[Extension, ...] = (
     Record(
         25,
         memoryview,
-        {"layout": _STR, "shape": (tuple,), "readonly": (bool,), "data": BUFFER},
+        {"layout": _STR, "shape": (Items(tuple, int),), "readonly": (bool,), "data": BUFFER},
         take=_view_parts,
         build=_view,
         mutable=True,

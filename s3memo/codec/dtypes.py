@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from s3memo.codec.table import ANY, PLAIN, Fields, Items, Kinds, check_parts, short_repr, type_name
+
 Description: TypeAlias = str | list[Any]
 """A string for most; a list that begins with "fields", "array" or "string" for a dtype with parts."""
+
+DESCRIPTION: Kinds = (str, list)
+"""Of a part that is a Description."""
+
+SHAPE = Items(list, int)
+"""The kind of a part that is a shape."""
 
 _NATIVE = re.compile(
     r"[<>|](?:b1|[iu][1248]|f[248]|c8|c16|O|[SUV][0-9]{1,10})"
@@ -19,8 +28,13 @@ _NATIVE = re.compile(
 _OF_C = re.compile(r"[<>|][iufc][0-9]{1,2}:(?P<char>[qQlLiIgG])[0-9]*", re.ASCII)
 _LAST_OWN_NUMBER = 23  # of the types that numpy itself brings; those of other packages come after
 _MAX_DEPTH = 32
-_WITH_TITLE = 4  # parts of a field: its name, offset and dtype come first
 _SUPPORTED_VOIDS = (np.void, np.record)
+_ARRAY: Fields = {"base": DESCRIPTION, "shape": (SHAPE,)}
+_STRING: Fields = {"coerce": (bool,)}
+_MISSING: Fields = {"na_object": ANY}
+_FIELDS: Fields = {"itemsize": (int,), "aligned": (bool,), "is_record": (bool,), "fields": (Items(list, list),)}
+_FIELD: Fields = {"name": (str,), "offset": (int,), "dtype": DESCRIPTION}
+_TITLE: Fields = {"title": (str,)}
 
 
 def describe(dtype: Any, depth: int = 0) -> Description:
@@ -36,7 +50,7 @@ def describe(dtype: Any, depth: int = 0) -> Description:
         return _describe_fields(dtype, depth)
     if dtype.kind == "T":
         na = [dtype.na_object] if hasattr(dtype, "na_object") else []
-        return ["string", dtype.coerce, *na]
+        return ["string", dtype.coerce, *map(_checked_na, na)]
     if dtype.num > _LAST_OWN_NUMBER or dtype.type is np.record:
         raise TypeError(f"its dtype {dtype} is none of numpy's own")
     if dtype.char in "gG":
@@ -46,12 +60,19 @@ def describe(dtype: Any, depth: int = 0) -> Description:
     return str(dtype.str)
 
 
-def parse(description: object) -> np.dtype[Any]:
+def parse(description: Any) -> np.dtype[Any]:
     """Return the dtype that was described. Raises TypeError or ValueError for what `describe` would not return."""
     dtype = _parse(description)
     if describe(dtype) != description:
-        raise ValueError(f"no dtype is described by {description!r:.100}")
+        raise ValueError(f"no dtype is described by {short_repr(description)}")
     return dtype
+
+
+def _checked_na(na: object) -> object:
+    """Return what stands for a missing string. Numpy compares it with itself, which may take as long as it likes."""
+    if type(na) not in PLAIN and na is not getattr(sys.modules.get("pandas"), "NA", na):
+        raise TypeError(f"its missing strings are of type {type_name(type(na))}")
+    return na
 
 
 def _describe_fields(dtype: Any, depth: int) -> Description:
@@ -71,14 +92,19 @@ def _parse(description: Any, depth: int = 0) -> np.dtype[Any]:
         raise ValueError(f"the dtype is nested more than {_MAX_DEPTH} levels deep")
     if type(description) is str:
         return _parse_name(description)
-    match description:
-        case ["array", base, list(shape)]:
-            return np.dtype((_parse(base, depth + 1), check_shape(shape)))
-        case ["string", bool(coerce), *na] if depth == 0 and len(na) <= 1:
-            return np.dtypes.StringDType(coerce=coerce, **({"na_object": na[0]} if na else {}))
-        case ["fields", int(itemsize), bool(aligned), bool(is_record), *fields]:
-            return _parse_fields(fields, itemsize, aligned=aligned, is_record=is_record, depth=depth)
-    raise ValueError(f"no dtype is described by {description!r:.100}")
+    if type(description) is not list or not {str}.issuperset(map(type, description[:1])):
+        raise TypeError(
+            f"no dtype is described by a {type_name(type(description))} that begins otherwise than in a name"
+        )
+    form, *parts = description
+    if form == "array":
+        check_parts(_ARRAY, parts)
+        return np.dtype((_parse(parts[0], depth + 1), checked_shape(parts[1])))
+    if form == "fields":
+        return _parse_fields(parts, depth)
+    if form == "string" and depth == 0:
+        return _parse_string(parts)
+    raise ValueError(f"no dtype is described by {short_repr(description)}")
 
 
 def _parse_name(name: str) -> np.dtype[Any]:
@@ -91,14 +117,27 @@ def _parse_name(name: str) -> np.dtype[Any]:
     raise ValueError(f"no dtype is called {name!r:.100}")
 
 
-def _parse_fields(fields: list[Any], itemsize: int, *, aligned: bool, is_record: bool, depth: int) -> np.dtype[Any]:
-    titles = [field[-1] if len(field) == _WITH_TITLE else None for field in fields]
+def _parse_string(parts: list[Any]) -> np.dtype[Any]:
+    coerce, *na = parts
+    check_parts(_STRING | _MISSING if na else _STRING, parts)
+    return np.dtypes.StringDType(coerce=coerce, **({"na_object": _checked_na(*na)} if na else {}))
+
+
+def _parse_fields(parts: list[Any], depth: int) -> np.dtype[Any]:
+    itemsize, aligned, is_record, *fields = parts
+    check_parts(_FIELDS, (itemsize, aligned, is_record, fields))
+    for field in fields:
+        check_parts(_FIELD if len(field) == len(_FIELD) else _FIELD | _TITLE, field)
+    formats = [_parse(description, depth + 1) for _, _, description, *_ in fields]
+    for (name, offset, *_), dtype in zip(fields, formats, strict=True):
+        if not 0 <= offset <= itemsize - dtype.itemsize:  # numpy adds them as ints of C, which may overflow
+            raise ValueError(f"the field {short_repr(name)} lies outside of its dtype")
     dtype = np.dtype(
         {
-            "names": [field[0] for field in fields],
-            "offsets": [field[1] for field in fields],
-            "formats": [_parse(field[2], depth + 1) for field in fields],
-            "titles": titles,
+            "names": [name for name, *_ in fields],
+            "offsets": [offset for _, offset, *_ in fields],
+            "formats": formats,
+            "titles": [title[0] if title else None for _, _, _, *title in fields],
             "itemsize": itemsize,
         },
         align=aligned,
@@ -106,10 +145,10 @@ def _parse_fields(fields: list[Any], itemsize: int, *, aligned: bool, is_record:
     return np.dtype((np.record, dtype)) if is_record else dtype
 
 
-def check_shape(shape: list[Any]) -> tuple[int, ...]:
-    """Return a shape as numpy wants it. Raises TypeError or ValueError for what is none."""
-    if not {int}.issuperset(map(type, shape)) or min(shape, default=0) < 0:
-        raise TypeError(f"{shape!r:.100} is no shape")
+def checked_shape(shape: list[int]) -> tuple[int, ...]:
+    """Return a shape, which is a part of the kind SHAPE, as numpy wants it, or raise ValueError."""
+    if min(shape, default=0) < 0:
+        raise ValueError(f"{short_repr(shape)} is no shape")
     return tuple(shape)
 
 

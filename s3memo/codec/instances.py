@@ -11,14 +11,13 @@ import sys
 from collections.abc import Callable, Iterable
 from enum import Enum, Flag
 from functools import cached_property
-from types import NoneType
+from types import GetSetDescriptorType, MemberDescriptorType, NoneType
 from typing import Any
 
-from s3memo.codec.table import Fields, Record, type_name
+from s3memo.codec.table import ANY, PLAIN, Fields, Record, short_repr, type_name
 
 DATACLASS, NAMED_TUPLE, ENUM, ATTRS, PYDANTIC, EXCEPTION = CODES = range(80, 86)
 
-_ANY: tuple[type, ...] = ()
 _CLASS = "<class>"  # the name of a part; no field has it
 _MADE_BY_CLASS_STATEMENT = 1 << 9  # Py_TPFLAGS_HEAPTYPE
 _MAX_FLAG_BITS = 64  # of a combination of flags, which may have bits that no member has
@@ -70,28 +69,35 @@ def _is_plain(kind: type) -> bool:
 
 def _dataclass(kind: Any, name: str) -> Instance:
     names = [field.name for field in dataclasses.fields(kind)]
-    return _with_fields(DATACLASS, kind, name, names, mutable=not kind.__dataclass_params__.frozen)
+    return _with_fields(DATACLASS, kind, name, names, frozen=kind.__dataclass_params__.frozen)
 
 
 def _attrs(kind: Any, name: str) -> Instance:
     names = [field.name for field in kind.__attrs_attrs__]
-    mutable = kind.__setattr__ is not sys.modules["attr._make"]._frozen_setattrs  # noqa: SLF001  attrs has no other mark that all its versions set
+    frozen = kind.__setattr__ is sys.modules["attr._make"]._frozen_setattrs  # noqa: SLF001  attrs has no other mark that all its versions set
     code_of_hash = getattr(kind.__hash__, "__code__", None)
     caches_hash = code_of_hash is not None and _HASH_OF_ATTRS in code_of_hash.co_names
-    return _with_fields(ATTRS, kind, name, names, mutable=mutable, reset=(_HASH_OF_ATTRS,) if caches_hash else ())
+    return _with_fields(ATTRS, kind, name, names, frozen=frozen, reset=(_HASH_OF_ATTRS,) if caches_hash else ())
 
 
 def _with_fields(
-    code: int, kind: type, name: str, names: list[str], *, mutable: bool, reset: tuple[str, ...] = ()
+    code: int, kind: type, name: str, names: list[str], *, frozen: bool, reset: tuple[str, ...] = ()
 ) -> Instance:
-    """Return how a class whose instances are their fields is stored; `reset` attributes begin as None."""
+    """Return how a class whose instances are their fields is stored; `reset` attributes begin as None.
+
+    What a cached property keeps may be changed by whoever has the instance, so it makes even a frozen one mutable.
+    """
     check = _attribute_check(kind, {*names, *reset})
+    mutable = not frozen or not _kept_by_properties(kind) <= {*names, *reset}
+    set_by_code = [field for field in names if _is_set_by_code(kind, field)]
 
     def take(value: object) -> list[object]:
         check(value)
         return [getattr(value, field) for field in names]
 
     def build(*parts: object) -> object:
+        if set_by_code:
+            raise TypeError(f"code of its class sets its fields {', '.join(set_by_code)}, and must not run again")
         instance: object = object.__new__(kind)
         for field, part in zip(names, parts, strict=True):
             object.__setattr__(instance, field, part)  # a frozen class's own refuses
@@ -100,8 +106,21 @@ def _with_fields(
         return instance
 
     return Instance(
-        code, kind, _identity(name, names), dict.fromkeys(names, _ANY), take=take, build=build, mutable=mutable
+        code,
+        kind,
+        _identity(name, names),
+        dict.fromkeys(names, ANY),
+        take=take,
+        build=build,
+        mutable=mutable,
+        trial=bool(set_by_code),
     )
+
+
+def _is_set_by_code(kind: type, field: str) -> bool:
+    """Whether to set an attribute is more than to keep it: a property or the like of its name is in the class."""
+    attribute = next((vars(base)[field] for base in kind.__mro__ if field in vars(base)), None)
+    return hasattr(type(attribute), "__set__") and not isinstance(attribute, MemberDescriptorType)
 
 
 def _identity(name: str, fields: Iterable[str]) -> str:
@@ -110,14 +129,7 @@ def _identity(name: str, fields: Iterable[str]) -> str:
 
 def _attribute_check(kind: type, fields: Iterable[str]) -> Callable[[object], None]:
     """Return what raises TypeError for an instance that has attributes besides its fields."""
-    names = set(fields)
-    derived = {
-        name
-        for base in kind.__mro__
-        for name, attribute in vars(base).items()
-        if isinstance(attribute, cached_property) or ("__attrs_attrs__" in vars(base) and name in _slots(base))
-    }
-    known = names | derived
+    known = _kept_by_properties(kind).union(fields)
     slots = [name for base in kind.__mro__ for name in _slots(base) if name not in known]
 
     def check(value: object) -> None:
@@ -127,6 +139,16 @@ def _attribute_check(kind: type, fields: Iterable[str]) -> Callable[[object], No
             raise TypeError(f"it has attributes besides its fields: {', '.join(sorted(map(str, others)))}")
 
     return check
+
+
+def _kept_by_properties(kind: type) -> set[str]:
+    """Return the attributes in which cached properties keep their values; for attrs, which has slots for them, all slots."""
+    return {
+        name
+        for base in kind.__mro__
+        for name, attribute in vars(base).items()
+        if isinstance(attribute, cached_property) or ("__attrs_attrs__" in vars(base) and name in _slots(base))
+    }
 
 
 def _slots(base: type) -> list[str]:
@@ -157,10 +179,10 @@ def _named_tuple(kind: Any, name: str) -> Instance:
         NAMED_TUPLE,
         kind,
         _identity(name, kind._fields),
-        dict.fromkeys(kind._fields, _ANY),
+        dict.fromkeys(kind._fields, ANY),
         take=take,
         build=lambda *parts: tuple.__new__(kind, parts),
-        mutable=False,
+        mutable=kind.__dictoffset__ != 0,  # a subclass may have attributes besides, which anybody can set
     )
 
 
@@ -170,12 +192,17 @@ def _enum(kind: Any, name: str) -> Instance:
 
     def build(member: str | None, value: Any) -> object:
         found = kind._member_map_.get(member) if member is not None else _combination(kind, value)
-        if found is None or type(found._value_) is not type(value) or found._value_ != value:
+        if found is None or type(found._value_) is not type(value) or not _is_equal(found._value_, value):
             raise ValueError(f"{type_name(kind)} has no member {member} with the value that was stored")
         return found
 
-    fields: Fields = {"name": (NoneType, str), "value": _ANY}
+    fields: Fields = {"name": (NoneType, str), "value": ANY}
     return Instance(ENUM, kind, name, fields, take=take, build=build, mutable=False, trial=True)
+
+
+def _is_equal(one: Any, other: Any) -> bool:
+    """Whether two values of one type are equal, or that cannot be said of either, as of NaN."""
+    return bool(one == other or (one != one and other != other))  # noqa: PLR0124  it is what NaN is known by
 
 
 def _combination(kind: type, value: Any) -> Any:
@@ -214,36 +241,81 @@ def _pydantic(kind: Any, name: str) -> Instance:
             object.__setattr__(model, attribute, part)
         return model
 
-    fields: Fields = dict.fromkeys(names, _ANY)
+    fields: Fields = dict.fromkeys(names, ANY)
     state: Fields = {"model_fields_set": (set,), "model_extra": (NoneType, dict), "<private>": (NoneType, dict)}
     return Instance(PYDANTIC, kind, _identity(name, names), fields | state, take=take, build=build, mutable=True)
 
 
 def _exception(kind: Any, name: str) -> Instance:
-    """Return how an exception is stored: as its arguments and attributes, without traceback, cause and context."""
+    """Return how an exception is stored: as its arguments and attributes, without traceback, cause and context.
+
+    Of the attributes that its built-in base has, those that the arguments do not give.
+    """
     base = kind
     while base.__flags__ & _MADE_BY_CLASS_STATEMENT:
         base = base.__base__
-    own = ("name", "path") if issubclass(base, ImportError) else ()  # which are not in its __dict__
+    own = _own_attributes(base)
     slots = [slot for owner in kind.__mro__ for slot in _slots(owner)]
 
     def take(value: Any) -> tuple[object, ...]:
         if any(hasattr(value, slot) for slot in slots):
             raise TypeError(f"it has attributes in slots: {', '.join(slots)}")
-        return base.__reduce__(value)[1], vars(value), *(getattr(value, attribute) for attribute in own)
+        args = base.__reduce__(value)[1]
+        given = {attribute: getattr(make(args), attribute, None) for attribute in own}
+        has = {attribute: getattr(value, attribute, None) for attribute in own}
+        return (
+            args,
+            vars(value),
+            {attribute: has[attribute] for attribute in own if not _is_same(has, given, attribute)},
+        )
 
-    def build(args: tuple[Any, ...], attributes: dict[Any, Any], *own_values: object) -> object:
+    def make(args: tuple[Any, ...]) -> Any:
         error = base.__new__(kind, *args)
         if type(error) is not kind:
             raise TypeError(f"its arguments make a {type_name(type(error))}")
         base.__init__(error, *args)
-        vars(error).update(attributes)
-        for attribute, value in zip(own, own_values, strict=True):
-            object.__setattr__(error, attribute, value)
         return error
 
-    fields: Fields = {"args": (tuple,), "__dict__": (dict,)} | dict.fromkeys(own, _ANY)
+    def build(args: tuple[Any, ...], attributes: dict[Any, Any], others: dict[str, Any]) -> object:
+        error = make(args)
+        if not others.keys() <= set(own):
+            raise TypeError(f"its class has no attributes {short_repr([*others])}")
+        vars(error).update(attributes)
+        for attribute, value in others.items():
+            object.__setattr__(error, attribute, value)
+        if isinstance(error, UnicodeError):
+            _check_positions(error)
+        return error
+
+    fields: Fields = {"args": (tuple,), "__dict__": (dict,), "<attribute>": (dict,)}
     return Instance(EXCEPTION, kind, name, fields, take=take, build=build, mutable=True, trial=True)
+
+
+def _own_attributes(base: type) -> list[str]:
+    """Return the attributes of a built-in exception that are neither every exception's nor in its __dict__, nor fixed."""
+    names = {
+        name
+        for owner in base.__mro__
+        if owner not in BaseExceptionGroup.__mro__
+        for name, attribute in vars(owner).items()
+        if isinstance(attribute, MemberDescriptorType | GetSetDescriptorType) and not name.startswith("__")
+    }
+    return sorted(names)
+
+
+def _is_same(one: dict[str, Any], other: dict[str, Any], name: str) -> bool:
+    """Whether two have the same under a name, as far as that can be told without running code of its class."""
+    first, second = one[name], other[name]
+    return first is second or (type(first) is type(second) and type(first) in PLAIN and first == second)
+
+
+def _check_positions(error: Any) -> None:
+    """Raise TypeError or ValueError for a UnicodeError whose text Python would look for outside of its object."""
+    if type(error) is UnicodeError:
+        return
+    kind = bytes if isinstance(error, UnicodeDecodeError) else str
+    if type(error.object) is not kind or not 0 <= error.start <= error.end <= len(error.object):
+        raise ValueError("the positions that it names are not in its object")
 
 
 _KINDS: tuple[tuple[Callable[[Any], bool], Callable[[Any, str], Instance]], ...] = (

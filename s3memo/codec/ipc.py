@@ -2,8 +2,9 @@
 
 A stream is a sequence of messages, each a flatbuffer of metadata and the body that it describes. Arrow libraries check
 that what a message refers to lies inside it. Here is what they do not: nothing is compressed, so nothing unpacks to
-more than is there; no two buffers share bytes, for they would be paid for once and unfold to many; and no extension type
-is named beyond those that are built into Arrow, for others run whatever code the process has registered for them.
+more than is there; no two buffers share bytes, nor two fields one dictionary, for they would be paid for once and unfold
+to many; and no extension type is named beyond those that are built into Arrow, for others run whatever code the process
+has registered for them.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def _check_message(message: _Table, extension_types: Container[bytes]) -> int:
     """Return the size of the body that follows the message's metadata."""
     kind, header, body_size = message.number(1, "<B"), message.table(2), message.number(3, "<q")
     if kind == _SCHEMA:
-        _check_fields(header.tables(1), extension_types, depth=0)
+        _check_fields(header.tables(1), extension_types, set(), depth=0)
     elif kind == _RECORD_BATCH:
         _check_batch(header)
     elif kind == _DICTIONARY:
@@ -55,7 +56,9 @@ def _check_message(message: _Table, extension_types: Container[bytes]) -> int:
     return body_size
 
 
-def _check_fields(fields: Iterator[_Table], extension_types: Container[bytes], depth: int) -> None:
+def _check_fields(
+    fields: Iterator[_Table], extension_types: Container[bytes], dictionaries: set[int], depth: int
+) -> None:
     if depth > _MAX_NESTING:
         raise ValueError(f"its types are nested more than {_MAX_NESTING} levels deep")
     for field in fields:
@@ -63,7 +66,12 @@ def _check_fields(fields: Iterator[_Table], extension_types: Container[bytes], d
         for pair in field.tables(6):
             if pair.string(0) == EXTENSION_KEY and (name := pair.string(1)) not in extension_types:
                 raise ValueError(f"{short_repr(name)} names an extension type that is not built into Arrow")
-        _check_fields(field.tables(5), extension_types, depth + 1)
+        if field.has(4):
+            dictionary = field.table(4).number(0, "<q")
+            if dictionary in dictionaries:
+                raise ValueError("its fields share a dictionary")
+            dictionaries.add(dictionary)
+        _check_fields(field.tables(5), extension_types, dictionaries, depth + 1)
 
 
 def _check_batch(batch: _Table) -> None:

@@ -7,10 +7,15 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp  # type: ignore[import-untyped]  # it comes without types
 
-from s3memo.codec.table import Extension, Fields, Record
+from s3memo.codec.table import Extension, Fields, Items, Record
 
 _COMPRESSED = ("csr", "csc", "bsr")
-_FIELDS: Fields = {"class": (str,), "shape": (tuple,), "arrays": (list,), "is_canonical": (bool,)}
+_FIELDS: Fields = {
+    "class": (str,),
+    "shape": (Items(tuple, int),),
+    "arrays": (Items(list, np.ndarray),),
+    "is_canonical": (bool,),
+}
 _KINDS = {
     kind.__name__: kind
     for kind in (
@@ -41,7 +46,7 @@ def _take(matrix: Any) -> list[object]:
 
 def _build(name: str, shape: tuple[int, ...], arrays: list[Any], is_canonical: bool) -> Any:  # noqa: FBT001  a part
     kind = _KINDS[name]
-    if not all(type(array) is np.ndarray and array.dtype.kind in "biufc" for array in arrays):
+    if not all(array.dtype.kind in "biufc" for array in arrays):
         raise TypeError("what it stores is no array of numbers")
     form = name.partition("_")[0]
     if form == "lil":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import NoneType
 from typing import Any, TypeAlias
 
@@ -51,8 +51,35 @@ class Labelled:
         self.items = items
 
 
-BUFFER = (bytes, Raw)
-"""The types of a part that is a buffer, see Record; `buffer_part` makes it."""
+class Items:
+    """A kind of part: exactly a list or a tuple, of items that are exactly of some types.
+
+    What else can be gone through may be long and take no bytes, as a range does.
+    """
+
+    __slots__ = ("container", "kinds")
+
+    def __init__(self, container: type[list[Any] | tuple[Any, ...]], *kinds: type) -> None:
+        self.container = container
+        self.kinds = frozenset(kinds)
+
+    def fits(self, part: Any) -> bool:
+        """Whether a part is of this kind."""
+        return type(part) is self.container and self.kinds.issuperset(map(type, part))
+
+    def __str__(self) -> str:
+        return f"{type_name(self.container)} of {' or '.join(sorted(map(type_name, self.kinds)))}"
+
+
+Kinds: TypeAlias = tuple["type | Items", ...]
+Fields: TypeAlias = dict[str, Kinds]
+"""The names of parts, and the kinds that each may be of."""
+
+ANY: Kinds = (object,)
+"""Of a part that is only kept, or that the type's own constructor checks without going through it."""
+
+BUFFER: Kinds = (bytes, Raw)
+"""Of a part that is a buffer, see Record; `buffer_part` makes it."""
 
 
 def buffer_part(*pieces: Buffer) -> Raw | bytes:
@@ -89,11 +116,8 @@ class Extension:
         self.tag = msgpack.ExtType(code, b"")
 
 
-Fields: TypeAlias = dict[str, tuple[type, ...]]
-
-
 class Record(Extension):
-    """A type with a fixed list of parts: the name of each and the exact types that it may have, () for any.
+    """A type with a fixed list of parts: the name of each, and the kinds that it may be of.
 
     `build` is called with the parts; in place of a BUFFER with a memoryview of bytes, which is writable and its own
     when a value is decoded. Before a value is stored it is rebuilt as a trial, unless `trial` is False because `take`
@@ -122,15 +146,30 @@ class Record(Extension):
         return [getattr(value, name) for name in self._fields]
 
     def _checked(self, parts: list[Any]) -> object:
-        for (name, kinds), part in zip(self._fields.items(), parts, strict=True):
-            kind = type(part)
-            if kind not in kinds if kinds else kind is Raw:
-                expected = " or ".join("None" if kind is NoneType else type_name(kind) for kind in kinds) or "a value"
-                raise TypeError(f"its {name} is of type {type_name(kind)}, not {expected}")
+        check_parts(self._fields, parts)
         if self.has_buffers:
             kinds_of_parts = zip(self._fields.values(), parts, strict=True)
             parts = [_as_view(part) if kinds is BUFFER else part for kinds, part in kinds_of_parts]
         return self._build(*parts)
+
+
+def check_parts(fields: Fields, parts: Sequence[Any]) -> None:
+    """Raise TypeError unless each part is of one of its kinds, ValueError unless they are as many as the fields."""
+    for (name, kinds), part in zip(fields.items(), parts, strict=True):
+        kind = type(part)
+        if kind not in kinds and (kinds is not ANY or kind is Raw) and not _fits_items(kinds, part):
+            expected = " or ".join(map(_kind_name, kinds)) if kinds is not ANY else "a value"
+            raise TypeError(f"its {name} is of type {type_name(kind)}, not {expected}")
+
+
+def _fits_items(kinds: Kinds, part: object) -> bool:
+    return any(isinstance(kind, Items) and kind.fits(part) for kind in kinds)
+
+
+def _kind_name(kind: type | Items) -> str:
+    if isinstance(kind, Items):
+        return str(kind)
+    return "None" if kind is NoneType else type_name(kind)
 
 
 def _as_view(part: Raw | bytes) -> memoryview:

@@ -11,7 +11,10 @@ from s3memo.codec.table import PLAIN, Extension
 
 
 def walk(value: object, classes: Classes) -> Iterator[tuple[object, Extension | None]]:
-    """Yield `value` and all its parts down to the last, each with what stores it; the parts of one object once."""
+    """Yield `value` and all its parts down to the last, each with what stores it; the parts of one object once.
+
+    What then turns out not to come back is yielded once more, with None.
+    """
     met: dict[int, object] = {}  # which keeps each alive, for the address of a dead one may be another's
     pending = [value]
     while pending:
@@ -21,7 +24,10 @@ def walk(value: object, classes: Classes) -> Iterator[tuple[object, Extension | 
         yield part, extension
         if id(part) not in met and kind not in PLAIN:
             met[id(part)] = part
-            pending.extend(_parts(part, extension))
+            try:
+                pending.extend(_parts(part, extension))
+            except Exception:  # noqa: BLE001  each type has its own ways to refuse
+                yield part, None
 
 
 def is_immutable(value: object, classes: Classes = NO_CLASSES) -> bool:

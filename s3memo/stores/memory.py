@@ -7,6 +7,7 @@ import time
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator
 from itertools import takewhile
+from typing import NoReturn
 
 from s3memo.errors import AlreadyExistsError, NotFoundError
 from s3memo.events import count_request
@@ -31,6 +32,12 @@ class MemoryStore:
 
     def __repr__(self) -> str:
         return f"<MemoryStore {self.url} of {len(self._objects)} objects>"
+
+    def __getstate__(self) -> NoReturn:
+        raise TypeError(
+            f"cannot pickle {self!r}: its objects are in this process alone; use a directory or a bucket, which other "
+            "processes reach, or the URL memory:// for a store of its own in each"
+        )
 
     def list(self, prefix: str, *, start_after: str = "", limit: int | None = None) -> Iterator[ObjectInfo]:
         """Yield the objects under a prefix, ascending; see Store."""

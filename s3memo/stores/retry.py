@@ -15,7 +15,8 @@ class RetryPolicy:
     """Bounds of one operation on a store; times in seconds.
 
     An attempt may take `connect_timeout` to connect and then `read_timeout` without a sign from the server;
-    `operation_timeout` bounds all attempts together, their data included.
+    `operation_timeout` bounds all attempts together, their data included. A server's name may have several addresses:
+    where none of them answers, connecting takes so long for each.
     """
 
     attempts: int = 3

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import boto3.session
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, EndpointConnectionError
 
 from s3memo._about import __version__
 from s3memo.errors import SettingsError, StoreError, StoreUnavailableError
@@ -61,8 +61,9 @@ def _is_aws(endpoint: str) -> bool:
 
 
 def _reason(error: Exception, deadline: Deadline) -> Exception:
-    """Return what was answered, or else that time ran out, which cuts a connection in many ways."""
-    return error if isinstance(error, ClientError) else deadline.expired() or error
+    """Return what was answered, or why nobody was reached; or else that time ran out, which cuts many a connection."""
+    told = isinstance(error, ClientError | ConnectTimeoutError | EndpointConnectionError)
+    return error if told else deadline.expired() or error
 
 
 class Connection:

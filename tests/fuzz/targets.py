@@ -38,6 +38,7 @@ from s3memo.settings import Settings, parse_url
 from s3memo.signing import NO_KEYS, SigningKeys
 from s3memo.stores.clock import parse_date
 from s3memo.versions import MEMO_ROOT, Key, Version, escape, parse_object_key, parse_version, tombstone
+from tests.fuzz import documents
 
 KEYS = SigningKeys(("a key that nobody who writes these bytes has",))
 OTHER_KEYS = SigningKeys(("a key of somebody else, who signs as well",))
@@ -98,6 +99,20 @@ SCALARS: tuple[Any, ...] = (
 )  # fmt: skip
 
 
+WHOLE: tuple[Any, ...] = (
+    *(documents.document(part) for value in VALUES for part in (value if isinstance(value, list) else [value])),
+    *documents.LONG,
+)
+"""Documents, each of one value."""
+
+PIECES: tuple[Any, ...] = (
+    *SCALARS,
+    *documents.LONG,
+    *(part for whole in WHOLE for _, part in documents.nodes(whole) if not isinstance(part, msgpack.ExtType)),
+)
+"""What may stand in the place of any part of them."""
+
+
 class Pairs(list[Any]):
     """The items of a map to be packed; its keys may be what no dict takes."""
 
@@ -145,7 +160,7 @@ def check_documents(data: bytes) -> None:
             case 0:
                 stack.append(argument - 128)
             case 1:
-                stack.append(SCALARS[argument % len(SCALARS)])
+                stack.append(PIECES[(step // 8 * 256 + argument) % len(PIECES)])
             case 2:
                 stack.append(data[argument:])
             case 3:
@@ -159,6 +174,18 @@ def check_documents(data: bytes) -> None:
                 stack[len(stack) - size :] = [[msgpack.ExtType(code, b""), *parts]]
     packer = msgpack.Packer(unicode_errors="surrogatepass", autoreset=False)
     _pack(packer, stack)
+    check_codec(packer.bytes())
+
+
+def check_swaps(data: bytes) -> None:
+    """The same for a value of which some parts are those of others: which value, then which part and by which, again and again."""
+    which, *swaps = (int.from_bytes(data[at : at + 2], "big") for at in range(0, min(len(data), 26) or 1, 2))
+    tree = WHOLE[which % len(WHOLE)]
+    for place, piece in zip(swaps[::2], swaps[1::2], strict=False):
+        paths = [path for path, part in documents.nodes(tree) if not isinstance(part, msgpack.ExtType)]
+        tree = documents.replaced(tree, paths[place % len(paths)], PIECES[piece % len(PIECES)])
+    packer = msgpack.Packer(unicode_errors="surrogatepass", autoreset=False)
+    _pack(packer, tree)
     check_codec(packer.bytes())
 
 
@@ -309,6 +336,7 @@ _BOMBS = (
 TARGETS = (
     Target("codec", check_codec, (*map(_encode, VALUES), *_BOMBS)),
     Target("documents", check_documents, tuple(bytes(range(start, start + 64)) for start in (0, 64, 128, 192))),
+    Target("swaps", check_swaps, tuple(number.to_bytes(2, "big") for number in range(len(WHOLE)))),
     Target("envelope", check_envelope, (*_SEALED, *(_seal(value, OTHER_KEYS) for value in VALUES), b"s3memo")),
     Target(
         "header",

@@ -9,7 +9,9 @@ import dataclasses
 import enum
 import functools
 import os.path as paths
-from typing import Any, NamedTuple
+import pathlib
+import threading
+from typing import Annotated, Any, NamedTuple
 
 from tests.samples import values
 from tests.samples.values import Model as Imported
@@ -18,6 +20,20 @@ LIMIT = 10
 RATES = {"low": 0.5, "high": (1, 2.5, -0.0)}
 NAMES = frozenset({"a", "b", "c"})
 total = 0
+
+
+class Read:
+    """What is read of it, its annotations and defaults among it."""
+
+    path: "pathlib.Path | None" = None
+    size: Annotated[int, LIMIT] = len(NAMES)
+    lock = threading.Lock()
+
+    @functools.singledispatchmethod
+    def by_type(self, x: NAMES): return pathlib.Path("a"), x
+
+    def plain(self, x: "Unknown") -> "Unknown":
+        return x
 
 
 class Kind(enum.Enum):
@@ -246,6 +262,12 @@ def attributes(x):
     return values.scale(x), values.Model([1]).predict(x), Imported, paths.join, RATES["low"], Kind.B, Record(1), Pair(1)
 
 
+def classes(kind=Read):
+    class Local(Read):
+        path: Path = kind
+    return Local, kind is Read, Read().by_type(1), pathlib.PurePath
+
+
 def conditions(x):
     if __debug__:
         x = helper_in_assert(x)
@@ -283,7 +305,7 @@ closed = (lambda n, f: lambda x: (x, n, f))(LIMIT, helper_in_assert)
 
 FUNCTIONS = [
     arithmetic, comparisons, strings, f_strings_in_parts, lambda_of, loops, comprehensions, slices, walrus, matches,
-    tries, withs, coroutines, generators, scopes, nested, imports, attributes, conditions, constants, method, one_line,
+    tries, withs, coroutines, generators, scopes, nested, imports, attributes, classes, conditions, constants, method, one_line,
     closed,
 ]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import struct
 import sys
 import threading
 from collections import Counter
@@ -86,6 +88,13 @@ class Exchange:
         self._handler.close_connection = True
         self._handler.connection.shutdown(socket.SHUT_RDWR)
 
+    def reset(self) -> None:
+        """Break the connection off with a RST, as a machine does that has crashed, or a firewall."""
+        self._handler.close_connection = True
+        connection = self._handler.connection
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        os.close(connection.detach())  # what was made from it would keep it open
+
 
 class _Body:
     """As much of a connection's stream as belongs to one request."""
@@ -126,6 +135,11 @@ class RecordingServer:
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self._http.server_port}"
 
+    @property
+    def connections(self) -> int:
+        """How many connections were made since the start."""
+        return self._http.accepted
+
     def counts(self) -> dict[Kind, int]:
         """How many requests of each kind came in since the start or the last reset."""
         return dict(Counter(received.kind for received in list(self.requests)))
@@ -140,10 +154,12 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, owner: RecordingServer) -> None:
         self.owner = owner
+        self.accepted = 0
         self._connections: set[socket.socket] = set()
         super().__init__(("127.0.0.1", 0), _Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
+        self.accepted += 1
         self._connections.add(request)
         super().process_request(request, client_address)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import threading
 import time
@@ -97,6 +98,16 @@ def test_a_refused_port_is_tried_three_times() -> None:
     assert len(pauses) == 2
     assert pauses[0] <= 0.2
     assert pauses[1] <= 0.4
+
+
+def test_a_server_that_is_not_reached_is_told_of_even_if_time_ran_out() -> None:
+    """Its name may have many addresses, each of which is tried for a whole connect_timeout."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        hours = itertools.count(step=3600.0)
+        store = store_at(f"http://127.0.0.1:{taken.getsockname()[1]}", clock=lambda: next(hours))
+        with pytest.raises(StoreUnavailableError, match=r"EndpointConnectionError: .*check the endpoint"):
+            store.get("a")
 
 
 def test_silence_is_waited_out_only_as_long_as_the_operation_may_take() -> None:

@@ -8,9 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd  # type: ignore[import-untyped]  # it comes without types
 
-from s3memo.codec.pandas.dtypes import string_dtype, string_dtype_parts
+from s3memo.codec.pandas.dtypes import check_extent, string_dtype, string_dtype_parts
 from s3memo.codec.pandas.scalars import OFFSET_KINDS, ZONE_PART, zone_of, zone_part
-from s3memo.codec.table import Extension, Fields, Record
+from s3memo.codec.table import ANY, Extension, Fields, Items, Kinds, Record
+
+try:
+    import pyarrow as pa  # type: ignore[import-untyped]  # it comes without types
+except ImportError:  # then there is nothing that is stored as Arrow holds it
+    pa = None
 
 _FEW = 1000
 """Strings. So many cost less as a list than as an Arrow stream."""
@@ -28,11 +33,11 @@ def _numpy_part(values: np.ndarray[Any, Any]) -> object:
 
 
 def values_of(part: Any) -> Any:
-    """Return the array that a part stands for. Raises TypeError if it stands for none, or not of one dimension."""
+    """Return the array that a part of the kinds VALUES stands for. Raises TypeError for one that pandas cannot hold."""
     if type(part) is list:
         return np.fromiter(part, dtype=object, count=len(part))
-    if not isinstance(part, np.ndarray | pd.api.extensions.ExtensionArray) or part.ndim != 1:
-        raise TypeError("its values are no array of one dimension")
+    if part.ndim != 1 or not getattr(part.dtype, "itemsize", 1):
+        raise TypeError("its values are no array of one dimension, or take no bytes")
     return part
 
 
@@ -83,6 +88,13 @@ def _masked(values: np.ndarray[Any, Any], missing: np.ndarray[Any, Any] | None) 
     return kind(values, np.zeros(len(values), bool) if missing is None else missing)
 
 
+def _intervals(left: Any, right: Any, closed: str) -> pd.arrays.IntervalArray:
+    ends = [values_of(left), values_of(right)]
+    for end in ends:
+        check_extent(end)
+    return pd.arrays.IntervalArray.from_arrays(*ends, closed)
+
+
 def _sparse_parts(array: pd.arrays.SparseArray) -> list[object]:
     indices = array.sp_index.to_int_index().indices
     return [array.sp_values, indices, len(array), array.fill_value, array.kind]
@@ -112,11 +124,11 @@ def _string_parts(array: Any) -> list[object]:
 
 def _strings(storage: str, has_nan: bool, strings: Any) -> Any:  # noqa: FBT001  it is a part
     dtype = string_dtype(storage, has_nan=has_nan)
-    if type(strings) is not list:
-        return dtype.__from_arrow__(strings)
-    if not {str, NoneType}.issuperset(map(type, strings)):
-        raise ValueError("it holds other things than strings")
-    return pd.array(strings, dtype=dtype)
+    if type(strings) is list:
+        return pd.array(strings, dtype=dtype)
+    if strings.type not in {pa.string(), pa.large_string()}:
+        raise ValueError(f"it is of {strings.type}, which is not how pandas holds strings")
+    return dtype.__from_arrow__(strings)
 
 
 def _string_kinds() -> set[type]:
@@ -139,7 +151,11 @@ _MASKED = {
 }
 _INTEGER_INDEX = type(pd.arrays.SparseArray([0], kind="integer").sp_index)
 
-_ANY: tuple[type, ...] = ()
+_CHUNKS: Kinds = (pa.ChunkedArray,) if pa else ()
+_SIDE: Kinds = (
+    *(np.ndarray, pd.arrays.DatetimeArray, pd.arrays.TimedeltaArray),
+    *(*set(_MASKED.values()), pd.arrays.ArrowExtensionArray),
+)
 _VALUES: Fields = {"values": (np.ndarray,)}
 
 EXTENSIONS: tuple[Extension, ...] = (
@@ -172,14 +188,15 @@ EXTENSIONS: tuple[Extension, ...] = (
     Record(
         74,
         pd.arrays.IntervalArray,
-        {"left": _ANY, "right": _ANY, "closed": (str,)},
-        build=pd.arrays.IntervalArray.from_arrays,
+        {"left": _SIDE, "right": _SIDE, "closed": (str,)},
+        take=lambda array: [values_part(array.left), values_part(array.right), array.closed],
+        build=_intervals,
         mutable=True,
     ),
     Record(
         75,
         pd.arrays.SparseArray,
-        _VALUES | {"indices": (np.ndarray,), "length": (int,), "fill_value": _ANY, "kind": (str,)},
+        _VALUES | {"indices": (np.ndarray,), "length": (int,), "fill_value": ANY, "kind": (str,)},
         take=_sparse_parts,
         build=_sparse,
         mutable=True,
@@ -199,7 +216,7 @@ EXTENSIONS: tuple[Extension, ...] = (
         Record(
             77,
             kind,
-            {"storage": (str,), "has_nan": (bool,), "strings": _ANY},
+            {"storage": (str,), "has_nan": (bool,), "strings": (Items(list, str, NoneType), *_CHUNKS)},
             take=_string_parts,
             build=_strings,
             mutable=True,
@@ -209,7 +226,7 @@ EXTENSIONS: tuple[Extension, ...] = (
     Record(
         78,
         pd.arrays.ArrowExtensionArray,
-        {"chunks": _ANY},
+        {"chunks": _CHUNKS},
         take=lambda array: [array.__arrow_array__()],
         build=pd.arrays.ArrowExtensionArray,
         mutable=True,
@@ -223,3 +240,6 @@ EXTENSIONS: tuple[Extension, ...] = (
         mutable=True,
     ),
 )
+
+VALUES = (list, np.ndarray, *(extension.kind for extension in EXTENSIONS))
+"""Of the part that `values_part` makes."""

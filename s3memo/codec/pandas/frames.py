@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd  # type: ignore[import-untyped]  # it comes without types
 
-from s3memo.codec.pandas.arrays import values_of, values_part
+from s3memo.codec.pandas.arrays import VALUES, values_of, values_part
 from s3memo.codec.pandas.indexes import INDEX_KINDS
-from s3memo.codec.table import Extension, Fields, Labelled, Record
+from s3memo.codec.table import ANY, Extension, Fields, Items, Labelled, Record, check_parts
 
 
 def _series_parts(series: pd.Series) -> list[object]:
@@ -71,6 +71,8 @@ def _frame(  # noqa: PLR0917  they are the parts
     blocks: list[Any],
     columns: list[Any],
 ) -> pd.DataFrame:
+    for block in blocks:
+        check_parts(_BLOCK, block)
     order: list[int] = [position for positions, _ in blocks for position in positions]
     if len(order) + len(columns) != len(labels):
         raise ValueError("its columns are not as many as their labels")
@@ -88,7 +90,7 @@ def _frame(  # noqa: PLR0917  they are the parts
 
 
 def _block_frame(values: np.ndarray[Any, Any]) -> pd.DataFrame:
-    if type(values) is not np.ndarray or values.ndim != 2 or values.shape[1] == 0 or values.dtype.kind == "O":  # noqa: PLR2004  rows and columns
+    if values.ndim != 2 or values.shape[1] == 0 or values.dtype.kind == "O":  # noqa: PLR2004  rows and columns
         raise ValueError("it has a block that is no table of numbers or times")
     return pd.DataFrame(values, copy=False)
 
@@ -119,14 +121,14 @@ def _side_by_side(pieces: list[pd.DataFrame], order: list[int]) -> pd.DataFrame:
 
 _NO_COPY: dict[str, Any] = {} if int(pd.__version__.partition(".")[0]) >= 3 else {"copy": False}  # noqa: PLR2004  pandas 3 copies on write
 
-_ANY: tuple[type, ...] = ()
+_BLOCK: Fields = {"positions": (Items(list, int),), "values": (np.ndarray,)}
 _NOTES: Fields = {"attrs": (dict,), "flags": (bool,)}
 
 EXTENSIONS: tuple[Extension, ...] = (
     Record(
         69,
         pd.Series,
-        {"values": _ANY, "index": INDEX_KINDS, "name": _ANY} | _NOTES,
+        {"values": VALUES, "index": INDEX_KINDS, "name": ANY} | _NOTES,
         take=_series_parts,
         build=_series,
         mutable=True,
@@ -134,7 +136,9 @@ EXTENSIONS: tuple[Extension, ...] = (
     Record(
         70,
         pd.DataFrame,
-        {"index": INDEX_KINDS, "columns": INDEX_KINDS} | _NOTES | {"blocks": (list,), "data": (list,)},
+        {"index": INDEX_KINDS, "columns": INDEX_KINDS}
+        | _NOTES
+        | {"blocks": (Items(list, list),), "data": (Items(list, *VALUES),)},
         take=_frame_parts,
         build=_frame,
         mutable=True,

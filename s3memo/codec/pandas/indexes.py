@@ -5,11 +5,13 @@ from __future__ import annotations
 from types import NoneType
 from typing import Any
 
+import numpy as np
 import pandas as pd  # type: ignore[import-untyped]  # it comes without types
 
-from s3memo.codec.pandas.arrays import values_of, values_part
+from s3memo.codec.pandas.arrays import VALUES, values_of, values_part
+from s3memo.codec.pandas.dtypes import FLAT_INDEX_KINDS, check_extent
 from s3memo.codec.pandas.scalars import OFFSET_KINDS
-from s3memo.codec.table import Extension, Record
+from s3memo.codec.table import ANY, Extension, Items, Record
 
 
 def _parts(index: pd.Index) -> list[object]:
@@ -28,44 +30,36 @@ def _multi_parts(index: pd.MultiIndex) -> list[object]:
 
 
 def _multi(levels: list[Any], codes: list[Any], names: list[Any], sortorder: int | None) -> pd.MultiIndex:
-    for level in levels:
-        if not isinstance(level, pd.Index):
-            raise TypeError("its levels are no indexes")
-        if isinstance(level, pd.RangeIndex) and len(level) > _MAX_RANGE:
-            raise ValueError(f"it has a range of over {_MAX_RANGE} as a level: see MultiIndex.remove_unused_levels")
+    for level, places in zip(levels, codes, strict=True):
+        check_extent(level, beside=places.nbytes)
     return pd.MultiIndex(levels=levels, codes=codes, names=names, sortorder=sortorder)
 
 
-_MAX_RANGE = 1 << 20  # pandas looks at each item of a level, and a range of any length takes no room where it is stored
+_INT = (int,)
 
-_ANY: tuple[type, ...] = ()
-_INT, _LIST = (int,), (list,)
-_VALUE_KINDS = (
-    pd.Index,
-    pd.DatetimeIndex,
-    pd.TimedeltaIndex,
-    pd.PeriodIndex,
-    pd.IntervalIndex,
-    pd.CategoricalIndex,
-)
-
-INDEX_KINDS = (*_VALUE_KINDS, pd.RangeIndex, pd.MultiIndex)
+INDEX_KINDS = (*FLAT_INDEX_KINDS, pd.MultiIndex)
 
 EXTENSIONS: tuple[Extension, ...] = (
     *(
-        Record(66, kind, {"values": _ANY, "freq": (NoneType, *OFFSET_KINDS), "name": _ANY}, take=_parts, build=_index)
-        for kind in _VALUE_KINDS
+        Record(66, kind, {"values": VALUES, "freq": (NoneType, *OFFSET_KINDS), "name": ANY}, take=_parts, build=_index)
+        for kind in FLAT_INDEX_KINDS
+        if kind is not pd.RangeIndex
     ),
     Record(
         67,
         pd.RangeIndex,
-        {"start": _INT, "stop": _INT, "step": _INT, "name": _ANY},
+        {"start": _INT, "stop": _INT, "step": _INT, "name": ANY},
         build=lambda start, stop, step, name: pd.RangeIndex(start, stop, step, name=name),
     ),
     Record(
         68,
         pd.MultiIndex,
-        {"levels": _LIST, "codes": _LIST, "names": _LIST, "sortorder": (NoneType, int)},
+        {
+            "levels": (Items(list, *FLAT_INDEX_KINDS),),
+            "codes": (Items(list, np.ndarray),),
+            "names": (list,),
+            "sortorder": (NoneType, int),
+        },
         take=_multi_parts,
         build=_multi,
     ),

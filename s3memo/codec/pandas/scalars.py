@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from datetime import timezone, tzinfo
+from datetime import time, timedelta, timezone, tzinfo
 from types import NoneType
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd  # type: ignore[import-untyped]  # it comes without types
 
-from s3memo.codec.table import Extension, Fields, Record, short_repr, type_name
+from s3memo.codec.table import ANY, Extension, Fields, Items, Kinds, Record, check_parts, short_repr, type_name
 
 UNITS = ("s", "ms", "us", "ns")
 """The units of time that pandas has."""
@@ -67,6 +67,7 @@ def _offset_parts(offset: pd.offsets.BaseOffset) -> list[object]:
 
 
 def _offset(name: str, n: int, normalize: bool, arguments: dict[str, Any]) -> pd.offsets.BaseOffset:  # noqa: FBT001  it is a part
+    check_parts(dict.fromkeys(arguments, _ARGUMENT), [*arguments.values()])
     return _OFFSETS[name](n, normalize, **arguments)
 
 
@@ -76,6 +77,7 @@ _OFFSETS = {
     for kind in vars(pd.offsets).values()
     if isinstance(kind, type) and issubclass(kind, pd.offsets.BaseOffset) and kind not in _ABSTRACT
 }
+_ARGUMENT: Kinds = (NoneType, bool, int, float, str, timedelta, Items(tuple, time, np.datetime64))
 _ZONES = (NoneType, timezone, ZoneInfo)
 
 ZONE_PART = (*_ZONES, str)
@@ -83,7 +85,6 @@ ZONE_PART = (*_ZONES, str)
 
 OFFSET_KINDS = tuple(_OFFSETS.values())
 
-_ANY: tuple[type, ...] = ()
 _INT, _STR = (int,), (str,)
 _TIME: Fields = {"count": _INT, "unit": _STR}
 
@@ -104,7 +105,7 @@ EXTENSIONS: tuple[Extension, ...] = (
         {"ordinal": _INT, "freq": OFFSET_KINDS},
         build=lambda ordinal, freq: pd.Period(ordinal=ordinal, freq=freq),
     ),
-    Record(63, pd.Interval, {"left": _ANY, "right": _ANY, "closed": _STR}),
+    Record(63, pd.Interval, {"left": ANY, "right": ANY, "closed": _STR}),
     *(
         Record(
             64,
