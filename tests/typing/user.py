@@ -7,10 +7,29 @@ An ignored error is one that must be found: mypy warns of an ignore that is not 
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
+from datetime import timedelta
 from pathlib import Path
 from typing import assert_type, overload
 
-from s3memo import Cache, CacheInfo, Entry, Event, Key, MemoryStore, S3Store, Store, Version, s3_cached
+from s3memo import (
+    Cache,
+    CacheInfo,
+    Collected,
+    Entry,
+    Event,
+    Key,
+    Lease,
+    MemoryStore,
+    S3Store,
+    S3TTLCache,
+    ServiceState,
+    StateVersion,
+    Store,
+    Version,
+    gc,
+    s3_cached,
+)
 
 cache = Cache(MemoryStore(), hooks=[print])
 
@@ -35,7 +54,7 @@ def on_path(a: int) -> str: ...
 def on_store(a: int) -> str: ...
 
 
-@s3_cached(cache)
+@s3_cached(cache, fleet="5m")
 def on_cache(a: int) -> str: ...
 
 
@@ -132,6 +151,32 @@ store: Store = MemoryStore()
 store = S3Store("bucket")
 with Cache(store, hooks=(hook,)) as opened:
     assert_type(opened, Cache)
+
+state = ServiceState("job", store, keep=5, types=(Loader,))
+assert_type(state.version, int)
+assert_type(state.set(1, expected_version=0), int)
+assert_type(state.history(), list[StateVersion])
+assert_type(state.rollback(1), int)
+assert_type(state.clear(), int)
+state.update(lambda value: value + 1, default=0)
+state.get(default=0)
+state.set()  # type: ignore[call-arg]
+
+
+async def use_state() -> None:
+    assert_type(await state.aio.version, int)
+    assert_type(await state.aio.set(1), int)
+    assert_type(await state.aio.history(), list[StateVersion])
+    await state.aio.update(lambda value: value + 1, default=0)
+
+
+with Lease("job", cache, ttl="2m") as lease:
+    assert_type(lease, Lease)
+    assert_type(lease.lost, bool)
+assert_type(lease.acquire(timeout=5), bool)
+
+items: MutableMapping[str, int] = S3TTLCache(cache, name="items", ttl=timedelta(days=1), maxsize=10)
+assert_type(gc("s3://bucket/prefix", grace="30d", tags=[("jobs.f", "1")]), Collected)
 
 
 @overload
