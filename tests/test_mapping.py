@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -349,6 +350,28 @@ def test_keys_that_cannot_be_stored_serve_all_the_same_and_cannot_be_told(items:
 def test_older_keys_of_cachetools_are_the_same_keys(items: S3TTLCache) -> None:
     items[(1, 2)] = "new"
     assert items[cachetools.keys._HashedTuple((1, 2))] == "new"  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True)
+class Route:
+    start: str
+    stops: int
+
+
+def test_classes_of_ones_own_are_keys_and_values_if_they_are_listed(make: Callable[..., S3TTLCache]) -> None:
+    make(types=(Route,))[Route("a", 1)] = Route("b", 2)
+    assert make(types=(Route,))[Route("a", 1)] == Route("b", 2)
+    assert list(make(types=(Route,))) == [Route("a", 1)]
+    assert make().get(Route("a", 1)) is None
+    with pytest.raises(NotStoredError, match="types="):
+        make()["a"] = Route("b", 2)
+
+
+def test_items_are_kept_as_the_cache_is_set(store: TroubledStore) -> None:
+    items = S3TTLCache(Cache(store, signing_keys=["k" * 32]), name="items")
+    items["a"] = 1
+    assert S3TTLCache(Cache(store, signing_keys=["k" * 32]), name="items")["a"] == 1
+    assert S3TTLCache(Cache(store, signing_keys=["f" * 32]), name="items").get("a") is None
 
 
 def test_keys_with_types_of_ones_own(items: S3TTLCache) -> None:

@@ -208,6 +208,15 @@ def test_leases(store: S3Store, sent: Any) -> None:
     assert sent(lease.release) == {"PUT": 1}
 
 
+@pytest.mark.parametrize("s3_server", ["moto", "ceph_s3"], indirect=True)
+def test_a_miss_with_a_fleet(store: S3Store, cached: Any, sent: Any) -> None:
+    ServiceState("another", store).set(1)
+    function = cached(fleet=True)
+    assert sent(function, 1) == {"LIST": 3, "PUT": 3}
+    assert function.cache_info().requests == {"LIST": 3, "PUT": 3}
+    assert sent(cached(fleet=True), 1) == STORE_HIT
+
+
 def test_mappings(store: S3Store, sent: Any) -> None:
     def mapping() -> S3TTLCache:
         return S3TTLCache(store, name="items")

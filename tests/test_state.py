@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from s3memo import Cache, MemoryStore, ServiceState, Store, codec, envelope, register, settings, sharing
@@ -16,6 +18,7 @@ from s3memo.errors import (
     AlreadyExistsError,
     DecodeError,
     EncodeError,
+    IntegrityError,
     NotFoundError,
     SettingsError,
     StateConflictError,
@@ -361,6 +364,55 @@ def test_a_value_that_cannot_be_stored_is_an_error(state: ServiceState) -> None:
         with pytest.raises(EncodeError):
             write()
     assert state.version == 0
+
+
+@dataclass
+class Cursor:
+    page: int
+    at: Place
+
+
+@dataclass
+class Place:
+    row: int
+
+
+def test_classes_of_ones_own_come_back_if_they_are_listed(store: TroubledStore, clock: Clock) -> None:
+    state = make(store, clock, types=(Cursor,))
+    state.set(Cursor(1, Place(2)))
+    assert state.get() == Cursor(1, Place(2))
+    state.update(lambda cursor: replace(cursor, page=cursor.page + 1))
+    assert state.at(datetime.fromtimestamp(clock.now, UTC)) == Cursor(2, Place(2))
+    with pytest.raises(DecodeError, match="Place.* may be rebuilt here"):
+        make(store, clock).get()
+    with pytest.raises(EncodeError, match="types="):
+        make(store, clock).set(Place(2))
+    with pytest.raises(SettingsError, match="types="):
+        make(store, clock, types=Cursor)
+
+
+def test_arrays_come_back(state: ServiceState) -> None:
+    state.set({"weights": np.arange(1000.0)})
+    assert np.array_equal(state.get()["weights"], np.arange(1000.0))
+
+
+def test_what_no_key_signed_is_an_error(store: TroubledStore, clock: Clock) -> None:
+    signed = Cache(store, signing_keys=["k" * 32])
+    state = ServiceState("job", signed)
+    state.set(1)
+    assert ServiceState("job", Cache(store, signing_keys=["n" * 32, "k" * 32])).get() == 1
+    for forge in (
+        lambda: make(store, clock).set(2),
+        lambda: ServiceState("job", Cache(store, signing_keys=["f" * 32])).set(2),
+        lambda: store.put(object_key(2), store.get(object_key(1))),
+    ):
+        forge()
+        with pytest.raises(IntegrityError):
+            state.get()
+        with pytest.raises(IntegrityError):
+            state.update(lambda value: value + 1)
+        store.delete([object_key(2)])
+    assert state.get() == 1
 
 
 def test_what_the_function_raises_passes_through(state: ServiceState) -> None:
