@@ -13,7 +13,7 @@ from s3memo import S3Store
 from tests.processes import PROCESSES, go_on, start, workers
 from tests.servers.server import S3Server
 
-LEASE = 4.0
+LEASE = 3.0
 SOON = 60.0
 """Seconds within which all that can happen has happened, on a machine that is busy with other things."""
 

@@ -383,7 +383,7 @@ def test_classes_of_ones_own_come_back_if_they_are_listed(store: TroubledStore, 
     assert state.get() == Cursor(1, Place(2))
     state.update(lambda cursor: replace(cursor, page=cursor.page + 1))
     assert state.at(datetime.fromtimestamp(clock.now, UTC)) == Cursor(2, Place(2))
-    with pytest.raises(DecodeError, match="Place.* may be rebuilt here"):
+    with pytest.raises(DecodeError, match=r"Place.* may be rebuilt here"):
         make(store, clock).get()
     with pytest.raises(EncodeError, match="types="):
         make(store, clock).set(Place(2))
@@ -419,6 +419,30 @@ def test_what_the_function_raises_passes_through(state: ServiceState) -> None:
     with pytest.raises(NotFoundError, match="mine"):
         state.update(raising(NotFoundError("mine")))
     assert state.version == 0
+
+
+def test_a_page_of_foreign_names_is_no_answer(
+    state: ServiceState, store: TroubledStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state.set(1)
+    for name in ("0", "00", "000"):
+        store.put(state_prefix("job") + name, b"not ours")
+    monkeypatch.setattr(register, "PAGE_SIZE", 2)
+    assert state.set(2) == 2
+    assert state.get() == 2
+
+
+def test_a_late_write_that_cannot_be_confirmed_is_in_doubt(
+    state: ServiceState, store: TroubledStore, clock: Clock
+) -> None:
+    def stall(_: str) -> None:
+        clock.now += RETENTION
+        store.list = raising(StoreUnavailableError("503"))  # type: ignore[method-assign]
+
+    store.before_put = stall
+    with pytest.raises(StoreUnavailableError) as caught:
+        state.set(1)
+    assert caught.value.maybe_applied
 
 
 def test_a_version_collected_between_list_and_get_is_looked_for_again(

@@ -63,7 +63,7 @@ def simulate_all(seeds: range, **options: Any) -> None:
 
 
 def test_no_history_breaks_a_promise() -> None:
-    simulate_all(histories(400))
+    simulate_all(histories(300))
 
 
 def test_all_faults_were_among_them() -> None:
