@@ -179,6 +179,7 @@ def _methods(cls: type) -> dict[str, CodeType]:
 def _method_code(cls: type, value: object) -> CodeType | None:
     """Return the code of a function that was written in the class's own body."""
     function = getattr(value, "__func__", value)
+    function = getattr(function, "__wrapped__", function)
     if not isinstance(function, FunctionType):
         return None
     return function.__code__ if function.__code__.co_qualname.startswith(f"{cls.__qualname__}.") else None
