@@ -2,28 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import copy
 import json
-import os
-import pickle
-import signal
-import subprocess
-import sys
-import threading
-import time
-import traceback
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
-import boto3
-import cloudpickle
 import pytest
 
-from s3memo import Cache, MemoryStore, MemoryTier, S3Store, s3_cached
-from s3memo.refreshes import _AT_ONCE, refreshes
 from tests.samples import interpreters, jobs
 
 JOBS = Path(jobs.__file__)
