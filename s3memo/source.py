@@ -45,7 +45,16 @@ def function_digest(code: CodeType, *, undecorated: bool = False) -> str:
 
     Where it is decorated its docstring and annotations count, unless `undecorated` says that nobody has read them.
     """
-    return _function_digest(code, code.co_filename, undecorated=undecorated)
+    sent = _sent_digests.get((code, code.co_filename))
+    return _function_digest(code, code.co_filename, undecorated=undecorated) if sent is None or undecorated else sent
+
+
+def note_function_digest(code: CodeType, digest: str) -> None:
+    """Learn the digest of a function that came without its source, from where it was sent."""
+    _sent_digests[code, code.co_filename] = digest
+
+
+_sent_digests: dict[tuple[CodeType, str], str] = {}
 
 
 @lru_cache(maxsize=4096)
