@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Literal, TypeAlias, get_args
 
-from s3memo import deep, hints, parts, source
 from s3memo.canonical import (
     Fields,
     UnkeyableError,
@@ -26,7 +25,8 @@ from s3memo.canonical import (
     qualified_name,
 )
 from s3memo.errors import KeyDerivationError, SettingsError
-from s3memo.watch import ABSENT, Watch, content_of
+from s3memo.fingerprint import deep, hints, parts, source
+from s3memo.fingerprint.watch import ABSENT, Watch, content_of
 
 Code: TypeAlias = Literal["source", "deep", "off"]
 CODE_OFF_TAG = "0"

@@ -13,10 +13,10 @@ from collections import namedtuple
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any
 
-from s3memo import source
 from s3memo.canonical import Fields, is_exact
 from s3memo.codec import is_immutable
-from s3memo.watch import ABSENT
+from s3memo.fingerprint import source
+from s3memo.fingerprint.watch import ABSENT
 
 Covers = Callable[[Any], bool]
 

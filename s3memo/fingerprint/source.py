@@ -22,7 +22,7 @@ from types import CodeType, FunctionType
 from typing import Any, NamedTuple, TypeAlias
 
 from s3memo.canonical import form_digest
-from s3memo.names import Read, all_codes, reads
+from s3memo.fingerprint.names import Read, all_codes, reads
 
 FunctionNode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
