@@ -58,3 +58,195 @@ def test_a_function_finds_its_results_wherever_it_is_sent(scripts: Path, argumen
         assert answers["there"][way] == expected, way
     assert answers["computed"] > len(by_name)
     assert answers["computed again"] == 0
+
+
+# Pickled, and copied
+
+
+@s3_cached("memory://sending")
+def triple(number: int) -> int:
+    return 3 * number
+
+
+tripled = triple.with_options(ttl="1h")
+
+
+class Model:
+    def __init__(self, bias: int) -> None:
+        self.bias = bias
+
+    def __s3memo_key__(self) -> int:
+        return self.bias
+
+    @s3_cached("memory://sending")
+    def predict(self, number: int) -> int:
+        return number + self.bias
+
+    @s3_cached("memory://sending")
+    @classmethod
+    def name(cls) -> str:
+        return cls.__name__
+
+    @s3_cached("memory://sending")
+    async def predict_later(self, number: int) -> int:
+        return number - self.bias
+
+
+class Successor(Model):
+    def predict(self, number: int) -> int:
+        raise AssertionError
+
+    @property
+    def inherited(self) -> Callable[[int], int]:
+        return super().predict
+
+
+def local_function(store: object) -> Any:
+    @s3_cached(store)  # type: ignore[arg-type]  # whatever the test gives
+    def double(number: int) -> int:
+        return 2 * number
+
+    return double
+
+
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_a_pickled_function_is_the_same_one_and_a_pickled_method_that_of_its_instance(protocol: int) -> None:
+    def sent(thing: Any) -> Any:
+        return pickle.loads(pickle.dumps(thing, protocol))
+
+    assert sent(triple) is triple
+    assert sent(Model(5).predict)(1) == 6
+    assert asyncio.run(sent(Model(5).predict_later)(1)) == -4
+    assert sent(tripled)(2) == 6
+    assert sent(tripled).cache_parameters()["ttl"] == 3600
+    assert sent(Model(5).predict.with_options(keep=2)).cache_parameters()["keep"] == 2
+
+
+def test_a_pickled_method_is_what_it_was_though_its_instance_has_another_of_that_name() -> None:
+    assert pickle.loads(pickle.dumps(Successor(5).inherited))(1) == 6
+    assert pickle.loads(pickle.dumps(Successor.name))() == "Successor"
+
+
+def test_a_function_that_pickle_cannot_find_is_refused_as_any_function_is() -> None:
+    with pytest.raises((AttributeError, pickle.PicklingError), match=r"local_function\.<locals>\.double"):
+        pickle.dumps(local_function("memory://"))
+
+
+def test_a_function_goes_by_value_to_where_no_source_is_with_the_name_and_tag_that_it_has(tmp_path: Path) -> None:
+    double = local_function(tmp_path)
+    assert double(4) == 8
+    there = cloudpickle.loads(cloudpickle.dumps(double))
+    assert there.__wrapped__.__code__.co_filename == "<dynamic-code>"
+    assert there.cache_key(4) == double.cache_key(4)
+    assert there(4) == 8
+    assert there.cache_info().memory_hits == 1
+    assert cloudpickle.loads(cloudpickle.dumps(there)).cache_key(4) == double.cache_key(4)
+
+
+@pytest.mark.parametrize("function", [triple, tripled, Model.predict_later, local_function(MemoryStore())])
+def test_a_copied_function_is_itself(function: Any) -> None:
+    assert copy.copy(function) is function
+    assert copy.deepcopy({"function": function}) == {"function": function}
+
+
+def test_a_deeply_copied_method_is_that_of_the_copied_instance() -> None:
+    model = Model(5)
+    held = copy.deepcopy([model, model.predict, model.predict.with_options(keep=2)])
+    held[0].bias = 7
+    assert [method(1) for method in held[1:]] == [8, 8]
+    assert copy.copy(model.predict)(1) == 6
+
+
+def test_what_is_imported_where_it_arrives_is_known_by_the_source_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("S3MEMO_URL", f"file://{tmp_path}/store")
+    script = "import pickle, sys, {0}; {1}"
+    dump = "from pathlib import Path; Path('sent').write_bytes(pickle.dumps(lib.f)); print(lib.f.cache_key(1).tag)"
+    load = "f = pickle.load(open('sent', 'rb')); print(f.cache_key(1).tag); print(f(1))"
+    text = "import s3memo\ndef _f(n): return n + {}\nf = s3memo.s3_cached(_f)\n"
+    (tmp_path / "lib.py").write_text(text.format(1), encoding="utf-8")
+    tag = interpreters.run("-c", script.format("lib", dump), cwd=tmp_path).strip()
+    assert interpreters.run("-c", script.format("lib", load), cwd=tmp_path).split() == [tag, "2"]
+    (tmp_path / "lib.py").write_text(text.format(10), encoding="utf-8")
+    newer, value = interpreters.run("-c", script.format("lib", load), cwd=tmp_path).split()
+    assert (newer != tag, value) == (True, "11")
+
+
+# Caches
+
+ARRIVED = """
+import json, pickle, sys
+one, other, double = [pickle.load(sys.stdin.buffer) for _ in range(3)]
+print(json.dumps([double(4), one is other, one is double._subject.bind()[0], repr(one), double.cache_info().store_hits]))
+"""
+
+
+def test_a_cache_is_one_and_the_same_where_it_arrives_several_times(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "store", memory=MemoryTier(max_entries=3))
+    double = local_function(cache)
+    assert double(4) == 8
+    package = b"".join(map(cloudpickle.dumps, (cache, cache, double)))
+    done = subprocess.run([sys.executable, "-c", ARRIVED], input=package, capture_output=True, cwd="/", check=True)
+    assert json.loads(done.stdout) == [8, True, True, f"Cache('file://{tmp_path}/store')", 1]
+    assert pickle.loads(pickle.dumps(cache)) is copy.deepcopy(cache) is copy.copy(cache) is cache
+
+
+def test_a_cache_has_the_settings_that_it_had_where_it_came_from(tmp_path: Path) -> None:
+    keys = [b"k" * 32, b"l" * 32]
+    cache = Cache(
+        tmp_path,
+        memory=MemoryTier(max_bytes=1000, max_entries=3, revalidate_after=5),
+        signing_keys=keys,
+        compression="none",
+        codec="pickle",
+        on_error="raise",
+        read_only=True,
+        record_arguments=True,
+        hooks=[print],
+    )
+    package = pickle.dumps(cache)
+    settings = cache._settings
+    del cache
+    there = pickle.loads(package)
+    assert list(there._settings["signing_keys"]) == keys
+    assert {**there._settings, "url_or_store": None} == {**settings, "url_or_store": None}
+    assert (there.store.url, there.read_only, there.on_error) == (f"file://{tmp_path}", True, "raise")
+    assert pickle.loads(package) is there
+
+
+@pytest.mark.parametrize("take", [pickle.dumps, cloudpickle.dumps])
+@pytest.mark.parametrize(
+    ("store", "remedy"),
+    [
+        (MemoryStore("here"), r"cannot pickle <MemoryStore memory://here.*use a directory or a bucket"),
+        (
+            S3Store("bucket", client=boto3.client("s3", "eu-west-1", aws_access_key_id="a", aws_secret_access_key="b")),
+            r"cannot pickle <S3Store s3://bucket>.*client_options=",
+        ),
+    ],
+    ids=["memory", "client"],
+)
+def test_a_store_of_this_process_alone_is_not_sent(take: Callable[[Any], bytes], store: Any, remedy: str) -> None:
+    with pytest.raises(TypeError, match=remedy):
+        take(Cache(store))
+    with pytest.raises(TypeError, match=remedy):
+        cloudpickle.dumps(local_function(store))
+
+
+def test_the_default_cache_arrives_as_the_place_that_it_is_here(tmp_path: Path) -> None:
+    dump = """
+import sys, cloudpickle, s3memo
+s3memo.configure(url="./here")
+def local():
+    @s3memo.s3_cached
+    def f(n): return n + 1
+    return f
+f = local()
+f(1)
+sys.stdout.write(cloudpickle.dumps(f).hex())
+"""
+    load = "import pickle, sys; f = pickle.loads(bytes.fromhex(sys.argv[1])); f(1); print(f.cache_info().store_hits)"
+    package = interpreters.run("-c", dump, cwd=tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    assert interpreters.run("-c", load, package, cwd=tmp_path / "elsewhere").strip() == "1"
