@@ -43,7 +43,9 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 Compression: TypeAlias = Literal["auto", "none"]
 
 MAX_RATIO = 1024
-"""How many times its own size a payload may unpack to; so no small object can ask for much memory."""
+"""How many times its own size a payload may unpack to; so no small object can ask for much memory.
+
+That is of bytes: as objects of Python they take more, an empty list of one byte 64."""
 
 _PYTHON = ".".join(map(str, sys.version_info[:3]))
 _MAGIC = b"s3memo"

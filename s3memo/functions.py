@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import MappingProxyType
 from typing import (
     Any,
@@ -190,7 +190,7 @@ def _made_from(
     method: str,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
-    digests: Mapping[type, str] = MappingProxyType({}),
+    digests: fingerprint.Digests = MappingProxyType({}),
 ) -> Cached[Any]:
     fingerprint.note_class_digests(digests)
     made: Cached[Any] = getattr(origin, method)(*args, **kwargs)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Mapping
-from types import GenericAlias
+from types import FunctionType, GenericAlias
 from typing import Any, get_type_hints
 
 from s3memo import fingerprint  # noqa: F401  it says what functions and classes are reduced to
 from s3memo.canonical import (
     ByContent,
+    Convert,
     Fields,
     FieldsOf,
     Reduce,
     UnkeyableError,
+    UnknownHint,
     by_content,
     form_digest,
     is_exact,
@@ -57,7 +61,7 @@ class ArgumentKeys:
         by_position = all(p.kind in {p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD} for p in parameters.values())
         self._plain = by_position and not ignored
         self._atoms: FieldsOf | None = None
-        self._files: dict[str, Callable[[Any], Any]] | None = None
+        self._files: dict[str, Convert] | None = None
 
     def digest(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
         """Return the digest of one call's arguments. Raises KeyDerivationError, and TypeError for a call amiss."""
@@ -100,17 +104,27 @@ class ArgumentKeys:
         for name in files.keys() & arguments.keys():
             try:
                 arguments[name] = files[name](arguments[name])
-            except (TypeError, ValueError, AttributeError) as error:
-                raise UnkeyableError(name, name, f"whose annotation names files: {error}", ()) from error
+            except (TypeError, ValueError, RecursionError) as error:
+                raise UnkeyableError(name, name, f"whose annotation is of files by content: {error}", ()) from error
 
-    def _find_files(self) -> dict[str, Callable[[Any], Any]]:
+    def _find_files(self) -> dict[str, Convert]:
         """Return what puts files in place of paths, by parameter."""
         if self._files is None:  # not before the first call, for annotations may name what is defined later
-            hints = {name: _hint(self._function, parameter) for name, parameter in self._signature.parameters.items()}
-            self._files = {name: convert for name, hint in hints.items() if (convert := by_content(hint)) is not None}
+            function = self._function
+            inner = inspect.unwrap(function.func if isinstance(function, functools.partial) else function)
+            files = _files(inner, self._signature)
+            if inner is not function and isinstance(inner, FunctionType):
+                self._refuse_hidden(_files(inner, _signature(inner, self._name)).keys() - files.keys())
+            self._files = files
             if self._plain and not self._files:
                 self._atoms = FieldsOf(self._parameters)
         return self._files
+
+    def _refuse_hidden(self, names: set[str]) -> None:
+        """Raise UnkeyableError for files among the parameters of what a wrapper wraps, which only the wrapper passes on."""
+        for name in sorted(names - self._ignored - self._ignored_keywords):
+            reason = f"which counts by the content of its file, but is no parameter of what wraps {self._name}"
+            raise UnkeyableError(name, name, reason, ("to cache what is wrapped rather than the wrapper",))
 
     def _named(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Fields:
         if self._plain and not kwargs and len(args) == len(self._parameters):
@@ -149,23 +163,45 @@ def register_key(kind: type, fn: Reduce) -> None:
     register_type(kind, f"registered {qualified_name(kind)}", fn)
 
 
-def _hint(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
-    """Return what a parameter is annotated with, for each of its values; None where that cannot be told."""
-    hint = parameter.annotation
-    if isinstance(hint, str):
-        namespace = getattr(inspect.unwrap(function), "__globals__", {})
-        holder = type("_", (), {"__annotations__": {"hint": hint}})
+def _files(function: Callable[..., Any], signature: inspect.Signature) -> dict[str, Convert]:
+    """Return what puts files in place of paths, by parameter. Raises UnkeyableError."""
+    files = {}
+    for name, parameter in signature.parameters.items():
         try:
-            hint = get_type_hints(holder, namespace, include_extras=True)["hint"]
+            convert = by_content(_hint(function, parameter))
         except Exception as error:  # an annotation may be any text
-            if ByContent.__name__ in hint:
-                raise UnkeyableError(
-                    parameter.name, parameter.name, f"whose annotation {hint!r} fails: {error!r}", ()
-                ) from error
-            return None
+            reason = f"whose annotation {parameter.annotation!r} fails: {type(error).__name__}: {error}"
+            raise UnkeyableError(name, name, reason, ()) from error
+        if convert is not None:
+            files[name] = convert
+    return files
+
+
+def _hint(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
+    """Return what a parameter is annotated with, for each of its values; None where that has nothing to do with files."""
+    if parameter.annotation is parameter.empty:
+        return None
+    namespace = getattr(function, "__globals__", {})
+    holder = type("_", (), {"__annotations__": {"hint": parameter.annotation}})
+    try:
+        hint = get_type_hints(holder, namespace, _inner_names(function), include_extras=True)["hint"]
+    except Exception:
+        if ByContent.__name__ in str(parameter.annotation):
+            raise
+        # It may name what only type checkers see, or what stands for a mark and was local.
+        hint = UnknownHint if not namespace or any(value is ByContent for value in list(namespace.values())) else None
     if parameter.kind is parameter.VAR_POSITIONAL:
         return GenericAlias(tuple, (hint, ...))
     return GenericAlias(dict, (str, hint)) if parameter.kind is parameter.VAR_KEYWORD else hint
+
+
+def _inner_names(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the names besides the global ones that a function's annotations see: its class's and its type parameters."""
+    holder: Any = sys.modules.get(getattr(function, "__module__", None) or "")
+    for part in getattr(function, "__qualname__", "").split(".")[:-1]:
+        holder = getattr(holder, part, None)
+    names = dict(vars(holder)) if isinstance(holder, type) else {}
+    return names | {parameter.__name__: parameter for parameter in getattr(function, "__type_params__", ())}
 
 
 def _signature(function: Callable[..., Any], name: str) -> inspect.Signature:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -80,9 +79,10 @@ class Subject:
                     f"with_options({name}=…): that is none of {', '.join(TermOptions.__annotations__)}, the options "
                     "that change no keys"
                 )
-        sibling = copy.copy(self)
+        sibling = object.__new__(type(self))  # and no copy, which would be made as a pickle is, with the tag of now
+        vars(sibling).update(vars(self))
         sibling.options = checked({**self.options, **changes})
-        sibling._bound = None  # noqa: SLF001  it is one of us
+        sibling._bound = None
         return sibling
 
     def bind(self) -> tuple[Cache, Terms]:

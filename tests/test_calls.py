@@ -515,3 +515,17 @@ def test_the_logging_hook_tells_everything(store: Store, caplog: pytest.LogCaptu
     assert str(function.cache_key(1)) in texts[0]
     assert "bytes" in texts[2]
     assert "memory" in texts[3]
+
+
+def test_a_sibling_follows_the_code_as_the_function_does(store: Store) -> None:
+    step = 1
+
+    @Cache(store).cached(name="f")
+    def function(x: int) -> int:
+        return x + step
+
+    sibling = function.with_options(ttl=60)
+    assert sibling(1) == 2
+    step = 10
+    assert sibling(1) == 11
+    assert sibling.cache_key(1) == function.cache_key(1)

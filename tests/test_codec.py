@@ -243,13 +243,23 @@ class LocalZone(ZoneInfo):
     pass
 
 
+def noted(value: Any) -> Any:
+    value.note = 1
+    return value
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [
         (Table(a=1), "result is of type .*Table, .* a plain collections.OrderedDict"),
         ({"rows": [1, 2, 3, Table()]}, r"result\['rows'\]\[3\] is of type .*Table, .* a plain collections.OrderedDict"),
+        (noted(OrderedDict(a=1)), "result, a collections.OrderedDict, .*: it has attributes of its own, .* note"),
+        (noted(Counter("a")), "result, a collections.Counter, .*: it has attributes of its own, .* note"),
         (defaultdict(lambda: 0), r"result, a collections.defaultdict, .*: its default_factory is none of bool, int"),
-        (array("u", "x"), "result, a array.array, .*: '<u4' is no format of numbers"),
+        (
+            array("u" if sys.version_info < (3, 13) else "w", "x"),
+            "result, a array.array, .*: '<[uw]4' is no format of numbers",
+        ),
         (memoryview(b"").cast("P"), "result, a memoryview, .*: '<P8' is no format of numbers"),
         (MappingProxyType({}), "result is of type mappingproxy, .* Python's built-in types"),
         ([Colour.RED], r"result\[0\] is of type .*Colour, which is neither in types= .*\(types=\(Colour,\)\)"),

@@ -139,12 +139,20 @@ def test_an_array_is_encoded_without_a_copy() -> None:
     assert any(np.shares_memory(array, np.frombuffer(piece, np.uint8)) for piece in pieces if len(piece))
 
 
+def noted(value: Any) -> Any:
+    value.note = 1
+    return value
+
+
 @pytest.mark.parametrize(
     ("value", "said"),
     [
         (np.zeros(1, np.dtype("f8", metadata={"unit": "m"})), "its dtype has metadata"),
         (np.array([object()], object), r"result\.items\[0\] is of type object"),
         (np.random.default_rng(1), "does not store"),
+        (noted(np.matrix([[1]])), "it has attributes of its own, which would be lost: note"),
+        (noted(np.rec.array([(1,)], dtype=[("a", "i1")])), "attributes of its own, which would be lost: note"),
+        (noted(np.ma.masked_array([1])), "attributes of its own, which would be lost: note"),
     ],
     ids=lambda value: type(value).__name__,
 )

@@ -382,6 +382,11 @@ def test_what_polars_cannot_take_is_refused() -> None:
             decode(b"\x92\xc7\x00\x38" + packed)
 
 
+def test_a_name_that_polars_panics_at_is_refused() -> None:
+    with pytest.raises(EncodeError, match="polars cannot take it"):
+        encode(pl.DataFrame({"a\0": [1]}))
+
+
 def test_polars_needs_pyarrow_and_says_so() -> None:
     script = """
         import sys

@@ -15,7 +15,7 @@ import msgpack
 import pytest
 
 from s3memo import codec
-from s3memo.codec import Classes, is_immutable
+from s3memo.codec import Classes, encoder, is_immutable
 from s3memo.errors import DecodeError, EncodeError
 
 
@@ -136,10 +136,11 @@ def test_a_field_that_code_sets_is_refused_and_the_code_does_not_run() -> None:
     assert Celsius.ran == before
 
 
-def test_a_part_that_is_refused_in_a_large_value_is_named() -> None:
+def test_a_part_that_is_refused_in_a_large_value_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoder, "_MANY", 1 << 8)
     part = Frozen(1)
     vars(part)["more"] = 2
-    big = [[1, (1,)] for _ in range(1 << 19)]
+    big = [[1, (1,)] for _ in range(1 << 7)]
     with pytest.raises(EncodeError, match="it has attributes besides its fields: more"):
         codec.encode([big, big, [[part]]], classes(Frozen))
 

@@ -392,6 +392,7 @@ CATEGORIES = parts_of(pd.CategoricalDtype(["a"]))
 CODES = parts_of(np.array([5], "i1"))
 INSTANTS = parts_of(np.array([5], "M8[s]"))
 RANGE = parts_of(pd.RangeIndex(1))
+STRUCTURES = parts_of(np.zeros(1, [("a", "i1"), ("b", "i1")]))
 
 
 @pytest.mark.parametrize(
@@ -420,6 +421,7 @@ RANGE = parts_of(pd.RangeIndex(1))
         tagged(70, RANGE, RANGE, {}, True, [], [["a", "b"]]),
         tagged(70, RANGE, RANGE, {}, True, [[[7], CODES]], []),
         tagged(70, RANGE, RANGE, {}, True, [], [RANGE]),
+        tagged(70, RANGE, RANGE, {}, True, [], [STRUCTURES]),
         tagged(71, CODES, CATEGORIES),
         tagged(72, CODES, None, None),
         tagged(73, CODES, MONTHS),

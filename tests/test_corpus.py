@@ -19,9 +19,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from s3memo import source
 from s3memo.canonical import form_digest
-from s3memo.fingerprint import tag_of
+from s3memo.fingerprint import source, tag_of
 from tests.samples import corpus, interpreters
 
 TEXTS = {

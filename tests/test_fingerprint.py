@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import functools
 import importlib.util
 import io
@@ -707,3 +708,11 @@ def test_the_main_module_goes_by_its_own_name(tmp_path: Path) -> None:
     run = interpreters.run("-m", "package.module", cwd=tmp_path)
     imported = interpreters.run("-c", "import package.module; print(*package.module.identity())", cwd=tmp_path)
     assert run == imported == f"package.module.load package.module.load {tag}\n"
+
+
+def test_a_class_is_the_same_after_an_instance_was_copied(load: Load) -> None:
+    cls = load("class C:\n    def m(self): return 1").C
+    before = digest_of(cls)
+    copy.copy(cls())
+    assert "__slotnames__" in vars(cls)
+    assert digest_of(cls) == before

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from s3memo import Cache, Event, MemoryTier, S3Store, SettingsError, StoreUnavailableError, disabled
+from s3memo import Cache, Event, MemoryStore, MemoryTier, S3Store, SettingsError, StoreUnavailableError, disabled, tasks
 from s3memo.refreshes import refreshes
 from s3memo.stores.retry import RetryPolicy
 from s3memo.stores.s3client import make_client
@@ -447,6 +447,56 @@ def test_a_stale_result_is_served_and_trouble_behind_it_told_once(
     assert watched.computed == 1
     assert len(warnings(caplog)) == 1
     assert len(watched.told("error")) == 3
+
+
+def test_a_refresh_behind_an_async_call_tells_of_the_stores_trouble_once(
+    store: S3Store, proxy: CountingProxy, clock: Clock
+) -> None:
+    events: list[Event] = []
+
+    @Cache(store, hooks=[events.append]).cached(name="jobs.double", version=1, ttl=60, stale_while_revalidate=600)
+    async def function(number: int) -> int:
+        return 2 * number
+
+    async def call() -> None:
+        await function(1)
+        clock.stop()
+        clock.forward(61)
+        proxy.behave = BUSY
+        assert await function(1) == 2
+        await asyncio.gather(*tasks._behind)
+
+    asyncio.run(call())
+    [error] = [event for event in events if event.kind == "error"]
+    assert isinstance(error.error, StoreUnavailableError)
+
+
+def test_a_refresh_that_is_given_up_because_its_arguments_were_changed_is_told_of_once(clock: Clock) -> None:
+    events: list[Event] = []
+    cache = Cache(MemoryStore(clock=clock), hooks=[events.append])
+    options = {"ttl": 60, "stale_while_revalidate": 600}
+
+    @cache.cached(**options)
+    def grow(numbers: list[int]) -> int:
+        numbers.append(0)
+        return len(numbers)
+
+    @cache.cached(**options)
+    async def grow_later(numbers: list[int]) -> int:
+        numbers.append(0)
+        return len(numbers)
+
+    async def call() -> int:
+        length = await grow_later([1])
+        await asyncio.gather(*tasks._behind)
+        return length
+
+    assert [grow([1]), asyncio.run(call())] == [2, 2]
+    clock.forward(61)
+    assert [grow([1]), asyncio.run(call())] == [2, 2]
+    refreshes.wait(10)
+    told = [(event.message, str(event.error)) for event in events if event.kind == "error"]
+    assert told == [("a stale result could not be refreshed", "the arguments were changed meanwhile")] * 2
 
 
 # who does not ask at all

@@ -5,7 +5,7 @@
 
 from s3memo.canonical import builtin as _builtin  # noqa: F401  it registers its types, as the next does
 from s3memo.canonical import classes as _classes  # noqa: F401
-from s3memo.canonical.files import ByContent, by_content
+from s3memo.canonical.files import ByContent, Convert, UnknownHint, by_content
 from s3memo.canonical.form import MAX_DEPTH, Blocks, FieldsOf, Items, UnkeyableError, form_digest, is_exact
 from s3memo.canonical.names import is_reachable, main_name, module_name, note_sender, qualified_name
 from s3memo.canonical.registry import Fields, Reduce, add_family, add_type, register_type
@@ -14,11 +14,13 @@ __all__ = [
     "MAX_DEPTH",
     "Blocks",
     "ByContent",
+    "Convert",
     "Fields",
     "FieldsOf",
     "Items",
     "Reduce",
     "UnkeyableError",
+    "UnknownHint",
     "add_family",
     "add_type",
     "by_content",

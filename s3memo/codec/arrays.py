@@ -15,7 +15,7 @@ import numpy as np
 from numpy.ma.core import MaskedConstant
 
 from s3memo.codec.dtypes import DESCRIPTION, SHAPE, checked_shape, describe, parse, size_of
-from s3memo.codec.table import BUFFER, PLAIN, Extension, Fields, Kinds, Record, buffer_part
+from s3memo.codec.table import BUFFER, PLAIN, Extension, Fields, Kinds, Record, buffer_part, check_attributes
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
@@ -113,7 +113,13 @@ def _viewed(kind: type[Array]) -> Any:
     return build
 
 
+def _take_view(array: Any) -> list[object]:
+    check_attributes(array, np.empty(0).view(type(array)))
+    return [np.asarray(array)]
+
+
 def _take_masked(array: Any) -> list[object]:
+    check_attributes(array, np.ma.masked_array(()))
     if array.baseclass is not np.ndarray:
         raise TypeError(f"it masks a {array.baseclass.__name__}")
     mask = np.ma.getmask(array)
@@ -170,7 +176,7 @@ def _records() -> Iterator[Extension]:
             code,
             subclass,
             {"array": _ARRAY},
-            take=lambda array: [np.asarray(array)],
+            take=_take_view,
             build=_viewed(subclass),
             mutable=True,
         )

@@ -17,7 +17,7 @@ from typing import Any
 from uuid import UUID, SafeUUID
 from zoneinfo import ZoneInfo
 
-from s3memo.codec.table import ANY, BUFFER, Extension, Fields, Items, Record, buffer_part, short_repr
+from s3memo.codec.table import ANY, BUFFER, Extension, Fields, Items, Record, buffer_part, check_attributes, short_repr
 
 
 def _pairs(parts: list[Any]) -> dict[object, object]:
@@ -98,6 +98,11 @@ def _array(layout: str, data: memoryview) -> array[Any]:
     numbers: array[Any] = array(_format(layout))
     numbers.frombytes(data)
     return numbers
+
+
+def _items(value: OrderedDict[Any, Any] | Counter[Any]) -> list[object]:
+    check_attributes(value, type(value)())
+    return [dict(value)]
 
 
 def _defaultdict_parts(value: defaultdict[Any, Any]) -> list[object]:
@@ -189,8 +194,8 @@ EXTENSIONS: tuple[Extension, ...] = (
         build=_array,
         mutable=True,
     ),
-    Record(27, OrderedDict, {"items": _DICT}, take=lambda value: [dict(value)], mutable=True, trial=False),
-    Record(28, Counter, {"items": _DICT}, take=lambda value: [dict(value)], mutable=True, trial=False),
+    Record(27, OrderedDict, {"items": _DICT}, take=_items, mutable=True, trial=False),
+    Record(28, Counter, {"items": _DICT}, take=_items, mutable=True, trial=False),
     Record(
         29,
         defaultdict,

@@ -6,6 +6,7 @@ Polars has its own reader of Arrow IPC, but that one ends the process on bytes t
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import polars as pl
@@ -21,10 +22,20 @@ def _parts(frame: pl.DataFrame) -> list[object]:
         foreign = next((leaf for leaf in _leaves(dtype) if leaf in _FOREIGN), None)
         if foreign is not None:
             raise TypeError(f"its column {name!r} has the dtype {foreign}, which Arrow lacks: cast it to another")
-    table = frame.to_arrow(compat_level=pl.CompatLevel.newest())
+    with _no_panic():
+        table = frame.to_arrow(compat_level=pl.CompatLevel.newest())
     if _frame(table).schema != frame.schema:
         raise TypeError(f"through Arrow it would have the schema {_frame(table).schema}")
     return [table]
+
+
+@contextmanager
+def _no_panic() -> Iterator[None]:
+    """Raise ValueError for what polars panics at: that is no Exception, since it says that polars met what it rules out."""
+    try:
+        yield
+    except pl.exceptions.PanicException as error:
+        raise ValueError(f"polars cannot take it: {error}") from error
 
 
 def _leaves(dtype: Any) -> Iterator[Any]:
@@ -40,10 +51,8 @@ def _leaves(dtype: Any) -> Iterator[Any]:
 
 def _frame(table: pa.Table) -> pl.DataFrame:
     numbered = table.rename_columns(list(map(str, range(table.num_columns))))  # polars replaces the name ""
-    try:
+    with _no_panic():
         frame = pl.from_arrow(numbered)
-    except pl.exceptions.PanicException as error:  # no Exception, since it says that polars met what it rules out
-        raise ValueError(f"polars cannot take it: {error}") from error
     if not isinstance(frame, pl.DataFrame) or frame.height != table.num_rows:
         raise ValueError("polars takes another number of rows from it")
     frame.columns = table.column_names

@@ -172,6 +172,13 @@ def _kind_name(kind: type | Items) -> str:
     return "None" if kind is NoneType else type_name(kind)
 
 
+def check_attributes(value: object, like: object) -> None:
+    """Raise TypeError for an instance that somebody has given attributes which a new one, such as `like`, does not have."""
+    others = vars(value).keys() - vars(like).keys()
+    if others:
+        raise TypeError(f"it has attributes of its own, which would be lost: {', '.join(sorted(map(str, others)))}")
+
+
 def _as_view(part: Raw | bytes) -> memoryview:
     if isinstance(part, Raw):
         (view,) = part.views

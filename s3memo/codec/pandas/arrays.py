@@ -36,8 +36,10 @@ def values_of(part: Any) -> Any:
     """Return the array that a part of the kinds VALUES stands for. Raises TypeError for one that pandas cannot hold."""
     if type(part) is list:
         return np.fromiter(part, dtype=object, count=len(part))
-    if part.ndim != 1 or not getattr(part.dtype, "itemsize", 1):
-        raise TypeError("its values are no array of one dimension, or take no bytes")
+    if part.ndim != 1:
+        raise TypeError("its values are no array of one dimension")
+    if isinstance(part, np.ndarray) and (part.dtype.kind == "V" or part.dtype.itemsize == 0):
+        raise TypeError(f"pandas holds no values of {part.dtype}")
     return part
 
 

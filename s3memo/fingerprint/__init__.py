@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Literal, TypeAlias, get_args
 
-from s3memo import deep, hints, parts, source
 from s3memo.canonical import (
     Fields,
     UnkeyableError,
@@ -26,7 +25,8 @@ from s3memo.canonical import (
     qualified_name,
 )
 from s3memo.errors import KeyDerivationError, SettingsError
-from s3memo.watch import ABSENT, Watch, content_of
+from s3memo.fingerprint import deep, hints, parts, source
+from s3memo.fingerprint.watch import ABSENT, Watch, content_of
 
 Code: TypeAlias = Literal["source", "deep", "off"]
 CODE_OFF_TAG = "0"
@@ -150,24 +150,36 @@ def check_code(*, version: object, code: object, depends: object) -> None:
         raise SettingsError(f"depends={depends!r} must be a tuple or list of functions, classes and constants")
 
 
-def class_digests(cls: type) -> dict[type, str]:
+Digests: TypeAlias = Mapping[type, tuple[str, Mapping[str, str]]]
+
+
+def class_digests(cls: type) -> Digests:
     """Return the digests of what the user has written of a class and its bases, as far as the source is found.
 
-    They go where cloudpickle takes the class itself, for its source does not.
+    They go where cloudpickle takes the class itself, for its source does not; those of its functions by their names.
     """
     digests = {}
     for base in cls.__mro__:
         if not _is_installed(base):
+            functions = {name: source.function_digest(code) for name, code in _codes(base).items()}
             with suppress(ValueError):
-                digests[base] = source.class_digest(base)
+                digests[base] = source.class_digest(base), functions
     return digests
 
 
-def note_class_digests(digests: Mapping[type, str]) -> None:
+def note_class_digests(digests: Digests) -> None:
     """Learn the digests of classes where they arrived; of those that were imported here the source is here too."""
-    for cls, digest in digests.items():
+    for cls, (digest, functions) in digests.items():
         if not is_reachable(cls):
             source.note_class_digest(cls, digest)
+            for name, code in _codes(cls).items():
+                source.note_function_digest(code, functions[name])
+
+
+def _codes(cls: type) -> dict[str, types.CodeType]:
+    """Return the codes of the functions among a class's attributes, whatever is around them."""
+    innermost = {name: _innermost(getattr(value, "__func__", value)) for name, value in vars(cls).items()}
+    return {name: thing.__code__ for name, thing in innermost.items() if isinstance(thing, types.FunctionType)}
 
 
 def _is_run_by_path(function: Callable[..., Any], module: str) -> bool:

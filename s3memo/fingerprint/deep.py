@@ -21,11 +21,11 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
-from s3memo import names, parts, source
 from s3memo.canonical import Fields, UnkeyableError, form_digest, module_name, qualified_name
 from s3memo.errors import KeyDerivationError
-from s3memo.names import Read
-from s3memo.watch import ABSENT, Watch, content_of
+from s3memo.fingerprint import names, parts, source
+from s3memo.fingerprint.names import Read
+from s3memo.fingerprint.watch import ABSENT, Watch, content_of
 
 Form = dict[str, str]
 

@@ -13,10 +13,10 @@ from collections import namedtuple
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any
 
-from s3memo import source
 from s3memo.canonical import Fields, is_exact
 from s3memo.codec import is_immutable
-from s3memo.watch import ABSENT
+from s3memo.fingerprint import source
+from s3memo.fingerprint.watch import ABSENT
 
 Covers = Callable[[Any], bool]
 
@@ -32,7 +32,8 @@ _MADE = frozenset(  # what Python and its typing make of a class, or what is onl
         "__callable_proto_members_only__", "__class_vars__", "__classcell__", "__classdictcell__", "__dict__", "__doc__",
         "__firstlineno__", "__match_args__", "__module__", "__mutable_keys__", "__non_callable_proto_members__",
         "__optional_keys__", "__orig_bases__", "__parameters__", "__private_attributes__", "__protocol_attrs__",
-        "__qualname__", "__readonly_keys__", "__required_keys__", "__signature__", "__slots__", "__static_attributes__",
+        "__qualname__", "__readonly_keys__", "__required_keys__", "__signature__", "__slotnames__", "__slots__",
+        "__static_attributes__",
         "__total__", "__type_params__", "__weakref__", "_abc_impl", "_field_defaults",
     }
 )  # fmt: skip

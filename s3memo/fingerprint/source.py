@@ -22,7 +22,7 @@ from types import CodeType, FunctionType
 from typing import Any, NamedTuple, TypeAlias
 
 from s3memo.canonical import form_digest
-from s3memo.names import Read, all_codes, reads
+from s3memo.fingerprint.names import Read, all_codes, reads
 
 FunctionNode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
@@ -45,7 +45,16 @@ def function_digest(code: CodeType, *, undecorated: bool = False) -> str:
 
     Where it is decorated its docstring and annotations count, unless `undecorated` says that nobody has read them.
     """
-    return _function_digest(code, code.co_filename, undecorated=undecorated)
+    sent = _sent_digests.get((code, code.co_filename))
+    return _function_digest(code, code.co_filename, undecorated=undecorated) if sent is None or undecorated else sent
+
+
+def note_function_digest(code: CodeType, digest: str) -> None:
+    """Learn the digest of a function that came without its source, from where it was sent."""
+    _sent_digests[code, code.co_filename] = digest
+
+
+_sent_digests: dict[tuple[CodeType, str], str] = {}
 
 
 @lru_cache(maxsize=4096)
@@ -179,6 +188,7 @@ def _methods(cls: type) -> dict[str, CodeType]:
 def _method_code(cls: type, value: object) -> CodeType | None:
     """Return the code of a function that was written in the class's own body."""
     function = getattr(value, "__func__", value)
+    function = getattr(function, "__wrapped__", function)
     if not isinstance(function, FunctionType):
         return None
     return function.__code__ if function.__code__.co_qualname.startswith(f"{cls.__qualname__}.") else None
