@@ -44,7 +44,7 @@ def _quiet() -> Iterator[None]:
 
 def histories(quick: int) -> range:
     """Return the seeds to try: so many, or with the deep profile tens of thousands in all."""
-    return range(quick if settings.default.derandomize else 40 * quick)
+    return range(quick if settings.default.derandomize else 80 * quick)
 
 
 def simulate(seed: int, *, weather: Mapping[Fault, float] | None = None, clears: bool = True, **options: Any) -> None:
