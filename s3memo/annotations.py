@@ -33,7 +33,7 @@ def check_types(types: Iterable[type], *, name: str = "types") -> tuple[type, ..
 
 
 def listed_classes(types: Iterable[type]) -> Classes:
-    """Return the classes that values may be rebuilt from where there is no annotation: in `types`, and of their fields."""
+    """Return the classes that values without an annotation may be rebuilt from: in `types`, and of their fields."""
     return _named(_reachable([*types], owner=None), types)
 
 

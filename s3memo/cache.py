@@ -123,7 +123,7 @@ class Cache(Tiers):
             return self._pool
 
     def asking(self, terms: Terms) -> AbstractContextManager[None]:
-        """Count a block's requests as a function's, and learn from how they end whether the store is to be left alone."""
+        """Count a block's requests as a function's, and let the breaker learn how they end."""
         return self._memo.asking(terms)
 
     @property

@@ -1,7 +1,7 @@
 """What a call of a cached function does, step by step: who looks, who computes, what is served meanwhile.
 
 Each procedure is a generator of steps, so that threads and tasks can carry out one and the same: a step is COMPUTE, to
-run the user's function, or something to call that may wait for the store or is a Pause. It is sent what the step brought.
+run the user's function, or something to call that may wait for the store, or a Pause. It is sent what the step brought.
 """
 
 from __future__ import annotations

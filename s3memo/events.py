@@ -30,8 +30,8 @@ class Event:
 
     "stale" is a hit on a result that has expired, and "refresh" the start of a computation that replaces a result;
     "breaker" says that a store is left alone, or answers again; "lease" who of all machines computes, with `fleet=`.
-    `seconds` is what a hit saved, what a computation took, or how long another machine was waited for; `size` is in bytes
-    as stored; `error` is what went wrong and was survived, and `message` says in words what that means.
+    `seconds` is what a hit saved, what a computation took, or how long another machine was waited for; `size` is in
+    bytes as stored; `error` is what went wrong and was survived, and `message` says in words what that means.
     """
 
     kind: EventKind

@@ -39,7 +39,7 @@ class Pause:
 
 
 class Turn:
-    """One call's part in who computes its key, with a lease of so many seconds that counts as the function's own doing."""
+    """One call's part in who computes its key, by a lease of `ttl` seconds whose requests count as the function's."""
 
     def __init__(self, cache: Cache, key: Key, terms: Terms, ttl: float) -> None:
         self._cache = cache
@@ -127,7 +127,9 @@ class Turn:
 
 
 class _Lease(Lease):
-    """The lease for one key of a function, whose trouble is the function's."""
+    """The lease for one key of a function, whose trouble is the function's; it is not worth a second wait."""
+
+    _puts = 1
 
     def __init__(self, key: Key, cache: Cache, ttl: float, recorder: Recorder) -> None:
         super().__init__(str(key), cache, ttl=ttl)

@@ -22,7 +22,7 @@ from s3memo import codec
 from s3memo.errors import DecodeError, LeaseTimeout, NotFoundError, S3MemoError, SettingsError
 from s3memo.events import Recorder
 from s3memo.freshness import Duration, seconds
-from s3memo.register import Record, Register, writer
+from s3memo.register import PUTS, Record, Register, writer
 from s3memo.sequences import Chain, StateVersion, lease_prefix
 from s3memo.sharing import Place, cache_at, check_place
 from s3memo.stores.clock import local_clock
@@ -55,6 +55,8 @@ class Lease:
     Lease for the same key is another holder, in the same thread too. Needs a store that enforces create-only; raises
     SettingsError, and StoreError from `acquire`.
     """
+
+    _puts = PUTS
 
     def __init__(self, key: str, url_or_store: Place = None, *, ttl: Duration = DEFAULT_SECONDS) -> None:
         if not isinstance(key, str) or not key:
@@ -211,7 +213,16 @@ class Lease:
         cache = cache_at(self._place)
         if self._recorder is None:
             self._recorder = Recorder(f"lease {self.key!r}", cache.hooks)
-        return Register(cache.store, lease_prefix(self.key), 1, self._recorder, cache.packing, self._clock, self._sleep)
+        return Register(
+            cache.store,
+            lease_prefix(self.key),
+            1,
+            self._recorder,
+            cache.packing,
+            self._clock,
+            self._sleep,
+            puts=self._puts,
+        )
 
 
 def lease_seconds(duration: Duration | None, *, name: str) -> float:

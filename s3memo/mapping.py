@@ -32,15 +32,16 @@ _SEPARATOR: Any = hashkey(_=0)[0]  # the class that cachetools' keys have betwee
 class S3TTLCache(MutableMapping[Any, Any]):
     """A mapping in a store, shared by all machines, with `maxsize` of its items in this process's memory too.
 
-    Keys are of any type that a cached function's arguments may have, and typed: `1` and `1.0` are two. Values are of those
-    that it may return; `types` lists the classes of yours among both. An item
-    counts for `ttl` (a duration; None: for ever) from when it was set. Safe to share between threads, and right as
-    `cache=` of `cachetools.cached` and `cachetools.cachedmethod`.
+    Keys are of any type that a cached function's arguments may have, and typed: `1` and `1.0` are two. Values are of
+    those that it may return; `types` lists the classes of yours among both. An item counts for `ttl` (a duration; None:
+    for ever) from when it was set. Safe to share between threads, and right as `cache=` of `cachetools.cached` and
+    `cachetools.cachedmethod`.
 
     `[]`, `get` and `in` answer from memory, else with a LIST and a GET; a store that fails is reported and counts as a
     missing item. Setting costs a LIST and a PUT, and a DELETE if something was there, and raises NotStoredError, which
-    cachetools survives. `del` takes one LIST more than an invalidation. `len` takes a LIST for a thousand objects, and an
-    iteration a LIST and a GET more for each item that is not in memory; these, and `del`, `clear` and `expire`, raise StoreError.
+    cachetools survives. `del` takes one LIST more than an invalidation. `len` takes a LIST for a thousand objects, and
+    an iteration a LIST and a GET more for each item that is not in memory; these, and `del`, `clear` and `expire`, raise
+    StoreError.
     """
 
     def __init__(

@@ -25,7 +25,7 @@ from s3memo.stores.base import PAGE_SIZE, Buffer, Store
 from s3memo.stores.clock import local_clock
 from s3memo.versions import MICROSECONDS
 
-_PUTS = 3
+PUTS = 3
 """How often a PUT without an answer is sent, each time with all the patience of the store itself."""
 
 _FIRST_PAUSE = 0.05
@@ -47,8 +47,9 @@ class Record:
 class Register:
     """The versions below a prefix of a store, of which `keep` stay; `recorder` is told of trouble that was survived.
 
-    `packing` says how they are compressed and signed; the codec is always msgpack. `clock` is a local one that nobody sets, in seconds. Every method may raise a StoreError or a CodecError; an error
-    whose `maybe_applied` is true comes of a write that may have taken effect, or may yet.
+    `packing` says how they are compressed and signed; the codec is always msgpack. `clock` is a local one that nobody
+    sets, in seconds; `puts` is how often a PUT without an answer is sent. Every method may raise a StoreError or a
+    CodecError; an error whose `maybe_applied` is true comes of a write that may have taken effect, or may yet.
     """
 
     store: Store
@@ -59,6 +60,7 @@ class Register:
     clock: Callable[[], float] = local_clock
     sleep: Callable[[float], None] = time.sleep
     jitter: Callable[[], float] = field(default=random.random)
+    puts: int = PUTS
 
     retention = RETENTION
 
@@ -130,7 +132,7 @@ class Register:
             except AlreadyExistsError:
                 return False
             except StoreUnavailableError as error:
-                if tried == _PUTS:
+                if tried == self.puts:
                     raise self._in_doubt(number, "the store did not answer") from error
                 self.pause(tried)
             except StoreError as error:

@@ -34,9 +34,9 @@ _ATTEMPTS = 25
 class ServiceState:
     """A small value under a name in a store, the same to all machines. Safe to share between threads.
 
-    `url_or_cache` is a URL, a directory, a Store or a Cache; None: what `configure` or S3MEMO_URL names. `keep` versions
-    of the value stay, and any that were the newest within the last hour. Values are of what a cached function may return;
-    `types` lists the classes of yours among them.
+    `url_or_cache` is a URL, a directory, a Store or a Cache; None: what `configure` or S3MEMO_URL names. `keep`
+    versions of the value stay, and any that were the newest within the last hour. Values are of what a cached function
+    may return; `types` lists the classes of yours among them.
 
     Unlike a cached function it never guesses: whatever goes wrong is raised, as a StoreError or CodecError, and only a
     complete listing that is empty means that there is no value. A store that does not enforce create-only is refused

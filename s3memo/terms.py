@@ -22,8 +22,9 @@ class Terms:
 
     Of each result `keep` versions stay, if `cache_if` is true of it or None. `exceptions` are the classes whose
     instances are kept as results are, if raised, and for how many seconds. Instances of `classes` may be stored and
-    rebuilt. With `fleet`, so many seconds, one machine computes what all miss, by a lease for as long. With `copy` no two callers get the same mutable result. `arguments` describes those of the one call that
-    these are the terms of, where they are to be stored.
+    rebuilt. With `fleet`, so many seconds, one machine computes what all miss, by a lease for as long. With `copy` no
+    two callers get the same mutable result. `arguments` describes those of the one call that these are the terms of,
+    where they are to be stored.
     """
 
     recorder: Recorder
