@@ -10,10 +10,16 @@ from typing import Any
 
 def qualified_name(thing: Any) -> str:
     """Return `module:qualname` of a class or function, the same whether its module is imported or run."""
-    name = _public_module(thing)
-    module = sys.modules.get(name)
-    namespace = getattr(thing, "__globals__", None) or (vars(module) if module else {})
-    return f"{module_name(name, namespace)}:{thing.__qualname__}"
+    return f"{module_name(_public_module(thing), home_namespace(thing))}:{thing.__qualname__}"
+
+
+def home_namespace(thing: Any) -> Mapping[str, Any]:
+    """Return the names of the module that a class or function is of; a wrapper is of the module of what it wraps."""
+    namespace: Mapping[str, Any] = {} if isinstance(thing, type) else getattr(thing, "__globals__", {})
+    if namespace.get("__name__") == thing.__module__:
+        return namespace
+    module = sys.modules.get(thing.__module__)
+    return vars(module) if module else namespace
 
 
 def _public_module(thing: Any) -> str:
