@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -267,3 +266,211 @@ sys.stdout.write(cloudpickle.dumps(f).hex())
     package = interpreters.run("-c", dump, cwd=tmp_path)
     (tmp_path / "elsewhere").mkdir()
     assert interpreters.run("-c", load, package, cwd=tmp_path / "elsewhere").strip() == "1"
+
+
+# Forked
+
+# From 3.12 on Python warns of fork() beside threads: that it does no harm here is what these tests are about.
+beside_threads = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+PATIENCE = 4
+"""Seconds after which a child counts as hanging."""
+
+
+def fork_and(action: Callable[[], None]) -> int:
+    """Run the action in a forked child, which fails if it fails or hangs; return the child's id."""
+    child = os.fork()
+    if child:
+        return child
+    status = 1
+    try:
+        signal.alarm(PATIENCE)
+        action()
+        status = 0
+    except BaseException:  # noqa: BLE001  nothing may leave the child: it would run pytest's remaining tests
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def check(child: int) -> None:
+    assert os.waitpid(child, 0)[1] == 0, "the child failed or hung: see its traceback in the captured output"
+
+
+@pytest.fixture
+def held_up(tmp_path: Path) -> Iterator[tuple[Any, threading.Barrier]]:
+    """A function that a thread is at work in, which goes on when the barrier is passed; the child has it for itself."""
+    barrier = threading.Barrier(2)
+    parent = os.getpid()
+
+    @s3_cached(tmp_path, name="double", version=1)
+    def double(number: int) -> int:
+        if os.getpid() == parent and number == 1:
+            barrier.wait(PATIENCE)
+            barrier.wait(PATIENCE)
+        return 2 * number
+
+    with ThreadPoolExecutor(2) as pool:
+        leader = pool.submit(double, 1)
+        barrier.wait(PATIENCE)
+        follower = pool.submit(double, 1)
+        yield double, barrier
+        barrier.wait(PATIENCE)
+        assert [leader.result(PATIENCE), follower.result(PATIENCE)] == [2, 2]
+
+
+@beside_threads
+def test_a_child_forked_while_another_thread_computes_computes_for_itself(held_up: tuple[Any, Any]) -> None:
+    double, _ = held_up
+
+    def child() -> None:
+        assert not double._subject.bind()[0].flights._running
+        assert double(1) == 2
+        assert double(1) == 2
+        assert double.cache_info().memory_hits == 1
+        assert [version.dead for version in double.cache_history(1)] == [False]
+
+    check(fork_and(child))
+
+
+@beside_threads
+def test_what_a_child_invalidates_and_clears_is_void_for_it_while_the_parent_goes_on(held_up: tuple[Any, Any]) -> None:
+    double, _ = held_up
+
+    def child() -> None:
+        double.cache_set(5, 1)
+        double.cache_invalidate(1)
+        assert double.cache_get(1) is None
+        assert double.cache_refresh(1) == 2
+        assert double.cache_clear() == 1
+
+    check(fork_and(child))
+
+
+@beside_threads
+def test_a_computation_that_forks_goes_on_in_both(tmp_path: Path) -> None:
+    parent, children = os.getpid(), []
+
+    @s3_cached(tmp_path, name="forking", version=1)
+    def forking(number: int) -> int:
+        assert not children
+        children.append(os.fork())
+        signal.alarm(0 if children[0] else PATIENCE)
+        return number
+
+    try:
+        value = forking(1)
+        values = value, forking(1), forking.cache_info().memory_hits
+        running = forking._subject.bind()[0].flights._running
+        assert (values, dict(running)) == ((1, 1, 1), {})  # it has landed
+    except BaseException:
+        if os.getpid() == parent:
+            raise
+        traceback.print_exc()
+        os._exit(1)
+    if os.getpid() != parent:
+        os._exit(0)
+    check(children[0])
+
+
+@beside_threads
+def test_a_child_knows_of_the_computation_that_it_goes_on_with(tmp_path: Path) -> None:
+    children: list[int] = []
+
+    @s3_cached(tmp_path, name="outer", version=1)
+    def outer(number: int) -> int:
+        def child() -> None:
+            (own,) = outer._subject.bind()[0].flights._running[outer.cache_key(number)]
+            outer.cache_invalidate(number)
+            assert own.detached
+
+        children.append(fork_and(child))
+        return number
+
+    assert outer(1) == 1
+    check(children[0])
+
+
+@beside_threads
+def test_a_child_has_room_for_refreshes_whatever_its_parent_refreshes(tmp_path: Path) -> None:
+    go_on = threading.Event()
+    started = threading.Barrier(_AT_ONCE + 1)
+
+    def refresh() -> None:
+        started.wait(PATIENCE)
+        go_on.wait(PATIENCE)
+
+    for _ in range(_AT_ONCE):
+        refreshes.start(refresh)
+    started.wait(PATIENCE)
+    refused = threading.Event()
+    refreshes.start(refused.set)
+
+    def child() -> None:
+        refreshed = threading.Event()
+        refreshes.start(refreshed.set)
+        assert refreshed.wait(PATIENCE)
+        refreshes.wait(PATIENCE)
+
+    try:
+        check(fork_and(child))
+    finally:
+        go_on.set()
+        refreshes.wait(PATIENCE)
+    assert not refused.is_set()
+
+
+@beside_threads
+def test_a_child_has_threads_of_its_own_for_async_functions(tmp_path: Path) -> None:
+    children: list[int] = []
+
+    @s3_cached(tmp_path, name="double", version=1)
+    async def double(number: int) -> int:
+        def child() -> None:
+            assert asyncio.run(double(number + 1)) == 2 * (number + 1)
+            assert asyncio.run(double(number + 1)) == 2 * (number + 1)
+
+        if number == 1:
+            children.append(fork_and(child))
+        return 2 * number
+
+    assert asyncio.run(double(1)) == 2
+    check(children[0])
+    assert asyncio.run(double.cache_get(2)).value == 4
+
+
+@beside_threads
+def test_a_process_forked_in_the_midst_of_everything_goes_on(tmp_path: Path) -> None:
+    stop = threading.Event()
+
+    @s3_cached(tmp_path, ttl=0, stale_while_revalidate=IN_TEN_MINUTES)
+    def stale(number: int) -> int:
+        return 2 * number
+
+    @s3_cached(tmp_path)
+    def fresh(number: int) -> int:
+        return 3 * number
+
+    def work(seed: int) -> None:
+        for number in range(seed, 10**6, 3):
+            if stop.is_set():
+                return
+            assert stale(number % 5) == 2 * (number % 5)
+            assert fresh(number) == 3 * number
+            fresh.cache_invalidate(number - 1)
+            fresh.cache_info()
+
+    def child() -> None:
+        assert [stale(number) for number in range(5)] == [0, 2, 4, 6, 8]
+        assert [fresh(number) for number in range(8)] == [3 * number for number in range(8)]
+        refreshes.wait(PATIENCE)
+
+    with ThreadPoolExecutor(3) as pool:
+        working = [pool.submit(work, seed) for seed in range(3)]
+        try:
+            for _ in range(10):
+                check(fork_and(child))
+        finally:
+            stop.set()
+    for done in working:
+        done.result()
+    refreshes.wait(PATIENCE)

@@ -111,7 +111,17 @@ def closure(step: int) -> Callable[[int], int]:
 renamed = s3_cached(_renamed)
 sibling = plain.with_options(ttl="1h")
 METHODS = [Model(TEN).method, Base.of_class, Model.of_class, Model.of_class_too, Model.static, Model.static_too]
-SENT_BY_NAME: list[Any] = [plain, coroutine, factorial, is_even, point, *METHODS, renamed, sibling, Model(1).method.with_options(ttl="1h")]
+SENT_BY_NAME: list[Any] = [
+    plain,
+    coroutine,
+    factorial,
+    is_even,
+    point,
+    *METHODS,
+    renamed,
+    sibling,
+    Model(1).method.with_options(ttl="1h"),
+]
 SENT_BY_VALUE = [*SENT_BY_NAME, closure(8)]
 
 
