@@ -674,6 +674,7 @@ def test_what_no_fingerprint_tells_apart_needs_a_name() -> None:
 
 
 SCRIPT = """
+import functools
 import multiprocessing
 import sys
 from s3memo.errors import SettingsError
@@ -681,12 +682,15 @@ from s3memo.fingerprint import namespace_of, tag_of
 
 def load(x): return x
 
+@functools.singledispatch
+def wrapped(x): return x
+
 def identity():
     try:
-        free = namespace_of(load, fingerprinted=False)
+        free = namespace_of(load, fingerprinted=False), namespace_of(wrapped, fingerprinted=False)
     except SettingsError:
-        free = "refused"
-    return namespace_of(load), free, tag_of(load)
+        free = "refused", namespace_of(wrapped)
+    return namespace_of(load), *free, tag_of(load)
 
 if __name__ == "__main__":
     print(*identity())
@@ -701,13 +705,13 @@ def test_the_main_module_goes_by_its_own_name(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(SCRIPT if "__init__" not in name else "", encoding="utf-8")
     here, spawned = interpreters.run("first.py", "spawn", cwd=tmp_path).split("\n")[:2]
-    namespace, free, tag = here.split()
-    assert (namespace, free) == ("first.load", "refused")
+    *names, tag = here.split()
+    assert names == ["first.load", "refused", "first.wrapped"]
     assert spawned == here
-    assert interpreters.run("second.py", cwd=tmp_path).split() == ["second.load", "refused", tag]
+    assert interpreters.run("second.py", cwd=tmp_path).split() == ["second.load", "refused", "second.wrapped", tag]
     run = interpreters.run("-m", "package.module", cwd=tmp_path)
     imported = interpreters.run("-c", "import package.module; print(*package.module.identity())", cwd=tmp_path)
-    assert run == imported == f"package.module.load package.module.load {tag}\n"
+    assert run == imported == f"package.module.load package.module.load package.module.wrapped {tag}\n"
 
 
 def test_a_class_is_the_same_after_an_instance_was_copied(load: Load) -> None:

@@ -30,10 +30,16 @@ def qualified_name(thing: Any) -> str:
     """
     if _sent_from and thing.__module__ in _MAIN and not is_reachable(thing):
         return f"{main_name()}:{thing.__qualname__}"
-    name = _public_module(thing)
-    module = sys.modules.get(name)
-    namespace = getattr(thing, "__globals__", None) or (vars(module) if module else {})
-    return f"{module_name(name, namespace)}:{thing.__qualname__}"
+    return f"{module_name(_public_module(thing), home_namespace(thing))}:{thing.__qualname__}"
+
+
+def home_namespace(thing: Any) -> Mapping[str, Any]:
+    """Return the names of the module that a class or function is of; a wrapper is of the module of what it wraps."""
+    namespace: Mapping[str, Any] = {} if isinstance(thing, type) else getattr(thing, "__globals__", {})
+    if namespace.get("__name__") == thing.__module__:
+        return namespace
+    module = sys.modules.get(thing.__module__)
+    return vars(module) if module else namespace
 
 
 def _public_module(thing: Any) -> str:

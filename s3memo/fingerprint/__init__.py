@@ -20,6 +20,7 @@ from s3memo.canonical import (
     add_family,
     add_type,
     form_digest,
+    home_namespace,
     is_reachable,
     module_name,
     qualified_name,
@@ -51,7 +52,7 @@ def namespace_of(function: Callable[..., Any], name: str | None = None, *, finge
     qualname = getattr(function, "__qualname__", None)
     if qualname is None or function.__module__ is None:
         raise SettingsError(f"{function!r} has no name of its own: give name=")
-    module = module_name(function.__module__, getattr(function, "__globals__", {}))
+    module = module_name(function.__module__, home_namespace(function))
     if not fingerprinted and ("<" in qualname or _is_run_by_path(function, module)):
         raise SettingsError(
             f"{module}.{qualname} may be the name of other functions too, and with version= or code='off' no "
@@ -184,7 +185,7 @@ def _codes(cls: type) -> dict[str, types.CodeType]:
 
 def _is_run_by_path(function: Callable[..., Any], module: str) -> bool:
     """Whether it comes from a script, a notebook or the REPL; `python -m` runs a module under a name of its own."""
-    spec = getattr(function, "__globals__", {}).get("__spec__")
+    spec = home_namespace(function).get("__spec__")
     return function.__module__ in {"__main__", "__mp_main__"} and (spec is None or spec.name != module)
 
 
@@ -214,10 +215,7 @@ def _listed_form(index: int, item: Any) -> Any:
 def _successor(item: Any, watch: Watch) -> Any:
     """Return the code that now stands under the name of an item; the item itself if that is no code, or has no name."""
     first, *inner = getattr(item, "__qualname__", "<").split(".")
-    module = sys.modules.get(item.__module__) if first[:1] != "<" and _is_code(_innermost(item)) else None
-    namespace = getattr(item, "__globals__", {})
-    if namespace.get("__name__") != getattr(item, "__module__", None):
-        namespace = vars(module) if module else {}
+    namespace = home_namespace(item) if first[:1] != "<" and _is_code(_innermost(item)) else {}
     found = watch.read(namespace, first) if namespace and "<locals>" not in inner else item
     for name in inner:
         found = getattr(found, name, None)

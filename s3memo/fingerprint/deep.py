@@ -1,11 +1,8 @@
 """Deep: what a function uses of its own package, followed from name to name, so that a change of any of it counts.
 
 Followed are global names, attributes of modules, and what functions import for themselves: to functions, to classes
-whole, with their bases and attributes, and to the values of constants. What another package has counts by its name.
-
-Not seen is what no name in the code says: the class of an object that is passed in, beyond its key; attributes found by
-`getattr` or imports by `importlib`; the surroundings, such as files, time and environment variables; what a module does
-when it is imported, except for the values that it leaves behind; and where a module is, `__name__` and `__file__`.
+whole, with their bases and attributes and what the class statement reads, and to the values of constants. What another
+package has counts by its name. What no name in the code says is not seen: `docs/keys.md` lists it.
 """
 
 from __future__ import annotations
