@@ -272,7 +272,7 @@ sys.stdout.write(cloudpickle.dumps(f).hex())
 
 # From 3.12 on Python warns of fork() beside threads: that it does no harm here is what these tests are about.
 beside_threads = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-PATIENCE = 4
+PATIENCE = 30
 """Seconds after which a child counts as hanging."""
 
 
@@ -474,3 +474,28 @@ def test_a_process_forked_in_the_midst_of_everything_goes_on(tmp_path: Path) -> 
     for done in working:
         done.result()
     refreshes.wait(PATIENCE)
+
+
+FORK_AND_OPEN = """
+import os, threading
+from s3memo import LocalStore
+from s3memo.locks import process_lock
+from s3memo.stores.sqlite import _forks
+
+def fork():
+    if os.fork() == 0:
+        os._exit(0)
+    os.wait()
+
+forking = threading.Thread(target=fork)
+with process_lock:
+    forking.start()
+    while _forks._entrance.acquire(blocking=False):  # until the fork has it, and waits for process_lock
+        _forks._entrance.release()
+    LocalStore("store")
+forking.join()
+"""
+
+
+def test_a_cache_is_opened_while_another_thread_forks(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", FORK_AND_OPEN], check=True, timeout=PATIENCE, cwd=tmp_path)

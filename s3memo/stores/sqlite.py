@@ -212,8 +212,11 @@ class _ForkGuard:
         os.register_at_fork(before=self._before, after_in_parent=self._in_parent, after_in_child=self._in_child)
 
     def watch(self, database: Database) -> None:
-        """Take care of one more database, for as long as it lives."""
-        with self._entrance:
+        """Take care of one more database, for as long as it lives.
+
+        Whoever opens one may hold a lock that fork() waits for behind the entrance.
+        """
+        with self._left:
             self._databases.add(database)
 
     @contextmanager
@@ -237,8 +240,8 @@ class _ForkGuard:
         self._entrance.acquire()
         with self._left:
             self._left.wait_for(lambda: not self._inside, timeout=_FORK_PATIENCE_SECONDS)
-        for database in self._databases:
-            database.close()
+            for database in self._databases:
+                database.close()
 
     def _in_parent(self) -> None:
         self._entrance.release()
