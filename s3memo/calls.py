@@ -30,6 +30,14 @@ class GivenUpError(S3MemoError):
     """A refresh that nobody waits for is pointless, which was told; whoever came to wait for it does its own work."""
 
 
+class StoppedError(Exception):
+    """Carries a StopIteration of the user's function through a procedure, which as a generator cannot let it pass."""
+
+    def __init__(self, error: StopIteration) -> None:
+        super().__init__(error)
+        self.error = error
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One call of a cached function.

@@ -99,9 +99,9 @@ class Flights:
     def begin(self, key: Key) -> Iterator[Flight]:
         """Register a flight that nobody else waits for, for as long as the block runs."""
         flight = Flight(key)
-        with process_lock:
-            self._running[key].add(flight)
         try:
+            with process_lock:
+                self._running[key].add(flight)
             yield flight
         finally:
             self._end(flight)
@@ -113,19 +113,23 @@ class Flights:
         Whoever is told so has to do the work, in `working`. Calls of one scope can wait for each other.
         """
         within = _within.get()
-        with process_lock:
-            led = self._led.get((key, scope))
-            is_new = led is None or led.depends_on(within)
-            flight = Flight(key, scope) if led is None or is_new else led
-            if is_new:
-                self._running[key].add(flight)
-                self._led.setdefault((key, scope), flight)
-            flight.waiters += 1
-            for outer in within:
-                outer.waits_for.append(flight)
+        own = flight = Flight(key, scope)  # made before the lock is taken: the collector may run anybody's code then
         try:
-            yield flight, is_new
+            with process_lock:
+                led = self._led.get((key, scope))
+                if led is None or led.depends_on(within):
+                    self._running[key].add(own)
+                    self._led.setdefault((key, scope), own)
+                else:
+                    flight = led
+                flight.waiters += 1
+                for outer in within:
+                    outer.waits_for.append(flight)
+            yield flight, flight is own
         finally:
+            if own.task is None:  # else the task ends it, whoever has left meanwhile
+                own.landed.set()
+                self._end(own)
             with process_lock:
                 flight.waiters -= 1
                 for outer in within:
@@ -140,9 +144,9 @@ class Flights:
         try:
             yield
         finally:
-            _within.reset(token)
-            self._end(flight)
             flight.landed.set()
+            self._end(flight)
+            _within.reset(token)
 
     def is_led(self, key: Key, scope: Hashable) -> bool:
         """Whether somebody is at work for the calls of a scope."""

@@ -226,10 +226,10 @@ class CachedFunction(Cached[P], Generic[P, R]):
             cell = None
         if cell is None:
             return self._fetch(args, kwargs)
-        value = cell.value
-        if cell.until <= quick_clock.now() or self._function.__code__ is not self._code:
+        value, until, tally = cell.lease
+        if until <= quick_clock.now() or self._function.__code__ is not self._code:
             return self._fetch(args, kwargs, cell)
-        cell.tally.hits += 1
+        tally.hits += 1
         return value  # type: ignore[no-any-return]  # memory holds what the function returned
 
     def _fetch(self, args: tuple[Any, ...], kwargs: dict[str, Any], cell: quick.Cell | None = None) -> R:

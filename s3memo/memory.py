@@ -98,15 +98,17 @@ def _itself(value: Any) -> Any:
 class Slot:
     """A version's place in the memory tier. `until` is when it expires, by the tier's clock.
 
-    When it is given up before that, the cells that lead to it are closed. `evicted` is for whoever makes room to call.
+    When it is given up, the cells that lead to it are closed. If that was to make room, it `made_room`, and `evicted` is
+    for whoever wanted it to call.
     """
 
-    __slots__ = ("cells", "evicted", "held", "until")
+    __slots__ = ("cells", "evicted", "held", "made_room", "until")
 
     def __init__(self, held: Held, until: float, evicted: Callable[[], None]) -> None:
         self.held = held
         self.until = until
         self.evicted = evicted
+        self.made_room = False
         self.cells: WeakSet[Cell] = WeakSet()
 
     def give_up(self) -> None:
@@ -116,7 +118,7 @@ class Slot:
 
 
 class _Slots(TLRUCache[Key, Slot]):
-    """Slots by key, of which `evicted` are those that had to make room."""
+    """Slots by key. Those that have left are in `gone`, for nothing may be released while the process's lock is held."""
 
     def __init__(self, maxsize: int, timer: Callable[[], float]) -> None:
         super().__init__(
@@ -125,14 +127,33 @@ class _Slots(TLRUCache[Key, Slot]):
             timer=timer,
             getsizeof=lambda slot: slot.held.weight,
         )
-        self.evicted: list[Slot] = []
+        self.gone: list[Slot] = []
+
+    def leave(self, slot: Slot) -> None:
+        """Give up a slot."""
+        slot.give_up()
+        self.gone.append(slot)
 
     def popitem(self) -> tuple[Key, Slot]:
         """Remove and return the least recently used one."""
         key, slot = super().popitem()
-        slot.give_up()
-        self.evicted.append(slot)
+        slot.made_room = True
+        self.leave(slot)
         return key, slot
+
+    def expire(self, time: float | None = None) -> Any:
+        """Remove and return those that have expired."""
+        expired = super().expire(time)
+        for _, slot in expired or ():
+            self.leave(slot)
+        return expired
+
+    def drop(self, key: Key) -> None:
+        """Remove one, expired or not."""
+        self.expire()
+        slot = self.pop(key, None)
+        if slot is not None:
+            self.leave(slot)
 
 
 class Memory:
@@ -159,41 +180,52 @@ class Memory:
     def put(self, key: Key, held: Held, *, lifetime: float, evicted: Callable[[], None] = lambda: None) -> list[Slot]:
         """Hold a version for so many seconds, unless a newer one is held or it is larger than the whole tier.
 
-        Returns the slots that had to make room, whose `evicted` the caller is to call.
+        Returns the slots that were given up, for the caller to release when it holds no lock.
         """
-        if not self.takes(held.weight):
-            return []
+        slot = Slot(held, self.timer() + lifetime, evicted)
         with process_lock:
             present = self._slots.get(key)
-            if present:
-                if present.held.version.name < held.version.name:
-                    return []
-                present.give_up()
-            self._slots[key] = Slot(held, self.timer() + lifetime, evicted)
-            while len(self._slots) > self.tier.max_entries:
-                self._slots.popitem()
-            made_room, self._slots.evicted = self._slots.evicted, []
-            return made_room
+            if present is None or held.version.name <= present.held.version.name:
+                self._slots.drop(key)
+                if self.takes(held.weight):
+                    self._slots[key] = slot
+                    while len(self._slots) > self.tier.max_entries:
+                        self._slots.popitem()
+            return self._taken()
 
     def discard(self, key: Key) -> None:
         """Forget one key."""
         with process_lock:
-            slot = self._slots.pop(key, None)
-            if slot:
-                slot.give_up()
+            self._slots.drop(key)
+            gone = self._taken()
+        del gone  # not before the lock was released
 
     def discard_outdated(self, key: Key, listing: Listing) -> None:
         """Forget what is held for a key if a listing shows that it must not be served any more."""
         with process_lock:
             slot = self._slots.get(key)
-            if slot and listing.outdates(slot.held.version):
-                self.discard(key)
+        if slot and listing.outdates(slot.held.version):
+            self._discard_slot(key, slot)
 
     def discard_all(self, belongs: Callable[[Key], bool]) -> None:
         """Forget every key that `belongs` is true of."""
         with process_lock:
+            self._slots.expire()
             for key in [key for key in self._slots if belongs(key)]:
-                self.discard(key)
+                self._slots.drop(key)
+            gone = self._taken()
+        del gone  # as above
+
+    def _discard_slot(self, key: Key, slot: Slot) -> None:
+        with process_lock:
+            if self._slots.get(key) is slot:
+                self._slots.drop(key)
+            gone = self._taken()
+        del gone  # as above
+
+    def _taken(self) -> list[Slot]:
+        gone, self._slots.gone = self._slots.gone, []
+        return gone
 
     def count(self, belongs: Callable[[Key], bool]) -> int:
         """Return how many held keys `belongs` is true of."""

@@ -23,28 +23,22 @@ class NotQuickError(Exception):
 
 
 class Cell:
-    """What a call's arguments lead to: `value`, which may be served until some time by `settings.quick_clock`.
+    """What a call's arguments lead to: a value, until when it may be served by `settings.quick_clock`, and a tally.
 
-    Take it before you look whether it still may be.
+    The three are in one `lease`, so that whoever reads it gets what belongs together.
     """
 
-    __slots__ = ("__weakref__", "tally", "until", "value")
-    value: Any
+    __slots__ = ("__weakref__", "lease")
 
     def __init__(self) -> None:
-        self.close()
-
-    def open(self, value: Any, until: float, tally: Tally) -> None:
-        """Let the value be served, and the hits be counted."""
-        self.value, self.tally = value, tally
-        self.until = until
+        self.lease = _NO_LEASE
 
     def close(self) -> None:
         """Serve nothing, and keep nothing."""
-        self.until = -math.inf
-        self.value = None
-        self.tally = Tally()
+        self.lease = _NO_LEASE
 
+
+_NO_LEASE: tuple[Any, float, Tally] = None, -math.inf, Tally()
 
 Cells = Callable[..., Cell]
 """Leads from a call's arguments to its cell. It raises whatever their hashes do, and NotQuickError."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
-from contextlib import suppress
+from contextvars import copy_context
 from functools import partial
 from typing import Any, TypeVar
 
@@ -39,7 +39,7 @@ async def fetch(call: Call) -> Any:
     if found is not None and not (found.freshness == "stale" and is_frozen_between_calls()):
         cache.tell(key, terms, found)
         return _served(call, found.outcome())
-    scope = asyncio.get_running_loop(), terms.copy
+    scope = asyncio.get_running_loop(), terms.recorder
     while True:
         with cache.flights.board(key, scope) as (flight, is_new):
             if is_new:
@@ -69,24 +69,27 @@ async def refresh(call: Call) -> Any:
 
 async def blocking(cache: Cache, action: Callable[[], T]) -> T:
     """Run what may wait for the store, or take long, where it does not hold up the loop."""
-    return await asyncio.get_running_loop().run_in_executor(cache.pool, action)
+    return await asyncio.get_running_loop().run_in_executor(cache.pool, copy_context().run, action)
 
 
 async def run(call: Call, work: Work) -> Outcome[Any]:
     """Carry out the steps of a call."""
-    advance = partial(next, work)
-    while True:
-        try:
+    advance: Callable[[], Any] = partial(next, work)
+    step: Any = None
+    try:
+        while True:
             step = advance()
-        except StopIteration as end:
-            outcome: Outcome[Any] = end.value
-            return outcome
-        try:
-            brought = await _carried_out(call, step)
-        except BaseException as error:  # noqa: BLE001  the procedure gets it
-            advance = partial(work.throw, error)
-        else:
-            advance = partial(work.send, brought)
+            try:
+                brought = await _carried_out(call, step)
+            except BaseException as error:  # noqa: BLE001  the procedure gets it
+                advance = partial(work.throw, error)
+            else:
+                advance = partial(work.send, brought)
+    except StopIteration as end:
+        outcome: Outcome[Any] = end.value
+        return outcome
+    finally:
+        del advance, step  # an error in them would refer to itself by way of this frame
 
 
 def _carried_out(call: Call, step: Any) -> Awaitable[Any]:
@@ -100,8 +103,6 @@ async def _work(call: Call, flight: Flight, work: Work) -> None:
     with call.cache.flights.working(flight):
         try:
             flight.outcome = await run(call, work)
-        except GivenUpError:
-            raise
         except Exception as error:  # noqa: BLE001  whoever awaits the flight raises it
             flight.error = error
 
@@ -119,8 +120,9 @@ async def _landing(call: Call, flight: Flight) -> None:
 
 def _served(call: Call, outcome: Outcome[Any]) -> Any:
     """Return what a call gets, and begin to refresh that if it is stale."""
-    scope = asyncio.get_running_loop(), call.terms.copy
+    scope = asyncio.get_running_loop(), call.terms.recorder
     if outcome.is_stale and not call.cache.flights.is_led(call.key, scope):
+        _behind.difference_update([task for task in _behind if task.get_loop().is_closed()])
         task = asyncio.create_task(_refresh(call, scope))
         _behind.add(task)
         task.add_done_callback(_behind.discard)
@@ -128,11 +130,15 @@ def _served(call: Call, outcome: Outcome[Any]) -> Any:
 
 
 async def _refresh(call: Call, scope: Hashable) -> None:
-    with call.cache.flights.board(call.key, scope) as (flight, is_new):
+    flights = call.cache.flights
+    with flights.board(call.key, scope) as (flight, is_new):
         if not is_new:
             return
         flight.task = asyncio.current_task()
-        with suppress(GivenUpError):
-            await _work(call, flight, refreshing_behind(call, flight))
-        if flight.error is not None:
-            tell_behind(call, flight.error)
+        try:
+            with flights.working(flight):
+                flight.outcome = await run(call, refreshing_behind(call, flight))
+        except GivenUpError:
+            pass  # it was told when it was given up
+        except Exception as error:  # noqa: BLE001  whoever waits begins again, and may fall back
+            tell_behind(call, error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -9,6 +10,7 @@ from s3memo.calls import (
     COMPUTE,
     Call,
     GivenUpError,
+    StoppedError,
     Work,
     fetching,
     is_frozen_between_calls,
@@ -28,7 +30,7 @@ def fetch(call: Call) -> Any:
         cache.tell(key, terms, found)
         return _served(call, found.outcome())
     while True:
-        with cache.flights.board(key, terms.copy) as (flight, is_new):
+        with cache.flights.board(key, terms.recorder) as (flight, is_new):
             outcome = _work(call, flight, fetching(call, flight)) if is_new else _brought(flight)
         if outcome is None:
             continue  # its thread was interrupted, or it was given up
@@ -49,19 +51,26 @@ def refresh(call: Call) -> Any:
 
 def run(call: Call, work: Work) -> Outcome[Any]:
     """Carry out the steps of a call."""
-    advance = partial(next, work)
-    while True:
-        try:
+    advance: Callable[[], Any] = partial(next, work)
+    step: Any = None
+    try:
+        while True:
             step = advance()
-        except StopIteration as end:
-            outcome: Outcome[Any] = end.value
-            return outcome
-        try:
-            brought = call.compute() if step is COMPUTE else step()
-        except BaseException as error:  # noqa: BLE001  the procedure gets it
-            advance = partial(work.throw, error)
-        else:
-            advance = partial(work.send, brought)
+            try:
+                brought = call.compute() if step is COMPUTE else step()
+            except StopIteration as error:
+                advance = partial(work.throw, StoppedError(error))
+            except BaseException as error:  # noqa: BLE001  the procedure gets it
+                advance = partial(work.throw, error)
+            else:
+                advance = partial(work.send, brought)
+    except StopIteration as end:
+        outcome: Outcome[Any] = end.value
+        return outcome
+    except StoppedError as stopped:
+        raise stopped.error from None
+    finally:
+        del advance, step  # an error in them would refer to itself by way of this frame
 
 
 def _brought(flight: Flight) -> Outcome[Any] | None:
@@ -74,7 +83,7 @@ def _brought(flight: Flight) -> Outcome[Any] | None:
 
 def _served(call: Call, outcome: Outcome[Any]) -> Any:
     """Return what a call gets, and begin to refresh that if it is stale."""
-    if outcome.is_stale and not call.cache.flights.is_led(call.key, call.terms.copy):
+    if outcome.is_stale and not call.cache.flights.is_led(call.key, call.terms.recorder):
         refreshes.start(partial(_refresh, call))
     return outcome.value
 
@@ -85,8 +94,6 @@ def _work(call: Call, flight: Flight, work: Work) -> Outcome[Any]:
     with flights.working(flight):
         try:
             outcome = run(call, work)
-        except GivenUpError:
-            raise
         except Exception as error:
             if flights.is_shared(flight):
                 flight.error = error
@@ -97,11 +104,15 @@ def _work(call: Call, flight: Flight, work: Work) -> Outcome[Any]:
 
 
 def _refresh(call: Call) -> None:
-    with call.cache.flights.board(call.key, call.terms.copy) as (flight, is_new):
+    flights = call.cache.flights
+    with flights.board(call.key, call.terms.recorder) as (flight, is_new):
         if is_new:
             try:
-                _work(call, flight, refreshing_behind(call, flight))
+                with flights.working(flight):
+                    outcome = run(call, refreshing_behind(call, flight))
+                    if flights.is_shared(flight):
+                        flight.outcome = outcome
             except GivenUpError:
                 pass  # it was told when it was given up
-            except Exception as error:  # noqa: BLE001  nobody is there to get it
+            except Exception as error:  # noqa: BLE001  whoever waits begins again, and may fall back
                 tell_behind(call, error)

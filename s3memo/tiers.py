@@ -78,13 +78,13 @@ class Tiers:
             slot = self._slot(key, terms)
             if slot is None or slot.held.raised is not None or not slot.held.is_shared:
                 return
-            left = _QUICK
+            left = min(_QUICK, slot.until - self._memory.timer())
             if terms.policy.ttl is not None:
                 left = min(left, terms.policy.ttl - self._memo.age(slot.held.version))
             if self._memory.revalidate_after is not None:
                 left = min(left, self._memory.revalidate_after - (self.store.time().latest - slot.held.confirmed))
             tally = terms.recorder.tally(slot.held.version.elapsed / 1000)
-            cell.open(slot.held.load(), time.monotonic() + left, tally)
+            cell.lease = slot.held.load(), time.monotonic() + left, tally
             slot.cells.add(cell)
 
     def holds_large(self, key: Key, size: int) -> bool:
@@ -260,15 +260,16 @@ class Tiers:
         lifetime = terms.longest(held.raised)
         if not math.isinf(lifetime):
             lifetime -= self._memo.age(held.version)
-        made_room: list[Slot] = []
+        gone: list[Slot] = []
         evicted = partial(terms.recorder.emit, "evict", key=str(key), size=held.size)
 
         def put() -> None:
-            made_room.extend(self._memory.put(key, held, lifetime=lifetime, evicted=evicted))
+            gone.extend(self._memory.put(key, held, lifetime=lifetime, evicted=evicted))
 
         self.flights.land(key, flight, held.version, put)
-        for slot in made_room:
-            slot.evicted()
+        for slot in gone:
+            if slot.made_room:
+                slot.evicted()
 
     def _slot(self, key: Key, terms: Terms) -> Slot | None:
         """Return where memory holds what these callers may get: not what others were lent and may have changed."""

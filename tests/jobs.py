@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from s3memo import Cache, Event, S3Store, ServiceState
-from s3memo.errors import StateConflictError, StoreError
+from s3memo.errors import StateConflictError, StoreUnavailableError
 
 
 def increment(store: S3Store, process: str, state: str, times: int) -> None:
@@ -21,14 +22,20 @@ def increment(store: S3Store, process: str, state: str, times: int) -> None:
         def add(value: dict[str, Any]) -> dict[str, Any]:
             return {"by": operation, "of": value["by"], "count": value["count"] + 1}  # noqa: B023  it is called at once
 
-        try:
-            counter.update(add, default={"by": None, "count": 0})
-        except StateConflictError:
-            say(operation, "refused")
-        except StoreError as error:
-            say(operation, "maybe" if error.maybe_applied else "refused")
-        else:
-            say(operation, "done")
+        outcome = "refused"
+        while outcome == "refused":  # by too many rivals, or by a busy server; then it has had no effect
+            outcome = update(counter, add)
+        say(operation, outcome)
+
+
+def update(counter: ServiceState, add: Callable[[dict[str, Any]], dict[str, Any]]) -> str:
+    try:
+        counter.update(add, default={"by": None, "count": 0})
+    except StateConflictError:
+        return "refused"
+    except StoreUnavailableError as error:
+        return "maybe" if error.maybe_applied else "refused"
+    return "done"
 
 
 def answer(store: S3Store, process: str, fleet: bool | float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import subprocess
 import sys
@@ -529,3 +530,56 @@ def test_a_sibling_follows_the_code_as_the_function_does(store: Store) -> None:
     step = 10
     assert sibling(1) == 11
     assert sibling.cache_key(1) == function.cache_key(1)
+
+
+def test_who_waits_for_a_refresh_that_fails_falls_back_on_its_own(store: Store, clock: Clock) -> None:
+    begun, go = threading.Event(), threading.Event()
+    calls = 0
+
+    @Cache(store).cached(name="f", version=1, ttl=60, stale_while_revalidate=60, stale_if_error="1h")
+    def function(_x: int) -> str:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            return "old"
+        begun.set()
+        assert go.wait(SOON)
+        raise ValueError
+
+    assert function(1) == "old"
+    clock.now += 61
+    assert function(1) == "old"
+    assert begun.wait(SOON)
+    clock.now += 60
+    got: list[str] = []
+    waiting = threading.Thread(target=lambda: got.append(function(1)), daemon=True)
+    waiting.start()
+    go.set()
+    waiting.join(SOON)
+    refreshes.wait(SOON)
+    assert got == ["old"]
+
+
+def test_a_result_too_large_for_memory_takes_the_place_of_what_is_there(store: Store) -> None:
+    sizes = iter([100, 10_000])
+
+    @Cache(store, memory=MemoryTier(max_bytes=5000)).cached(name="f", version=1)
+    def function(_x: int) -> bytes:
+        return b"x" * next(sizes)
+
+    assert len(function(1)) == 100
+    function.cache_refresh(1)
+    assert len(function(1)) == 10_000
+
+
+def test_the_steps_of_async_functions_see_the_callers_context(store: Store) -> None:
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="none")
+    seen: list[str] = []
+
+    @Cache(store).cached(name="f", version=1, cache_if=lambda _: not seen.append(variable.get()))
+    async def function(x: int) -> int:
+        return x
+
+    variable.set("set")
+    asyncio.run(function(1))
+    assert seen == ["set"]

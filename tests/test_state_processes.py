@@ -24,8 +24,10 @@ def test_increments_of_many_processes_are_all_counted(s3_server: S3Server, times
     with workers(s3_server, store, does="increment", state="counter", times=times) as children:
         start(children)
         events = [event for child in children for event in follow(child)]
-    assert ServiceState("counter", store).get()["count"] == PROCESSES * times
-    assert {event.outcome for event in events} == {"done"}
+    in_doubt = [event for event in events if event.outcome == "maybe"]  # none, unless a busy server did not answer
+    count = ServiceState("counter", store).get()["count"]
+    assert PROCESSES * times - len(in_doubt) <= count <= PROCESSES * times
+    assert len(in_doubt) <= 2
     check(versions(store), events)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import threading
 import time
@@ -312,3 +313,78 @@ def test_numbers_are_exact_under_threads() -> None:
         info = function.cache_info()
         assert (info.hits, info.misses, info.maxsize, info.currsize) == (15997, 3, 100_000, 3)
     assert len([event for event in events if event.kind == "hit"]) == 15997
+
+
+def test_siblings_do_not_wait_for_what_they_would_judge_otherwise(cache: Cache) -> None:
+    waiters = Waiters()
+
+    @cache.cached(name="f", version=1)
+    def function(x: int) -> int:
+        return waiters.compute(x)
+
+    sibling = function.with_options(ttl="1h")
+    results = [in_thread(lambda: function(1)), in_thread(lambda: sibling(1))]
+    for _ in results:
+        assert waiters.computing.acquire(timeout=SOON), "each computes by its own terms"
+    waiters.go.set()
+    assert [result.result(SOON) for result in results] == [1, 1]
+
+
+def test_a_stop_iteration_is_the_callers(cache: Cache) -> None:
+    @cache.cached(name="f", version=1)
+    def first(items: list[int]) -> int:
+        return next(iter(items))
+
+    with pytest.raises(StopIteration) as caught:
+        first([])
+    assert caught.value.__cause__ is None
+
+
+def test_a_call_that_raised_keeps_nothing_even_before_the_collector_comes(cache: Cache) -> None:
+    @cache.cached(name="f", version=1)
+    def function(argument: Argument) -> int:
+        raise ValueError
+
+    argument = Argument()
+    gone = weakref.ref(argument)
+    gc.disable()
+    try:
+        with contextlib.suppress(ValueError):
+            function(argument)
+        del argument
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_what_leaves_memory_is_released_without_a_lock(cache: Cache) -> None:
+    waiters = Waiters()
+    freed = threading.Event()
+
+    @cache.cached(name="other", version=1)
+    def other(x: int) -> int:
+        return waiters.compute(x)
+
+    class Value(list[int]):
+        def __del__(self) -> None:
+            freed.set()
+            other(1)
+
+    @Cache(MemoryStore(), codec="pickle", signing_keys=[b"k" * 32]).cached(name="f", version=1, copy=False)
+    def function(_x: int) -> Any:
+        return Values.pop()
+
+    Values = [Value(), Value()]  # noqa: N806  it stands for a constant
+    globals()["Value"] = Value
+    Value.__qualname__ = "Value"
+    try:
+        function(1)
+        leader = in_thread(lambda: other(1))
+        assert waiters.computing.acquire(timeout=SOON)
+        refreshed = in_thread(lambda: function.cache_refresh(1))
+        assert freed.wait(SOON)
+        waiters.go.set()
+        assert leader.result(SOON) == 1
+        assert refreshed.result(SOON) is not None
+    finally:
+        del globals()["Value"]

@@ -86,7 +86,7 @@ class Connection:
         self._clock = clock
         self._sleep = sleep
         self._client: S3Client | None = None
-        self._making = threading.Lock()
+        self._making = threading.RLock()  # a signal handler, or the collector, may call a cached function meanwhile
 
     def ask(
         self,

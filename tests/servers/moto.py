@@ -1,12 +1,18 @@
-"""moto, in a thread of this process: the semantics of S3, without checking who asks."""
+"""moto, in threads of this process: the semantics of S3, without checking who asks; one request at a time.
+
+For moto looks for an object and then writes it, so that of several racing creators more than one could be told that it won.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from moto.server import ThreadedMotoServer
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import make_server
 
 from tests.servers.server import S3Server
 
@@ -15,10 +21,17 @@ from tests.servers.server import S3Server
 def moto_server() -> Iterator[S3Server]:
     """Run moto on a free port."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    threaded = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    threaded.start()
+    application, one_at_a_time = DomainDispatcherApplication(create_backend_app), threading.Lock()
+
+    def answer(environment: Any, start_response: Any) -> Iterable[bytes]:
+        with one_at_a_time:
+            return list(application(environment, start_response))
+
+    server = make_server("127.0.0.1", 0, answer, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
     try:
-        host, port = threaded.get_host_and_port()
-        yield S3Server("moto", f"http://{host}:{port}")
+        yield S3Server("moto", f"http://127.0.0.1:{server.server_port}")
     finally:
-        threaded.stop()
+        server.shutdown()
+        thread.join()
