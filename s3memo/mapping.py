@@ -24,9 +24,10 @@ from s3memo.memory import MemoryTier
 from s3memo.sharing import Place, cache_at, check_place
 from s3memo.stores.base import PAGE_SIZE
 from s3memo.terms import Terms
-from s3memo.versions import MICROSECONDS, ItemKey, Listing, Version, clearing, map_prefix, parse_object_key
+from s3memo.versions import MICROSECONDS, ItemKey, Listing, clearing, map_prefix, parse_object_key
 
 _SEPARATOR: Any = hashkey(_=0)[0]  # the class that cachetools' keys have between positional and keyword arguments
+_NO_DEFAULT: Any = object()
 
 
 class S3TTLCache(MutableMapping[Any, Any]):
@@ -39,9 +40,9 @@ class S3TTLCache(MutableMapping[Any, Any]):
 
     `[]`, `get` and `in` answer from memory, else with a LIST and a GET; a store that fails is reported and counts as a
     missing item. Setting costs a LIST and a PUT, and a DELETE if something was there, and raises NotStoredError, which
-    cachetools survives. `del` takes one LIST more than an invalidation. `len` takes a LIST for a thousand objects, and
-    an iteration a LIST and a GET more for each item that is not in memory; these, and `del`, `clear` and `expire`, raise
-    StoreError.
+    cachetools survives. `del` and `pop` look in the store, at the price of one LIST more than an invalidation. `len`
+    takes a LIST for a thousand objects, and an iteration a LIST and a GET more for each item that is not in memory;
+    these, and `del`, `pop`, `clear` and `expire`, raise StoreError.
     """
 
     def __init__(
@@ -101,8 +102,7 @@ class S3TTLCache(MutableMapping[Any, Any]):
     def __delitem__(self, key: Any) -> None:
         cache, terms = self._bind()
         item_key = self._item_key(key)
-        if self._living(cache.history(item_key, terms)) is None:
-            raise KeyError(key)
+        self._check_living(key, item_key)
         cache.invalidate(item_key, terms)
 
     def __iter__(self) -> Iterator[Any]:
@@ -110,7 +110,7 @@ class S3TTLCache(MutableMapping[Any, Any]):
             yield _restored(_item(entry)[0])
 
     def __len__(self) -> int:
-        return sum(self._living(versions) is not None for _, versions in self._listed())
+        return sum(self._is_living(listing) for _, listing in self._listed())
 
     __eq__ = object.__eq__  # that of Mapping would fetch all items
     __hash__ = object.__hash__
@@ -127,13 +127,28 @@ class S3TTLCache(MutableMapping[Any, Any]):
         )
         return threads.fetch(call)[1]
 
+    def pop(self, key: Any, default: Any = _NO_DEFAULT) -> Any:
+        """Remove the item that the store has and return its value; if there is none `default`, else KeyError."""
+        cache, terms = self._bind()
+        item_key = self._item_key(key)
+        try:
+            self._check_living(key, item_key)
+            value = self[key]
+        except KeyError:
+            if default is _NO_DEFAULT:
+                raise
+            return default
+        cache.invalidate(item_key, terms)
+        return value
+
     def popitem(self) -> tuple[Any, Any]:
         """Remove and return some item as a pair; KeyError if there is none."""
         for entry in self._entries():
-            key, value = _item(entry)
+            parts, value = _item(entry)
+            key = _restored(parts)
             cache, terms = self._bind()
             cache.invalidate(entry.key, terms)
-            return _restored(key), value
+            return key, value
         raise KeyError(f"{self!r} is empty")
 
     def clear(self) -> None:
@@ -146,9 +161,9 @@ class S3TTLCache(MutableMapping[Any, Any]):
         cache, _ = self._bind()
         expired = (
             prefix + version.name
-            for prefix, versions in self._listed()
-            if self._living(versions) is None
-            for version in versions
+            for prefix, listing in self._listed()
+            if not self._is_living(listing)
+            for version in listing.versions
         )
         deleted = 0
         for batch in clearing(expired, latest=cache.store.time().latest, batch=PAGE_SIZE):
@@ -178,30 +193,37 @@ class S3TTLCache(MutableMapping[Any, Any]):
             return ()
         return parts
 
-    def _living(self, versions: list[Version]) -> Version | None:
-        """Return which of a digest's versions counts now."""
-        newest = Listing(tuple(versions)).newest
-        if newest is None:
-            return None
-        age = self._bind()[0].store.time().latest - newest.created / MICROSECONDS
-        return newest if judge(age, self._policy) == "fresh" else None
+    def _check_living(self, key: Any, item_key: ItemKey) -> None:
+        """Raise KeyError unless the store has the item; memory gives way to what is seen."""
+        cache, terms = self._bind()
+        if not self._is_living(cache.look(item_key, terms)):
+            cache.forget(lambda held: held == item_key)
+            raise KeyError(key)
 
-    def _listed(self) -> Iterator[tuple[str, list[Version]]]:
-        """Yield the prefix of each digest and its versions."""
+    def _is_living(self, listing: Listing) -> bool:
+        """Whether one of a digest's versions counts now."""
+        if listing.newest is None:
+            return False
+        age = self._bind()[0].store.time().latest - listing.newest.created / MICROSECONDS
+        return judge(age, self._policy) == "fresh"
+
+    def _listed(self) -> Iterator[tuple[str, Listing]]:
+        """Yield the prefix of each digest and what there is of it."""
         store = self._bind()[0].store
         latest = store.time().latest
         found = filter(None, (parse_object_key(info.key) for info in store.list(map_prefix(self.name))))
         ours = ((prefix, version) for prefix, version in found if not version.is_foreign(latest))
         for prefix, group in itertools.groupby(ours, key=itemgetter(0)):
-            yield prefix, [version for _, version in group]
+            yield prefix, Listing(tuple(version for _, version in group))
 
     def _entries(self) -> Iterator[Entry[Any]]:
         """Yield the items that count; one that went meanwhile is passed over, and an error is raised."""
         cache, terms = self._bind()
-        for prefix, versions in self._listed():
-            if self._living(versions) is not None:
-                digest = prefix.split("/")[-2]
-                entry = cache.get(ItemKey(self.name, "", digest), replace(terms, on_error="raise"))
+        for prefix, listing in self._listed():
+            if self._is_living(listing):
+                item_key = ItemKey(self.name, "", prefix.split("/")[-2])
+                cache.notice(item_key, listing)
+                entry = cache.get(item_key, replace(terms, on_error="raise"))
                 if entry is not None:
                     yield entry
 

@@ -147,6 +147,47 @@ def test_popitem_removes_what_it_returns(items: S3TTLCache) -> None:
     assert len(items) == 0
 
 
+def test_what_somebody_else_deleted_is_not_there_to_pop_and_leaves_memory(make: Callable[..., S3TTLCache]) -> None:
+    items, other = make(), make()
+
+    def remember_what_other_deletes() -> None:
+        other["a"] = 1
+        assert items["a"] == 1
+        del other["a"]
+
+    remember_what_other_deletes()
+    assert items.pop("a", 5) == 5
+    assert "a" not in items
+    remember_what_other_deletes()
+    with pytest.raises(KeyError, match="'a'"):
+        del items["a"]
+    assert "a" not in items
+    other["a"] = 1
+    assert items["a"] == 1
+    other.clear()
+    with pytest.raises(KeyError, match="'a'"):
+        items.pop("a")
+    assert "a" not in items
+
+
+@pytest.mark.parametrize("pop", [lambda items: ("a", items.pop("a")), lambda items: items.popitem()])
+def test_what_is_removed_is_what_is_returned(make: Callable[..., S3TTLCache], pop: Callable[..., Any]) -> None:
+    items, other = make(), make()
+    other["a"] = 1
+    assert items["a"] == 1
+    other["a"] = 2
+    assert pop(items) == ("a", 2)
+    assert len(other) == 0
+
+
+def test_an_item_whose_key_cannot_be_told_is_not_removed(items: S3TTLCache) -> None:
+    items[int] = 1
+    with pytest.raises(DecodeError, match="cannot be told"):
+        items.popitem()
+    assert items[int] == 1
+    assert len(items) == 1
+
+
 def test_items_expire(items: S3TTLCache, store: TroubledStore, clock: Clock) -> None:
     items["old"] = 1
     clock.now += 30
