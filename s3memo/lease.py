@@ -108,6 +108,7 @@ class Lease:
         """
         if timeout is not None and not (blocking and timeout >= 0):
             raise SettingsError(f"timeout={timeout!r} must be 0 seconds or more, and is for blocking=True")
+        cache_at(self._place).check_writable(repr(self))
         if not self._in_use.acquire(blocking=False):
             raise RuntimeError(f"{self!r} is in use already: make a Lease of its own for each piece of work")
         try:

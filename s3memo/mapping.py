@@ -20,7 +20,6 @@ from s3memo.events import Recorder
 from s3memo.freshness import Duration, Policy, judge, seconds
 from s3memo.keys import digest_of
 from s3memo.locks import process_lock
-from s3memo.memory import MemoryTier
 from s3memo.sharing import Place, cache_at, check_place
 from s3memo.stores.base import PAGE_SIZE
 from s3memo.terms import Terms
@@ -31,8 +30,9 @@ _NO_DEFAULT: Any = object()
 
 
 class S3TTLCache(MutableMapping[Any, Any]):
-    """A mapping in a store, shared by all machines, with `maxsize` of its items in this process's memory too.
+    """A mapping in a store, shared by all machines, with up to `maxsize` of its items in this process's memory too.
 
+    Memory is as its Cache is set, and one for all who use the mapping by one Cache; the first of them bounds it.
     Keys are of any type that a cached function's arguments may have, and typed: `1` and `1.0` are two. Values are of
     those that it may return; `types` lists the classes of yours among both. An item counts for `ttl` (a duration; None:
     for ever) from when it was set. Safe to share between threads, and right as `cache=` of `cachetools.cached` and
@@ -57,12 +57,14 @@ class S3TTLCache(MutableMapping[Any, Any]):
         if not isinstance(name, str) or not name:
             raise SettingsError(f"S3TTLCache(name={name!r}): give the mapping a name, a string that is not empty")
         check_place(url_or_cache)
-        self._tier = MemoryTier(max_entries=maxsize)
+        if type(maxsize) is not int or maxsize < 0:
+            raise SettingsError(f"maxsize={maxsize!r} must be a whole number of items, 0 or more")
         self._policy = Policy(seconds(ttl, name="ttl"))
         self._place = url_or_cache
         self._classes = listed_classes(check_types(types))
         self._bound: tuple[Cache, Terms] | None = None
         self.name = name
+        self.maxsize = maxsize
 
     def __repr__(self) -> str:
         return f"S3TTLCache(name={self.name!r}, ttl={self.ttl!r}, maxsize={self.maxsize})"
@@ -71,11 +73,6 @@ class S3TTLCache(MutableMapping[Any, Any]):
     def ttl(self) -> float | None:
         """For how many seconds an item counts."""
         return self._policy.ttl
-
-    @property
-    def maxsize(self) -> int:
-        """How many items memory holds at most; the store holds any number."""
-        return self._tier.max_entries
 
     @property
     def currsize(self) -> int:
@@ -159,6 +156,7 @@ class S3TTLCache(MutableMapping[Any, Any]):
     def expire(self) -> int:
         """Delete the items that have expired, at the price of a LIST for a thousand objects; return how many objects went."""
         cache, _ = self._bind()
+        cache.check_writable("expire")
         expired = (
             prefix + version.name
             for prefix, listing in self._listed()
@@ -178,7 +176,7 @@ class S3TTLCache(MutableMapping[Any, Any]):
                 base = cache_at(self._place)
                 recorder = Recorder(f"mapping {self.name!r}", base.hooks)
                 terms = Terms(recorder, self._policy, keep=1, on_error=base.on_error, classes=self._classes)
-                self._bound = base.with_memory(self._tier), terms
+                self._bound = base.part(self.name, max_entries=self.maxsize), terms
             return self._bound
 
     def _item_key(self, key: Any) -> ItemKey:

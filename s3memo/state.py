@@ -166,8 +166,7 @@ class ServiceState:
         learn: Callable[[Record], None] = lambda _: None,
     ) -> int:
         """Append what `make` makes of what is there, until nobody else is first; return the number."""
-        if self._cache().read_only:
-            raise SettingsError(f"{self!r}: this cache is read-only (read_only=True or S3MEMO_READ_ONLY)")
+        self._cache().check_writable(repr(self))
         register = self._register()
         rivals: list[str] = []
         while len(rivals) < _ATTEMPTS:

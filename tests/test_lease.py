@@ -310,6 +310,12 @@ def test_a_lease_that_says_nothing_of_its_holder_is_an_error(make: Callable[...,
         make().acquire(blocking=False)
 
 
+def test_a_read_only_cache_lends_nothing(make: Callable[..., Lease], store: TroubledStore) -> None:
+    with pytest.raises(SettingsError, match=r"Lease\('job', ttl=30\): this cache is read-only"):
+        make(Cache(store, read_only=True)).acquire()
+    assert not list(store.list(""))
+
+
 def test_threads_take_turns(tmp_path: Path) -> None:
     store, inside, most = LocalStore(tmp_path), [0], [0]
 
