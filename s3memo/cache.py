@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any, Self, get_args
 from weakref import WeakValueDictionary
 
@@ -69,6 +70,8 @@ class Cache(Tiers):
         self.on_error: OnError = on_error
         self.record_arguments = record_arguments
         self._pool: ThreadPoolExecutor | None = None
+        self._whole: Cache | None = None
+        self._parts: WeakValueDictionary[str, Self] = WeakValueDictionary()
         self._identity = os.urandom(16).hex()
         self._settings: dict[str, Any] = {
             "url_or_store": self.store,
@@ -131,9 +134,24 @@ class Cache(Tiers):
         """How its values become objects."""
         return self._memo.packing
 
-    def with_memory(self, memory: MemoryTier) -> Self:
-        """Return another cache, set as this one is, with a memory of its own."""
-        return type(self)(**{**self._settings, "memory": memory})
+    def check_writable(self, operation: str) -> None:
+        """Raise SettingsError if nothing may be written."""
+        if self.read_only:
+            raise SettingsError(f"{operation}: this cache is read-only (read_only=True or S3MEMO_READ_ONLY)")
+
+    def part(self, name: str, *, max_entries: int) -> Self:
+        """Return a cache that is set as this one is, with a memory of its own.
+
+        All who use the part of that name at a time share it; the first of them bounds its entries.
+        """
+        with process_lock:
+            part = self._parts.get(name)
+            if part is None:
+                tier = self._memory.tier
+                tier = replace(tier, max_entries=min(max_entries, tier.max_entries))
+                part = self._parts[name] = type(self)(**{**self._settings, "memory": tier})
+                part._whole = self  # noqa: SLF001  which lives on, to be asked for the part again
+            return part
 
     def get(self, key: Key, terms: Terms) -> Entry[Any] | None:
         """Return what a call would find without computing, or None."""
@@ -143,7 +161,7 @@ class Cache(Tiers):
 
     def set(self, key: Key, terms: Terms, value: Any) -> None:
         """Remember a value that was not computed here. Raises EncodeError and StoreError."""
-        self._check_writable("cache_set")
+        self.check_writable("cache_set")
         with self.flights.begin(key) as flight:
             listing = self.look(key, terms)
             draft = self._memo.draft(key, terms, value, listing, elapsed=0.0)
@@ -156,7 +174,7 @@ class Cache(Tiers):
 
     def invalidate(self, key: Key, terms: Terms) -> None:
         """Make void every result whose computation began before now. Raises StoreError."""
-        self._check_writable("cache_invalidate")
+        self.check_writable("cache_invalidate")
         try:
             grave, listing = self._memo.bury(key, terms)
         finally:
@@ -170,7 +188,7 @@ class Cache(Tiers):
 
         Raises StoreError; what was deleted until then is gone, each digest's oldest first.
         """
-        self._check_writable("cache_clear")
+        self.check_writable("cache_clear")
         self.flights.detach_all(belongs)
         try:
             deleted = self._memo.clear(prefix, terms)
@@ -196,10 +214,6 @@ class Cache(Tiers):
     def _forget_pool(self) -> None:
         """Leave a forked child without the threads that it does not have."""
         self._pool = None
-
-    def _check_writable(self, operation: str) -> None:
-        if self.read_only:
-            raise SettingsError(f"{operation}: this cache is read-only (read_only=True or S3MEMO_READ_ONLY)")
 
 
 _by_identity: WeakValueDictionary[str, Cache] = WeakValueDictionary()

@@ -54,8 +54,7 @@ def gc(
             raise SettingsError(f"{name}={number!r} must be a whole number of versions, 1 or more")
     check_place(cache)
     place = cache_at(cache)
-    if place.read_only:
-        raise SettingsError("gc: this cache is read-only (read_only=True or S3MEMO_READ_ONLY)")
+    place.check_writable("gc")
     prefixes = tuple(tag_prefix(namespace, tag) for namespace, tag in tags)
     policy = Policy(lasting, keep, keep_states, prefixes)
     collection = _Collection(place.store, Recorder("gc", place.hooks))

@@ -22,6 +22,7 @@ from s3memo import codec
 from s3memo.errors import DecodeError, LeaseTimeout, NotFoundError, S3MemoError, SettingsError
 from s3memo.events import Recorder
 from s3memo.freshness import Duration, seconds
+from s3memo.locks import rebuild_after_fork
 from s3memo.register import PUTS, Record, Register, writer
 from s3memo.sequences import Chain, StateVersion, lease_prefix
 from s3memo.sharing import Place, cache_at, check_place
@@ -52,8 +53,9 @@ class Lease:
 
     While it is held a thread renews it; if its process dies, it lapses `ttl` (a duration, 60 seconds, a day at most)
     after its last renewal, by the store's clock. Long work asks `lost` before what must not be done twice. Another
-    Lease for the same key is another holder, in the same thread too. Needs a store that enforces create-only; raises
-    SettingsError, and StoreError from `acquire`.
+    Lease for the same key is another holder, in the same thread too; a forked child holds none, and may release what it
+    had from its parent without an effect. Needs a store that enforces create-only; raises SettingsError, and StoreError
+    from `acquire`.
     """
 
     _puts = PUTS
@@ -76,6 +78,7 @@ class Lease:
         self.was_passed_on = False
         self._stop = threading.Event()
         self._heart: threading.Thread | None = None
+        rebuild_after_fork(self._lose)
 
     def __repr__(self) -> str:
         return f"Lease({self.key!r}, ttl={self.ttl:g})"
@@ -105,6 +108,7 @@ class Lease:
         """
         if timeout is not None and not (blocking and timeout >= 0):
             raise SettingsError(f"timeout={timeout!r} must be 0 seconds or more, and is for blocking=True")
+        cache_at(self._place).check_writable(repr(self))
         if not self._in_use.acquire(blocking=False):
             raise RuntimeError(f"{self!r} is in use already: make a Lease of its own for each piece of work")
         try:
@@ -117,18 +121,21 @@ class Lease:
         return self._tenure is not None
 
     def release(self) -> None:
-        """Let others have it; a store that fails is reported, for then it lapses. RuntimeError if it is not held."""
+        """Let others have it unless it is lost; RuntimeError if it is not held.
+
+        A store that fails is reported, for then it lapses.
+        """
         if self._heart is None:
             raise RuntimeError(f"{self!r} is not held, so it cannot be released")
         self._stop.set()
         self._heart.join()
-        tenure, self._tenure, self._heart = self._tenure, None, None
-        register = self._register()
+        tenure, self._heart = None if self.lost else self._tenure, None
+        self._tenure = None
         try:
             if tenure is not None:
-                register.append(self._after(tenure), None)
+                self._follow(tenure, None)
         except S3MemoError as error:
-            register.recorder.trouble(error, "the lease could not be released, and lapses by itself")
+            self._register().recorder.trouble(error, "the lease could not be released, and lapses by itself")
         finally:
             self._in_use.release()
 
@@ -176,17 +183,20 @@ class Lease:
     def renew(self) -> None:
         """Say that the holder lives; a thread does it, three times in the time of a lease. Raises StoreError."""
         with self._changing:
-            tenure, register = self._tenure, self._register()
-            while tenure is not None:
-                sent_at = register.store.time().earliest
-                rival = register.append(self._after(tenure), self._claim(tenure))
-                if rival is None:
-                    self._tenure = replace(tenure, number=tenure.number + 1, written=sent_at, until=sent_at + self.ttl)
-                    return
-                if rival.payload is None or _terms(rival)[0] != tenure.holder:
-                    self._tenure = None  # it lapsed, and somebody else has it
-                    return
-                tenure = replace(tenure, number=rival.number)  # a renewal of ours whose answer was lost
+            if self._tenure is not None:
+                self._tenure = self._follow(self._tenure, self._claim(self._tenure))
+
+    def _follow(self, tenure: _Tenure, payload: bytes | None) -> _Tenure | None:
+        """Write the version after our newest; return what we hold by it, None if it lapsed and somebody else has it."""
+        register = self._register()
+        while True:
+            sent_at = register.store.time().earliest
+            rival = register.append(self._after(tenure), payload)
+            if rival is None:
+                return replace(tenure, number=tenure.number + 1, written=sent_at, until=sent_at + self.ttl)
+            if rival.payload is None or _terms(rival)[0] != tenure.holder:
+                return None
+            tenure = replace(tenure, number=rival.number)  # a renewal of ours whose answer was lost
 
     def _claim(self, tenure: _Tenure) -> bytes:
         return b"".join(codec.encode([tenure.holder, self.ttl]))
@@ -208,6 +218,13 @@ class Lease:
                 self.renew()
             except S3MemoError as error:
                 self._register().recorder.trouble(error, "the lease could not be renewed; the next try comes soon")
+
+    def _lose(self) -> None:
+        """Leave a forked child without the lease, whose heart beats in the parent alone."""
+        self._tenure = None
+        self._changing, self._stop = threading.Lock(), threading.Event()
+        if self._heart is None:
+            self._in_use = threading.Lock()
 
     def _register(self) -> Register:
         cache = cache_at(self._place)

@@ -20,18 +20,19 @@ from s3memo.events import Recorder
 from s3memo.freshness import Duration, Policy, judge, seconds
 from s3memo.keys import digest_of
 from s3memo.locks import process_lock
-from s3memo.memory import MemoryTier
 from s3memo.sharing import Place, cache_at, check_place
 from s3memo.stores.base import PAGE_SIZE
 from s3memo.terms import Terms
-from s3memo.versions import MICROSECONDS, ItemKey, Listing, Version, clearing, map_prefix, parse_object_key
+from s3memo.versions import MICROSECONDS, ItemKey, Listing, clearing, map_prefix, parse_object_key
 
 _SEPARATOR: Any = hashkey(_=0)[0]  # the class that cachetools' keys have between positional and keyword arguments
+_NO_DEFAULT: Any = object()
 
 
 class S3TTLCache(MutableMapping[Any, Any]):
-    """A mapping in a store, shared by all machines, with `maxsize` of its items in this process's memory too.
+    """A mapping in a store, shared by all machines, with up to `maxsize` of its items in this process's memory too.
 
+    Memory is as its Cache is set, and one for all who use the mapping by one Cache; the first of them bounds it.
     Keys are of any type that a cached function's arguments may have, and typed: `1` and `1.0` are two. Values are of
     those that it may return; `types` lists the classes of yours among both. An item counts for `ttl` (a duration; None:
     for ever) from when it was set. Safe to share between threads, and right as `cache=` of `cachetools.cached` and
@@ -39,9 +40,9 @@ class S3TTLCache(MutableMapping[Any, Any]):
 
     `[]`, `get` and `in` answer from memory, else with a LIST and a GET; a store that fails is reported and counts as a
     missing item. Setting costs a LIST and a PUT, and a DELETE if something was there, and raises NotStoredError, which
-    cachetools survives. `del` takes one LIST more than an invalidation. `len` takes a LIST for a thousand objects, and
-    an iteration a LIST and a GET more for each item that is not in memory; these, and `del`, `clear` and `expire`, raise
-    StoreError.
+    cachetools survives. `del` and `pop` look in the store, at the price of one LIST more than an invalidation. `len`
+    takes a LIST for a thousand objects, and an iteration a LIST and a GET more for each item that is not in memory;
+    these, and `del`, `pop`, `clear` and `expire`, raise StoreError.
     """
 
     def __init__(
@@ -56,12 +57,14 @@ class S3TTLCache(MutableMapping[Any, Any]):
         if not isinstance(name, str) or not name:
             raise SettingsError(f"S3TTLCache(name={name!r}): give the mapping a name, a string that is not empty")
         check_place(url_or_cache)
-        self._tier = MemoryTier(max_entries=maxsize)
+        if type(maxsize) is not int or maxsize < 0:
+            raise SettingsError(f"maxsize={maxsize!r} must be a whole number of items, 0 or more")
         self._policy = Policy(seconds(ttl, name="ttl"))
         self._place = url_or_cache
         self._classes = listed_classes(check_types(types))
         self._bound: tuple[Cache, Terms] | None = None
         self.name = name
+        self.maxsize = maxsize
 
     def __repr__(self) -> str:
         return f"S3TTLCache(name={self.name!r}, ttl={self.ttl!r}, maxsize={self.maxsize})"
@@ -70,11 +73,6 @@ class S3TTLCache(MutableMapping[Any, Any]):
     def ttl(self) -> float | None:
         """For how many seconds an item counts."""
         return self._policy.ttl
-
-    @property
-    def maxsize(self) -> int:
-        """How many items memory holds at most; the store holds any number."""
-        return self._tier.max_entries
 
     @property
     def currsize(self) -> int:
@@ -101,8 +99,7 @@ class S3TTLCache(MutableMapping[Any, Any]):
     def __delitem__(self, key: Any) -> None:
         cache, terms = self._bind()
         item_key = self._item_key(key)
-        if self._living(cache.history(item_key, terms)) is None:
-            raise KeyError(key)
+        self._check_living(key, item_key)
         cache.invalidate(item_key, terms)
 
     def __iter__(self) -> Iterator[Any]:
@@ -110,7 +107,7 @@ class S3TTLCache(MutableMapping[Any, Any]):
             yield _restored(_item(entry)[0])
 
     def __len__(self) -> int:
-        return sum(self._living(versions) is not None for _, versions in self._listed())
+        return sum(self._is_living(listing) for _, listing in self._listed())
 
     __eq__ = object.__eq__  # that of Mapping would fetch all items
     __hash__ = object.__hash__
@@ -127,13 +124,28 @@ class S3TTLCache(MutableMapping[Any, Any]):
         )
         return threads.fetch(call)[1]
 
+    def pop(self, key: Any, default: Any = _NO_DEFAULT) -> Any:
+        """Remove the item that the store has and return its value; if there is none `default`, else KeyError."""
+        cache, terms = self._bind()
+        item_key = self._item_key(key)
+        try:
+            self._check_living(key, item_key)
+            value = self[key]
+        except KeyError:
+            if default is _NO_DEFAULT:
+                raise
+            return default
+        cache.invalidate(item_key, terms)
+        return value
+
     def popitem(self) -> tuple[Any, Any]:
         """Remove and return some item as a pair; KeyError if there is none."""
         for entry in self._entries():
-            key, value = _item(entry)
+            parts, value = _item(entry)
+            key = _restored(parts)
             cache, terms = self._bind()
             cache.invalidate(entry.key, terms)
-            return _restored(key), value
+            return key, value
         raise KeyError(f"{self!r} is empty")
 
     def clear(self) -> None:
@@ -144,11 +156,12 @@ class S3TTLCache(MutableMapping[Any, Any]):
     def expire(self) -> int:
         """Delete the items that have expired, at the price of a LIST for a thousand objects; return how many objects went."""
         cache, _ = self._bind()
+        cache.check_writable("expire")
         expired = (
             prefix + version.name
-            for prefix, versions in self._listed()
-            if self._living(versions) is None
-            for version in versions
+            for prefix, listing in self._listed()
+            if not self._is_living(listing)
+            for version in listing.versions
         )
         deleted = 0
         for batch in clearing(expired, latest=cache.store.time().latest, batch=PAGE_SIZE):
@@ -163,7 +176,7 @@ class S3TTLCache(MutableMapping[Any, Any]):
                 base = cache_at(self._place)
                 recorder = Recorder(f"mapping {self.name!r}", base.hooks)
                 terms = Terms(recorder, self._policy, keep=1, on_error=base.on_error, classes=self._classes)
-                self._bound = base.with_memory(self._tier), terms
+                self._bound = base.part(self.name, max_entries=self.maxsize), terms
             return self._bound
 
     def _item_key(self, key: Any) -> ItemKey:
@@ -178,30 +191,37 @@ class S3TTLCache(MutableMapping[Any, Any]):
             return ()
         return parts
 
-    def _living(self, versions: list[Version]) -> Version | None:
-        """Return which of a digest's versions counts now."""
-        newest = Listing(tuple(versions)).newest
-        if newest is None:
-            return None
-        age = self._bind()[0].store.time().latest - newest.created / MICROSECONDS
-        return newest if judge(age, self._policy) == "fresh" else None
+    def _check_living(self, key: Any, item_key: ItemKey) -> None:
+        """Raise KeyError unless the store has the item; memory gives way to what is seen."""
+        cache, terms = self._bind()
+        if not self._is_living(cache.look(item_key, terms)):
+            cache.forget(lambda held: held == item_key)
+            raise KeyError(key)
 
-    def _listed(self) -> Iterator[tuple[str, list[Version]]]:
-        """Yield the prefix of each digest and its versions."""
+    def _is_living(self, listing: Listing) -> bool:
+        """Whether one of a digest's versions counts now."""
+        if listing.newest is None:
+            return False
+        age = self._bind()[0].store.time().latest - listing.newest.created / MICROSECONDS
+        return judge(age, self._policy) == "fresh"
+
+    def _listed(self) -> Iterator[tuple[str, Listing]]:
+        """Yield the prefix of each digest and what there is of it."""
         store = self._bind()[0].store
         latest = store.time().latest
         found = filter(None, (parse_object_key(info.key) for info in store.list(map_prefix(self.name))))
         ours = ((prefix, version) for prefix, version in found if not version.is_foreign(latest))
         for prefix, group in itertools.groupby(ours, key=itemgetter(0)):
-            yield prefix, [version for _, version in group]
+            yield prefix, Listing(tuple(version for _, version in group))
 
     def _entries(self) -> Iterator[Entry[Any]]:
         """Yield the items that count; one that went meanwhile is passed over, and an error is raised."""
         cache, terms = self._bind()
-        for prefix, versions in self._listed():
-            if self._living(versions) is not None:
-                digest = prefix.split("/")[-2]
-                entry = cache.get(ItemKey(self.name, "", digest), replace(terms, on_error="raise"))
+        for prefix, listing in self._listed():
+            if self._is_living(listing):
+                item_key = ItemKey(self.name, "", prefix.split("/")[-2])
+                cache.notice(item_key, listing)
+                entry = cache.get(item_key, replace(terms, on_error="raise"))
                 if entry is not None:
                     yield entry
 

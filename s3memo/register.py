@@ -169,7 +169,8 @@ class Register:
             error.maybe_applied = True
             raise
         is_late = chain.shows_late(number)
-        if chain.find(number) is None or (is_late and took_long):
+        is_gone = chain.find(number) is None or (number > 1 and chain.find(number - 1) is None)
+        if is_gone or (is_late and took_long):
             raise self._in_doubt(number, "it took so long that it may have been collected")
         if not is_late:
             return None

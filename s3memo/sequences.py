@@ -107,8 +107,16 @@ class Chain:
         return next((version for version in self.versions if version.number == number), None)
 
     def at(self, moment: float) -> StateVersion | None:
-        """Return the version that counted at a moment of the store's clock, or None if no older one is known."""
-        return next((version for version in self.versions if version.last_modified <= moment), None)
+        """Return the version that counted at a moment of the store's clock, or None if none is known to have.
+
+        One counts until the next was written; when that was nobody knows once the next is gone.
+        """
+        following = self.number + 1
+        for version in self.versions:
+            if version.last_modified <= moment:
+                return version if version.number + 1 == following else None
+            following = version.number
+        return None
 
     def due(self, *, keep: int, now: float, retention: float = RETENTION) -> list[int]:
         """Return the numbers of the versions beyond `keep` that are superseded for `retention` seconds, oldest first.

@@ -142,8 +142,9 @@ class ServiceState:
         chain = register.look(whole=True)
         version = chain.at(moment.timestamp())
         if version is None or version.cleared:
-            is_pruned = version is None and chain.versions and chain.versions[-1].number > 1
-            reason = f"versions before {chain.versions[-1].number} are gone" if is_pruned else "there was none"
+            later = [each.number for each in chain.versions if each.last_modified > moment.timestamp()]
+            is_pruned = version is None and later and later[-1] > 1
+            reason = f"versions before {later[-1]} are gone" if is_pruned else "there was none"
             raise NotFoundError(f"{register} has no value of {moment}: {reason}")
         return self._value(register.read(version.number))
 
@@ -165,8 +166,7 @@ class ServiceState:
         learn: Callable[[Record], None] = lambda _: None,
     ) -> int:
         """Append what `make` makes of what is there, until nobody else is first; return the number."""
-        if self._cache().read_only:
-            raise SettingsError(f"{self!r}: this cache is read-only (read_only=True or S3MEMO_READ_ONLY)")
+        self._cache().check_writable(repr(self))
         register = self._register()
         rivals: list[str] = []
         while len(rivals) < _ATTEMPTS:

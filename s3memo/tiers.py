@@ -149,9 +149,13 @@ class Tiers:
     def look(self, key: Key, terms: Terms) -> Listing:
         """List the key; what memory holds, or a flight of the key would bring it, gives way to what is seen."""
         listing = self._memo.look(key, terms)
+        self.notice(key, listing)
+        return listing
+
+    def notice(self, key: Key, listing: Listing) -> None:
+        """Let what memory holds for a key, or a flight of it would bring, give way to what a listing shows."""
         self.flights.notice(key, listing)
         self._memory.discard_outdated(key, listing)
-        return listing
 
     def look_for_refresh(self, key: Key, terms: Terms) -> Miss:
         """List the key for a computation that takes place whatever is stored."""

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from s3memo import Cache, Lease, LeaseTimeout, LocalStore, MemoryStore, ServiceState
+from s3memo import Cache, Lease, LeaseTimeout, LocalStore, MemoryStore, ServiceState, gc
 from s3memo.errors import DecodeError, NotFoundError, SettingsError, StoreUnavailableError
 from s3memo.lease import polling
 from s3memo.register import writer
 from s3memo.sequences import lease_prefix, sequence_name
 from s3memo.stores.base import Store
+from tests.test_sending import beside_threads, check, fork_and
 from tests.test_state import Clock, TroubledStore, once, raising
 
 TTL = 30
@@ -168,6 +169,70 @@ def test_a_renewal_whose_answer_was_lost_is_no_rival(
     assert not make().acquire(blocking=False)
 
 
+def test_a_release_after_a_renewal_whose_answer_was_lost_lets_others_have_it(
+    make: Callable[..., Lease], store: TroubledStore
+) -> None:
+    lease = make()
+    lease.acquire()
+    die(lease)
+    store.loses_answers = True
+    store.before_get = raising(StoreUnavailableError("503"))
+    with pytest.raises(StoreUnavailableError):
+        lease.renew()
+    store.loses_answers, store.before_get = False, lambda _: None
+    lease.release()
+    assert make().acquire(blocking=False)
+
+
+def test_a_release_after_the_lease_was_lost_and_collected_takes_it_from_nobody(
+    make: Callable[..., Lease], store: TroubledStore, clock: Clock
+) -> None:
+    slept, other = make(), make()
+    slept.acquire()
+    die(slept)
+    clock.now += 3 * 86_400
+    assert gc(store).objects == 1
+    assert other.acquire(blocking=False)
+    slept.release()
+    assert not make().acquire(blocking=False)
+    other.renew()
+    assert not other.lost
+
+
+def test_a_release_that_stood_still_until_the_lease_was_collected_is_in_doubt(
+    make: Callable[..., Lease], store: TroubledStore, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    slept, other = make(), make()
+    slept.acquire()
+    die(slept)
+    slept.renew()
+
+    def stand_still() -> None:
+        clock.now += 3 * 86_400
+        gc(store)
+        other.acquire()
+
+    store.before_put = once(stand_still)
+    slept.release()
+    assert "version 3 of lease 'job' in memory://" in caplog.text
+    assert "may or may not have been written" in caplog.text
+
+
+@beside_threads
+def test_a_forked_child_does_not_hold_what_its_parent_holds(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+
+    def use_in_child() -> None:
+        assert lease.lost
+        lease.release()
+        assert not lease.acquire(blocking=False)
+
+    with Lease("job", store) as lease:
+        check(fork_and(use_in_child))
+        assert not lease.lost
+        assert not Lease("job", store).acquire(blocking=False)
+
+
 def test_waiting_polls_ever_less_often_until_it_is_free(make: Callable[..., Lease], clock: Clock) -> None:
     lease, began = make(), clock.now
     lease.acquire()
@@ -243,6 +308,12 @@ def test_a_lease_that_says_nothing_of_its_holder_is_an_error(make: Callable[...,
     store.put(prefix + sequence_name(1), store.get("v1/state/job/" + sequence_name(1)))
     with pytest.raises(DecodeError, match="does not say who holds it"):
         make().acquire(blocking=False)
+
+
+def test_a_read_only_cache_lends_nothing(make: Callable[..., Lease], store: TroubledStore) -> None:
+    with pytest.raises(SettingsError, match=r"Lease\('job', ttl=30\): this cache is read-only"):
+        make(Cache(store, read_only=True)).acquire()
+    assert not list(store.list(""))
 
 
 def test_threads_take_turns(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from s3memo import Cache, S3TTLCache, register_key
+from s3memo import Cache, MemoryTier, S3TTLCache, register_key
 from s3memo.errors import (
     DecodeError,
     EncodeError,
@@ -147,6 +147,47 @@ def test_popitem_removes_what_it_returns(items: S3TTLCache) -> None:
     assert len(items) == 0
 
 
+def test_what_somebody_else_deleted_is_not_there_to_pop_and_leaves_memory(make: Callable[..., S3TTLCache]) -> None:
+    items, other = make(), make()
+
+    def remember_what_other_deletes() -> None:
+        other["a"] = 1
+        assert items["a"] == 1
+        del other["a"]
+
+    remember_what_other_deletes()
+    assert items.pop("a", 5) == 5
+    assert "a" not in items
+    remember_what_other_deletes()
+    with pytest.raises(KeyError, match="'a'"):
+        del items["a"]
+    assert "a" not in items
+    other["a"] = 1
+    assert items["a"] == 1
+    other.clear()
+    with pytest.raises(KeyError, match="'a'"):
+        items.pop("a")
+    assert "a" not in items
+
+
+@pytest.mark.parametrize("pop", [lambda items: ("a", items.pop("a")), lambda items: items.popitem()])
+def test_what_is_removed_is_what_is_returned(make: Callable[..., S3TTLCache], pop: Callable[..., Any]) -> None:
+    items, other = make(), make()
+    other["a"] = 1
+    assert items["a"] == 1
+    other["a"] = 2
+    assert pop(items) == ("a", 2)
+    assert len(other) == 0
+
+
+def test_an_item_whose_key_cannot_be_told_is_not_removed(items: S3TTLCache) -> None:
+    items[int] = 1
+    with pytest.raises(DecodeError, match="cannot be told"):
+        items.popitem()
+    assert items[int] == 1
+    assert len(items) == 1
+
+
 def test_items_expire(items: S3TTLCache, store: TroubledStore, clock: Clock) -> None:
     items["old"] = 1
     clock.now += 30
@@ -185,6 +226,29 @@ def test_maxsize_bounds_memory_alone(make: Callable[..., S3TTLCache]) -> None:
     assert [items[key] for key in "abc"] == [1, 2, 3]
     assert make(maxsize=0)["a"] == 1
     assert make(maxsize=0).currsize == 0
+
+
+def test_all_who_use_a_mapping_by_one_cache_share_its_memory(store: TroubledStore) -> None:
+    items, other = (S3TTLCache(store, name="items") for _ in range(2))
+    items["a"] = 1
+    assert other["a"] == 1
+    items["a"] = 2
+    assert other["a"] == 2
+    assert "a" not in S3TTLCache(store, name="others")
+
+
+def test_memory_is_as_the_cache_is_set(store: TroubledStore, clock: Clock) -> None:
+    items = S3TTLCache(Cache(store), name="items")
+    forgetful = S3TTLCache(Cache(store, memory=None), name="items")
+    small = S3TTLCache(Cache(store, memory=MemoryTier(max_bytes=1)), name="items")
+    careful = S3TTLCache(Cache(store, memory=MemoryTier(revalidate_after=60)), name="items")
+    items["a"] = 1
+    assert [mapping["a"] for mapping in (forgetful, small, careful)] == [1, 1, 1]
+    assert [mapping.currsize for mapping in (forgetful, small, careful)] == [0, 0, 1]
+    items["a"] = 2
+    assert [mapping["a"] for mapping in (forgetful, small, careful)] == [2, 2, 1]
+    clock.now += 61
+    assert careful["a"] == 2
 
 
 def test_an_item_that_goes_during_an_iteration_is_passed_over(make: Callable[..., S3TTLCache]) -> None:
@@ -267,6 +331,8 @@ def test_a_read_only_cache_stores_nothing(store: TroubledStore) -> None:
         items["a"] = 1
     assert items.setdefault("a", 1) == 1
     assert not list(store.list(""))
+    with pytest.raises(SettingsError, match="expire: this cache is read-only"):
+        items.expire()
 
 
 def test_what_no_mapping_wrote_is_an_error(make: Callable[..., S3TTLCache], store: TroubledStore) -> None:
@@ -282,7 +348,7 @@ def test_what_no_mapping_wrote_is_an_error(make: Callable[..., S3TTLCache], stor
     [
         ({"name": ""}, "give the mapping a name"),
         ({"name": 5}, "give the mapping a name"),
-        ({"maxsize": -1}, "max_entries=-1"),
+        ({"maxsize": -1}, "maxsize=-1 must be"),
         ({"ttl": "soon"}, "ttl="),
         ({"url_or_cache": "bucket"}, "names no store"),
     ],

@@ -110,6 +110,15 @@ def test_a_version_counts_from_when_it_was_written() -> None:
     assert three.at(1e9) == version(3, 30)
 
 
+def test_a_version_whose_successor_is_gone_is_not_known_to_have_counted() -> None:
+    gapped = Chain((version(6, 60), version(5, 50), version(2, 20), version(1, 10)))
+    assert gapped.at(70) == version(6, 60)
+    assert gapped.at(50) == version(5, 50)
+    assert gapped.at(49) is None
+    assert gapped.at(20) is None
+    assert gapped.at(19) == version(1, 10)
+
+
 def test_a_version_written_long_after_the_next_is_late() -> None:
     assert not chain(10, 20, 30).shows_late(2)
     assert not chain(10, 20, 30).shows_late(3)

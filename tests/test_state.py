@@ -216,6 +216,20 @@ def test_a_moment_before_the_oldest_that_is_kept_is_an_error(store: TroubledStor
         state.at(datetime.fromtimestamp(clock.now - 4 * RETENTION, UTC))
 
 
+def test_a_moment_behind_versions_that_are_gone_is_an_error(
+    state: ServiceState, store: TroubledStore, clock: Clock
+) -> None:
+    began = datetime.fromtimestamp(clock.now, UTC)
+    for value in "abcd":
+        state.set(value)
+        clock.now += 60
+    store.delete([state_prefix(state.name) + sequence_name(2)])
+    for seconds in (60, 0):
+        with pytest.raises(NotFoundError, match="versions before 3 are gone"):
+            state.at(began + timedelta(seconds=seconds))
+    assert state.at(began + timedelta(seconds=120)) == "c"
+
+
 def test_a_rollback_writes_an_old_value_anew(state: ServiceState) -> None:
     for value in ("a", "b", "c"):
         state.set(value)
