@@ -601,3 +601,22 @@ def test_updates_of_many_tasks_are_all_counted(tmp_path: Path) -> None:
         return await state.get()  # type: ignore[no-any-return]
 
     assert asyncio.run(job()) == 16
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda state: state.at("2024-01-01"), "a datetime with a time zone"),
+        (lambda state: state.set(1, expected_version="1"), "expected_version='1' must be"),
+        (lambda state: state.set(1, expected_version=True), "expected_version=True must be"),
+        (lambda state: state.update(3), "give a function"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(ask: Callable[[ServiceState], object], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        ask(ServiceState("counter", MemoryStore()))
+
+
+def test_no_version_is_there_beyond_the_highest_number() -> None:
+    with pytest.raises(NotFoundError, match="nor will it ever have"):
+        ServiceState("counter", MemoryStore()).rollback(2**60)
