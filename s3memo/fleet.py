@@ -8,7 +8,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
@@ -24,8 +23,8 @@ T = TypeVar("T")
 
 Steps: TypeAlias = Generator[Any, Any, T]
 
-_leading: ContextVar[bool] = ContextVar("s3memo_leading", default=False)
-"""Whether what runs in this context is part of a computation that has a lease."""
+_leading: set[Lease] = set()
+"""The leases of this process's computations; any of them may be waiting for any call here, whatever the thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +62,12 @@ class Turn:
             if isinstance(found, Hit):
                 result = found
             else:
-                was_leading = _leading.get()
-                _leading.set(was_leading or self._lease.held)
+                if self._lease.held:
+                    _leading.add(self._lease)
                 try:
                     result = yield from compute(found)
                 finally:
-                    _leading.set(was_leading)
+                    _leading.discard(self._lease)
         except GeneratorExit:  # nobody carries out a step any more
             self._give_back()
             raise
@@ -82,8 +81,8 @@ class Turn:
         """Return what was found, or what was seen last when it is time to compute: mostly because the lease is ours.
 
         When a holder has given its lease back without a result, nobody waits for a second one: perhaps there is none to
-        be had. Nor does a computation that has a lease wait for longer than another's lasts: its holder may be waiting
-        for this one.
+        be had. Nor does a process that has a lease wait for longer than another's lasts: its holder may be waiting for
+        what is computed here.
         """
         waited = 0.0
         try:
@@ -91,7 +90,7 @@ class Turn:
                 if (yield self._take):
                     self._tell("computes for all machines", waited)
                     return (yield look)  # type: ignore[no-any-return]
-                if self._lease.was_passed_on or (_leading.get() and waited > self._lease.ttl):
+                if self._lease.was_passed_on or (_leading and waited > self._lease.ttl):
                     self._tell("computes without the lease", waited)
                     return (yield look)  # type: ignore[no-any-return]
                 if not waited:

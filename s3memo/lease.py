@@ -19,7 +19,8 @@ from functools import partial
 from typing import Self
 
 from s3memo import codec
-from s3memo.errors import DecodeError, LeaseTimeout, NotFoundError, S3MemoError, SettingsError
+from s3memo.createonly import check_create_only
+from s3memo.errors import DecodeError, LeaseTimeout, NotFoundError, SettingsError
 from s3memo.events import Recorder
 from s3memo.freshness import Duration, seconds
 from s3memo.locks import rebuild_after_fork
@@ -99,7 +100,7 @@ class Lease:
     def lost(self) -> bool:
         """Whether it is not held, or not any more: somebody else may have it now. Asks no store."""
         tenure = self._tenure
-        return tenure is None or self._register().store.time().latest >= tenure.until
+        return tenure is None or self._is_over(tenure)
 
     def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:  # noqa: FBT001, FBT002  locks have it so
         """Take the lease, and wait for it unless `blocking` is false, `timeout` seconds at most; return whether it is ours.
@@ -134,7 +135,7 @@ class Lease:
         try:
             if tenure is not None:
                 self._follow(tenure, None)
-        except S3MemoError as error:
+        except Exception as error:  # noqa: BLE001  a store of somebody else's may raise anything
             self._register().recorder.trouble(error, "the lease could not be released, and lapses by itself")
         finally:
             self._in_use.release()
@@ -163,6 +164,7 @@ class Lease:
             self._first_seen = self._first_seen or newest.number
             self.was_passed_on = any(version.cleared for version in chain.versions if version.number > self._first_seen)
             return None
+        check_create_only(register.store)  # which may take its time, so it is not to be that of the lease
         sent_at = register.store.time().earliest
         tenure = _Tenure(
             f"{writer()}:{os.urandom(8).hex()}", chain.number + 1, written=sent_at, until=sent_at + self.ttl
@@ -171,7 +173,13 @@ class Lease:
         if rival is not None:
             self.holder = rival.writer
             return None
-        return tenure
+        if not self._is_over(tenure):
+            return tenure
+        renewed = self._follow(tenure, self._claim(tenure))  # the store was slow, and may not be again
+        return None if renewed is None or self._is_over(renewed) else renewed
+
+    def _is_over(self, tenure: _Tenure) -> bool:
+        return self._register().store.time().latest >= tenure.until
 
     def _has_lapsed(self, register: Register, version: StateVersion) -> bool:
         try:
@@ -216,7 +224,7 @@ class Lease:
         while not stop.wait(self.ttl / _RENEWALS) and not self.lost:
             try:
                 self.renew()
-            except S3MemoError as error:
+            except Exception as error:  # noqa: BLE001  a store of somebody else's may raise anything
                 self._register().recorder.trouble(error, "the lease could not be renewed; the next try comes soon")
 
     def _lose(self) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -283,6 +284,28 @@ def test_computations_that_wait_for_each_other_end(machine: Machine, clock: Cloc
     assert machine.seen("lease")[-1] == "computes without the lease"
 
 
+@pytest.mark.parametrize("needs", ["a", "c"])
+def test_computations_that_wait_for_each_other_in_other_threads_end(
+    machine: Machine, clock: Clock, meanwhile: Any, needs: str
+) -> None:
+    """A holds its lease until a thread has B, whose holder, elsewhere, needs A; or until one of a C that needs B has."""
+    elsewhere, began = machine.lease("b"), clock.now
+    elsewhere.acquire()
+    die(elsewhere)
+
+    def go_on() -> None:
+        assert clock.now - began < 3 * TTL
+        elsewhere.renew()
+
+    meanwhile(go_on)
+    with ThreadPoolExecutor() as pool:
+        needed = {"a": needs.replace("a", "b"), "c": "b"}
+        machine.compute = lambda name: pool.submit(machine.function, needed[name]).result() if name in needed else name
+        assert machine.function("a") == "b"
+    assert TTL < clock.now - began < TTL + 7
+    assert not machine.seen("error")
+
+
 def test_a_function_within_one_that_has_no_lease_waits_as_long_as_it_takes(
     machine: Machine, clock: Clock, meanwhile: Any
 ) -> None:
@@ -303,7 +326,7 @@ def test_a_function_within_one_that_has_no_lease_waits_as_long_as_it_takes(
 
 def test_many_machines_compute_once(store: TroubledStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fleet.Pause, "__call__", lambda _: None)
-    machines = [Machine(store) for _ in range(8)]
+    machines = [Machine(store, fleet="1h") for _ in range(8)]
     gate = threading.Barrier(8)
 
     def call(machine: Machine) -> None:

@@ -151,6 +151,41 @@ def test_a_heart_that_meets_trouble_goes_on_until_it_is_lost(
     assert lease.lost
 
 
+def test_a_heart_survives_whatever_a_store_raises(make: Callable[..., Lease], store: TroubledStore) -> None:
+    seen: list[Any] = []
+    lease = make(Cache(store, hooks=[seen.append]))
+    lease.acquire()
+    die(lease)
+    stops = iter([False, False, True])
+
+    class Stop:
+        def wait(self, _: float) -> bool:
+            return next(stops)
+
+    store.before_put = raising(ConnectionError("reset"))
+    lease._beat(Stop())  # type: ignore[arg-type]
+    assert [event.kind for event in seen] == ["error", "error"]
+    lease.release()
+    assert "could not be released" in seen[-1].message
+    assert not lease.held
+
+
+def test_a_lease_that_was_over_when_the_store_answered_is_renewed_or_not_acquired(
+    make: Callable[..., Lease], store: TroubledStore, clock: Clock
+) -> None:
+    def be_slow(*_: Any) -> None:
+        clock.now += 5
+
+    lease = make(ttl=3)
+    store.before_put = once(be_slow)
+    assert lease.acquire(blocking=False)
+    assert not lease.lost
+    lease.release()
+    store.before_put = be_slow
+    assert not lease.acquire(blocking=False)
+    assert not lease.held
+
+
 def test_a_renewal_whose_answer_was_lost_is_no_rival(
     make: Callable[..., Lease], store: TroubledStore, clock: Clock
 ) -> None:
