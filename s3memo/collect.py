@@ -55,7 +55,7 @@ def gc(
     check_place(cache)
     place = cache_at(cache)
     place.check_writable("gc")
-    prefixes = tuple(tag_prefix(namespace, tag) for namespace, tag in tags)
+    prefixes = tuple(map(_tag_prefix, tags))
     policy = Policy(lasting, keep, keep_states, prefixes)
     collection = _Collection(place.store, Recorder("gc", place.hooks))
     store = place.store
@@ -65,6 +65,13 @@ def gc(
     collection.carry_out()
     logger.info("s3memo: gc deleted %d objects of %d bytes in %s", collection.objects, collection.bytes, store.url)
     return Collected(collection.objects, collection.bytes, collection.reasons, tuple(collection.failures))
+
+
+def _tag_prefix(pair: tuple[str, str]) -> str:
+    match pair:
+        case (str() as namespace, str() as tag):
+            return tag_prefix(namespace, tag)
+    raise SettingsError(f"tags= has {pair!r}: give a list of pairs (namespace, tag)")
 
 
 class _Collection:

@@ -108,7 +108,7 @@ class Lease:
 
         Raises LeaseTimeout after that, RuntimeError if this object has it already, and StoreError.
         """
-        if timeout is not None and not (blocking and timeout >= 0):
+        if timeout is not None and not (isinstance(timeout, int | float) and blocking and timeout >= 0):
             raise SettingsError(f"timeout={timeout!r} must be 0 seconds or more, and is for blocking=True")
         cache_at(self._place).check_writable(repr(self))
         if not self._in_use.acquire(blocking=False):

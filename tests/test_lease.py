@@ -406,6 +406,7 @@ def test_threads_take_turns(tmp_path: Path) -> None:
         (lambda: Lease("job", "bucket"), "names no store"),
         (lambda: Lease("job", MemoryStore()).acquire(blocking=False, timeout=1), "timeout=1 must be"),
         (lambda: Lease("job", MemoryStore()).acquire(timeout=-1), "timeout=-1 must be"),
+        (lambda: Lease("job", MemoryStore()).acquire(timeout="3"), "timeout='3' must be"),  # type: ignore[arg-type]
     ],
 )
 def test_what_makes_no_sense_is_an_error(call: Callable[[], Any], message: str) -> None:
