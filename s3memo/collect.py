@@ -67,11 +67,11 @@ def gc(
     return Collected(collection.objects, collection.bytes, collection.reasons, tuple(collection.failures))
 
 
-def _tag_prefix(pair: object) -> str:
+def _tag_prefix(pair: tuple[str, str]) -> str:
     match pair:
-        case (str(namespace), str(tag)):
+        case (str() as namespace, str() as tag):
             return tag_prefix(namespace, tag)
-    raise SettingsError(f"tags= must list pairs (namespace, tag), as the parts of a Key, and {pair!r} is none")
+    raise SettingsError(f"tags= has {pair!r}: give a list of pairs (namespace, tag)")
 
 
 class _Collection:

@@ -23,6 +23,9 @@ ROUNDS = 5
 WRITERS = 6
 """How many race in each round; each has a connection of its own, since all ask at once."""
 
+_PATIENCE = 60.0
+"""Seconds that a writer waits for the others to start."""
+
 _checked: WeakValueDictionary[int, Store] = WeakValueDictionary()
 _refused: WeakValueDictionary[int, Store] = WeakValueDictionary()
 
@@ -61,9 +64,13 @@ def probe(store: Store) -> None:
     with ThreadPoolExecutor(WRITERS, thread_name_prefix="s3memo-probe") as racers:
         for _ in range(ROUNDS):
             object_key = f"{PROBE_ROOT}{os.urandom(16).hex()}"
-            start = threading.Barrier(WRITERS)
+            start = threading.Barrier(WRITERS, timeout=_PATIENCE)
             bids = [b"%d" % number for number in range(WRITERS)]
-            races = [racers.submit(_race, store, object_key, bid, start) for bid in bids]
+            try:
+                races = [racers.submit(_race, store, object_key, bid, start) for bid in bids]
+            except BaseException:  # such as that the system has no thread left, for which the others would wait
+                start.abort()
+                raise
             winners = [bid for bid, race in zip(bids, races, strict=True) if race.result()]
             try:
                 found = bytes(store.get(object_key))

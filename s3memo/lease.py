@@ -13,6 +13,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from contextvars import copy_context
 from dataclasses import dataclass, replace
 from functools import partial
@@ -107,38 +108,45 @@ class Lease:
 
         Raises LeaseTimeout after that, RuntimeError if this object has it already, and StoreError.
         """
-        if timeout is not None and not (blocking and timeout >= 0):
+        if timeout is not None and not (isinstance(timeout, int | float) and blocking and timeout >= 0):
             raise SettingsError(f"timeout={timeout!r} must be 0 seconds or more, and is for blocking=True")
         cache_at(self._place).check_writable(repr(self))
         if not self._in_use.acquire(blocking=False):
             raise RuntimeError(f"{self!r} is in use already: make a Lease of its own for each piece of work")
-        try:
-            self._tenure = self._wait(blocking=blocking, timeout=math.inf if timeout is None else timeout)
-        finally:
-            if self._tenure is None:
-                self._in_use.release()
-        if self._tenure is not None:
-            self._start()
-        return self._tenure is not None
+        with ExitStack() as unless_held:
+            unless_held.callback(self._in_use.release)
+            tenure = self._wait(blocking=blocking, timeout=math.inf if timeout is None else timeout)
+            if tenure is None:
+                return False
+            self._start(tenure)
+            unless_held.pop_all()
+        return True
 
     def release(self) -> None:
         """Let others have it unless it is lost; RuntimeError if it is not held.
 
         A store that fails is reported, for then it lapses.
         """
-        if self._heart is None:
+        with self._changing:
+            heart, self._heart = self._heart, None
+        if heart is None:
             raise RuntimeError(f"{self!r} is not held, so it cannot be released")
         self._stop.set()
-        self._heart.join()
-        tenure, self._heart = None if self.lost else self._tenure, None
+        heart.join()
+        try:
+            self._let_go()
+        finally:
+            self._in_use.release()
+
+    def _let_go(self) -> None:
+        """Write that nobody has it, if we do."""
+        tenure = None if self.lost else self._tenure
         self._tenure = None
         try:
             if tenure is not None:
                 self._follow(tenure, None)
         except Exception as error:  # noqa: BLE001  a store of somebody else's may raise anything
             self._register().recorder.trouble(error, "the lease could not be released, and lapses by itself")
-        finally:
-            self._in_use.release()
 
     def _wait(self, *, blocking: bool, timeout: float) -> _Tenure | None:
         """Return our tenure, or None if somebody else has it and nobody is to wait."""
@@ -214,11 +222,16 @@ class Lease:
         """Return what is known without a LIST: that our own version was the newest when it was written."""
         return Chain((StateVersion(tenure.number, 1, tenure.written),), listed_at=tenure.written)
 
-    def _start(self) -> None:
-        self._stop = threading.Event()
+    def _start(self, tenure: _Tenure) -> None:
+        self._tenure, self._stop = tenure, threading.Event()
         beat = partial(copy_context().run, self._beat, self._stop)  # which counts its requests as those of `acquire`
-        self._heart = threading.Thread(target=beat, name=f"s3memo-{self!r}", daemon=True)
-        self._heart.start()
+        heart = threading.Thread(target=beat, name=f"s3memo-{self!r}", daemon=True)
+        try:
+            heart.start()
+        except RuntimeError:  # the system has no thread left
+            self._let_go()
+            raise
+        self._heart = heart
 
     def _beat(self, stop: threading.Event) -> None:
         while not stop.wait(self.ttl / _RENEWALS) and not self.lost:

@@ -27,8 +27,8 @@ TRUST = 1800.0
 SWEEP_EVERY = 500
 """At each such number what is due behind the first page is collected too."""
 
-LAST = 2**56 - 1
-"""The highest number that a version can have."""
+LIMIT = 2**56 - 1
+"""The highest number of a version."""
 
 _NAME = re.compile(r"[0-9a-f]{14}\.s3s", re.ASCII)
 
@@ -68,14 +68,14 @@ def lease_prefix(key: str) -> str:
 
 def sequence_name(number: int) -> str:
     """Return the last part of the object key of a version; the higher its number, the earlier it sorts."""
-    if not 0 < number <= LAST:
-        raise ValueError(f"a version's number is between 1 and {LAST}: {number}")
-    return f"{LAST - number:014x}.s3s"
+    if not 0 < number <= LIMIT:
+        raise ValueError(f"a version's number is between 1 and {LIMIT}: {number}")
+    return f"{LIMIT - number:014x}.s3s"
 
 
 def parse_sequence(name: str) -> int | None:
     """Return the number in a name, or None if s3memo writes no such name."""
-    number = LAST - int(name[:14], 16) if _NAME.fullmatch(name) else 0
+    number = LIMIT - int(name[:14], 16) if _NAME.fullmatch(name) else 0
     return number or None
 
 

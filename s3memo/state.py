@@ -16,7 +16,7 @@ from s3memo.errors import NotFoundError, SettingsError, StateConflictError, Stor
 from s3memo.events import Recorder
 from s3memo.locks import process_lock
 from s3memo.register import Record, Register
-from s3memo.sequences import LAST, Chain, StateVersion, state_prefix
+from s3memo.sequences import LIMIT, Chain, StateVersion, state_prefix
 from s3memo.sharing import Place, cache_at, check_place
 from s3memo.stores.base import Buffer
 from s3memo.stores.clock import local_clock
@@ -95,9 +95,7 @@ class ServiceState:
         StateConflictError. Raises EncodeError.
         """
         if expected_version is not None and (type(expected_version) is not int or expected_version < 0):
-            raise SettingsError(
-                f"expected_version={expected_version!r} must be a version's number, as `version` tells it"
-            )
+            raise SettingsError(f"expected_version={expected_version!r} must be a version's number, or 0 for none")
         payload = self._encoded(value)
         return self._write(lambda _: payload, expected_version=expected_version)
 
@@ -108,7 +106,7 @@ class ServiceState:
         else. Raises StateConflictError if it never is, EncodeError, and what `fn` raises.
         """
         if not callable(fn):
-            raise SettingsError(f"update({fn!r}): give a function of the value")
+            raise SettingsError(f"update({fn!r}): give a function from the value to the next one; set() takes a value")
         register = self._register()
         known: Record | None = None
         result: Any = None
@@ -143,7 +141,9 @@ class ServiceState:
     def at(self, moment: datetime) -> Any:
         """Return the value at a moment by the store's clock, to the second; NotFoundError if none is known of."""
         if not isinstance(moment, datetime) or moment.tzinfo is None:
-            raise SettingsError(f"at({moment!r}): give a datetime with a time zone, as datetime.now(UTC) is")
+            raise SettingsError(
+                f"at({moment!r}): give the moment as a datetime with a time zone, as datetime.now(UTC) is"
+            )
         register = self._register()
         chain = register.look(whole=True)
         version = chain.at(moment.timestamp())
@@ -159,8 +159,8 @@ class ServiceState:
         if type(n) is not int or n < 1:
             raise SettingsError(f"rollback({n!r}): give the number of a version, as history() lists them")
         register = self._register()
-        if n > LAST:
-            raise NotFoundError(f"{register} has no version {n}, nor will it ever have")
+        if n > LIMIT:
+            raise NotFoundError(f"{register} has no version {n}")
         record = register.read(n)
         if record.payload is None:
             raise NotFoundError(f"version {n} of {register} says that there is no value: use clear()")
@@ -219,7 +219,10 @@ class ServiceState:
 
 
 class AsyncState:
-    """What a ServiceState can do, for coroutines; see there. What is cancelled while it writes may be written yet."""
+    """What a ServiceState can do, for coroutines; see there.
+
+    A write whose task is cancelled goes on in its thread, and may take effect.
+    """
 
     def __init__(self, state: ServiceState) -> None:
         self._state = state

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from pathlib import Path
 
@@ -112,6 +113,19 @@ def test_a_store_that_does_not_is_refused_each_time_and_tried_once(kind: type[St
 
 def test_writers_without_an_answer_prove_nothing() -> None:
     probe(BusyStore())
+
+
+def test_a_trial_for_which_threads_are_lacking_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, started = threading.Thread.start, itertools.count(1)
+
+    def start_two(thread: threading.Thread) -> None:
+        if next(started) > 2:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_two)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        probe(MemoryStore())
 
 
 def test_a_marker_that_cannot_be_read_is_an_error() -> None:

@@ -312,6 +312,33 @@ def test_what_holds_it_twice_is_an_error(make: Callable[..., Lease]) -> None:
     assert lease.acquire()
 
 
+def test_it_is_released_once(make: Callable[..., Lease], monkeypatch: pytest.MonkeyPatch) -> None:
+    lease = make()
+    lease.acquire()
+    die(lease)
+
+    def release_meanwhile() -> None:
+        with pytest.raises(RuntimeError, match="is not held"):
+            lease.release()
+
+    monkeypatch.setattr(lease._heart, "join", once(release_meanwhile))
+    lease.release()
+    assert lease.acquire(blocking=False)
+
+
+def test_a_lease_whose_heart_cannot_start_is_given_back(
+    make: Callable[..., Lease], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = make()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", raising(RuntimeError("can't start new thread")))
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            lease.acquire()
+    assert not lease.held
+    assert make().acquire(blocking=False)
+    assert not lease.acquire(blocking=False)
+
+
 def test_it_can_be_acquired_again_after_trouble(make: Callable[..., Lease], store: TroubledStore) -> None:
     lease = make()
     store.before_put = raising(StoreUnavailableError("503"))
@@ -379,6 +406,7 @@ def test_threads_take_turns(tmp_path: Path) -> None:
         (lambda: Lease("job", "bucket"), "names no store"),
         (lambda: Lease("job", MemoryStore()).acquire(blocking=False, timeout=1), "timeout=1 must be"),
         (lambda: Lease("job", MemoryStore()).acquire(timeout=-1), "timeout=-1 must be"),
+        (lambda: Lease("job", MemoryStore()).acquire(timeout="3"), "timeout='3' must be"),  # type: ignore[arg-type]
     ],
 )
 def test_what_makes_no_sense_is_an_error(call: Callable[[], Any], message: str) -> None:

@@ -219,7 +219,7 @@ def test_a_miss_with_a_fleet(store: S3Store, cached: Any, sent: Any) -> None:
 
 def test_mappings(store: S3Store, sent: Any) -> None:
     def mapping() -> S3TTLCache:
-        return S3TTLCache(store, name="items")
+        return S3TTLCache(Cache(store), name="items")  # as in one more process
 
     items = mapping()
     assert sent(items.get, 1) == {"LIST": 1}

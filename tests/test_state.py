@@ -572,6 +572,29 @@ def test_a_moment_needs_a_time_zone(state: ServiceState) -> None:
         state.at(datetime(2026, 11, 23))  # noqa: DTZ001  that is what is refused
 
 
+@pytest.mark.parametrize(
+    ("use", "message"),
+    [
+        (lambda state: state.at("2024-01-01"), "at.*a datetime with a time zone"),
+        (lambda state: state.set(2, expected_version="1"), "expected_version='1'"),
+        (lambda state: state.set(2, expected_version=True), "expected_version=True"),
+        (lambda state: state.update(3), r"update\(3\): give a function"),
+    ],
+)
+def test_an_argument_that_makes_no_sense_is_an_error(
+    state: ServiceState, use: Callable[[Any], Any], message: str
+) -> None:
+    state.set(1)
+    with pytest.raises(SettingsError, match=message):
+        use(state)
+    assert state.version == 1
+
+
+def test_a_number_beyond_all_versions_is_not_found(state: ServiceState) -> None:
+    with pytest.raises(NotFoundError, match="has no version 1152921504606846976"):
+        state.rollback(2**60)
+
+
 def test_it_names_itself(state: ServiceState) -> None:
     assert repr(state) == "ServiceState('job')"
 
@@ -601,22 +624,3 @@ def test_updates_of_many_tasks_are_all_counted(tmp_path: Path) -> None:
         return await state.get()  # type: ignore[no-any-return]
 
     assert asyncio.run(job()) == 16
-
-
-@pytest.mark.parametrize(
-    ("ask", "message"),
-    [
-        (lambda state: state.at("2024-01-01"), "a datetime with a time zone"),
-        (lambda state: state.set(1, expected_version="1"), "expected_version='1' must be"),
-        (lambda state: state.set(1, expected_version=True), "expected_version=True must be"),
-        (lambda state: state.update(3), "give a function"),
-    ],
-)
-def test_what_makes_no_sense_is_refused(ask: Callable[[ServiceState], object], message: str) -> None:
-    with pytest.raises(SettingsError, match=message):
-        ask(ServiceState("counter", MemoryStore()))
-
-
-def test_no_version_is_there_beyond_the_highest_number() -> None:
-    with pytest.raises(NotFoundError, match="nor will it ever have"):
-        ServiceState("counter", MemoryStore()).rollback(2**60)
