@@ -720,3 +720,20 @@ def test_a_class_is_the_same_after_an_instance_was_copied(load: Load) -> None:
     copy.copy(cls())
     assert "__slotnames__" in vars(cls)
     assert digest_of(cls) == before
+
+
+def test_many_threads_may_ask_for_tags_at_once(load: Load) -> None:
+    body = "".join(f"    x = [x, {{{number}: (x, lambda y: y + {number})}}][0]\n" for number in range(300))
+    modules = [load(f"def f(x):\n{body}    return {number}") for number in range(24)]
+    start, tags = threading.Barrier(8), []
+
+    def ask(part: list[Any]) -> None:
+        start.wait(10)
+        tags.extend(tag_of(module.f) for module in part)
+
+    threads = [threading.Thread(target=ask, args=(modules[number::8],)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(set(tags)) == 24

@@ -13,6 +13,7 @@ import importlib.util
 import inspect
 import itertools
 import os
+import threading
 import warnings
 import weakref
 from collections.abc import Iterable, Iterator
@@ -23,6 +24,11 @@ from typing import Any, NamedTuple, TypeAlias
 
 from s3memo.canonical import form_digest
 from s3memo.fingerprint.names import Read, all_codes, reads
+
+_compiling = threading.RLock()
+"""Held to compile: Python 3.11 miscounts how deep a tree is when several threads make one (a SystemError), and the filters
+of warnings are one for all threads. fork() takes it first, as it does with the lock of `locks`."""
+os.register_at_fork(before=_compiling.acquire, after_in_parent=_compiling.release, after_in_child=_compiling.release)
 
 FunctionNode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
@@ -116,10 +122,11 @@ def class_reads(cls: type) -> frozenset[Read]:
     if found is None:
         return frozenset()
     origin, _ = found
-    nodes = _find_classes(ast.parse(_text(origin)), cls.__qualname__)  # a tree of its own, for it will be changed
+    with _compiling:
+        nodes = _find_classes(ast.parse(_text(origin)), cls.__qualname__)  # a tree of its own, for it will be changed
     for node in nodes:
         _keep_what_is_evaluated(node)
-    with warnings.catch_warnings(action="ignore"):
+    with _compiling, warnings.catch_warnings(action="ignore"):
         code = compile(ast.Module(list(nodes), []), "<source>", "exec", dont_inherit=True, optimize=0)
     return reads(code).names
 
@@ -249,10 +256,13 @@ def _span(code: CodeType) -> tuple[tuple[int, int], tuple[int, int]] | None:
 
 
 def _load(origin: object, flags: int) -> _File | None:
-    try:
-        return _parse(_text(origin), flags)
-    except (OSError, TypeError, SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
+    while True:
+        try:
+            return _parse(_text(origin), flags)
+        except SystemError:  # other threads of the program were compiling too: see `_compiling`
+            continue
+        except (OSError, TypeError, SyntaxError, ValueError, RecursionError, MemoryError):
+            return None
 
 
 def _text(origin: object) -> str:
@@ -264,7 +274,7 @@ def _text(origin: object) -> str:
 def _parse(text: str, flags: int) -> _File:
     # A notebook's cell may await at its top, and whatever this text warns of was said when it was first compiled.
     flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-    with warnings.catch_warnings(action="ignore"):
+    with _compiling, warnings.catch_warnings(action="ignore"):
         tree = compile(text, "<source>", "exec", flags | ast.PyCF_ONLY_AST, dont_inherit=True)
         code = compile(tree, "<source>", "exec", flags, dont_inherit=True)
     functions: dict[tuple[str, int], list[FunctionNode]] = {}
@@ -277,7 +287,7 @@ def _parse(text: str, flags: int) -> _File:
 @lru_cache(maxsize=4)
 def _plain_codes(text: str, flags: int) -> dict[tuple[str, int], list[CodeType]]:
     flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-    with warnings.catch_warnings(action="ignore"):
+    with _compiling, warnings.catch_warnings(action="ignore"):
         tree = compile(text, "<source>", "exec", flags | ast.PyCF_ONLY_AST, dont_inherit=True)
         _drop_annotations(tree)
         code = compile(tree, "<source>", "exec", flags, dont_inherit=True, optimize=0)
