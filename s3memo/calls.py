@@ -133,5 +133,5 @@ def _check_arguments(call: Call) -> None:
     """The caller has its result and goes on, and may do with its arguments what it likes."""
     if call.key_again() != call.key:
         error = GivenUpError("the arguments were changed meanwhile")
-        call.terms.recorder.trouble(error, "a stale result could not be refreshed", key=str(call.key))
+        tell_behind(call, error)
         raise error

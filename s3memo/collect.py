@@ -11,6 +11,7 @@ from s3memo.errors import SettingsError, StoreError
 from s3memo.events import Recorder, logger
 from s3memo.freshness import Duration, seconds
 from s3memo.garbage import Doomed, Policy, Reason
+from s3memo.settings import check_count
 from s3memo.sharing import Place, cache_at, check_place
 from s3memo.stores.base import PAGE_SIZE, Store
 from s3memo.versions import tag_prefix
@@ -50,8 +51,7 @@ def gc(
     if lasting is None:
         raise SettingsError("grace=None must be a duration")
     for name, number in (("keep", keep), ("keep_states", keep_states)):
-        if type(number) is not int or number < 1:
-            raise SettingsError(f"{name}={number!r} must be a whole number of versions, 1 or more")
+        check_count(name, number, of="versions", least=1)
     check_place(cache)
     place = cache_at(cache)
     place.check_writable("gc")

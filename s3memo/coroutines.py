@@ -11,8 +11,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from s3memo import settings, tasks
 from s3memo.entry import Entry
-from s3memo.functions import Binding, Cached, Origin
-from s3memo.subject import Subject
+from s3memo.functions import Cached
 from s3memo.versions import Version
 
 P = ParamSpec("P")
@@ -31,15 +30,7 @@ class CachedCoroutineFunction(Cached[P], Generic[P, R]):
 
     __wrapped__: Callable[P, Coroutine[Any, Any, R]]
 
-    def __init__(
-        self,
-        subject: Subject,
-        *,
-        binding: Binding = "instance",
-        bound: tuple[Any, ...] = (),
-        origin: Origin | None = None,
-    ) -> None:
-        super().__init__(subject, binding=binding, bound=bound, origin=origin)
+    def _begin(self) -> None:
         if sys.version_info >= (3, 12):
             inspect.markcoroutinefunction(self)
         else:

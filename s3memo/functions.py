@@ -73,6 +73,10 @@ class Cached(Generic[P]):
             _by_stand_in[self._stand_in] = self
         else:
             self._stand_in = origin[0]._stand_in  # noqa: SLF001  it is one of us
+        self._begin()
+
+    def _begin(self) -> None:
+        """Set what only this kind of cached function has."""
 
     def _bind(self, instance: object, owner: type | None) -> Self:
         first = (owner or type(instance)) if self._binding == "class" else instance
@@ -206,16 +210,8 @@ class CachedFunction(Cached[P], Generic[P, R]):
     __wrapped__: Callable[P, R]
     __slots__ = ("_cells", "_code", "_function")  # which are found faster than what is in its __dict__
 
-    def __init__(
-        self,
-        subject: Subject,
-        *,
-        binding: Binding = "instance",
-        bound: tuple[Any, ...] = (),
-        origin: Origin | None = None,
-    ) -> None:
-        super().__init__(subject, binding=binding, bound=bound, origin=origin)
-        self._cells: quick.Cells = quick.no_cells if bound else quick.no_cells_yet
+    def _begin(self) -> None:
+        self._cells: quick.Cells = quick.no_cells if self._bound else quick.no_cells_yet
         self._function: Any = None
         self._code: Any = None
 

@@ -1,7 +1,6 @@
 """The one lock for what this process keeps in memory, and what is to be made anew in a forked child.
 
-The lock is held for moments only, never over a request or a call of the user's. fork() takes it first, so that the child
-finds it free and nothing half changed.
+The lock is held for moments only, never over a request or a call of the user's.
 """
 
 from __future__ import annotations
@@ -11,7 +10,15 @@ import threading
 from collections.abc import Callable
 from weakref import WeakMethod
 
-process_lock = threading.RLock()
+
+def fork_safe_lock() -> threading.RLock:
+    """Return a lock that fork() takes first, so that the child finds it free and what it guards whole."""
+    lock = threading.RLock()
+    os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
+    return lock
+
+
+process_lock = fork_safe_lock()
 _rebuilds: list[WeakMethod[Callable[[], None]]] = []
 
 
@@ -23,10 +30,9 @@ def rebuild_after_fork(method: Callable[[], None]) -> None:
 
 
 def _rebuild() -> None:
-    process_lock.release()
     for method in [alive() for alive in _rebuilds]:
         if method is not None:
             method()
 
 
-os.register_at_fork(before=process_lock.acquire, after_in_parent=process_lock.release, after_in_child=_rebuild)
+os.register_at_fork(after_in_child=_rebuild)

@@ -20,6 +20,7 @@ from s3memo.events import Recorder
 from s3memo.freshness import Duration, Policy, judge, seconds
 from s3memo.keys import digest_of
 from s3memo.locks import process_lock
+from s3memo.settings import check_count
 from s3memo.sharing import Place, cache_at, check_place
 from s3memo.stores.base import PAGE_SIZE
 from s3memo.terms import Terms
@@ -57,8 +58,7 @@ class S3TTLCache(MutableMapping[Any, Any]):
         if not isinstance(name, str) or not name:
             raise SettingsError(f"S3TTLCache(name={name!r}): give the mapping a name, a string that is not empty")
         check_place(url_or_cache)
-        if type(maxsize) is not int or maxsize < 0:
-            raise SettingsError(f"maxsize={maxsize!r} must be a whole number of items, 0 or more")
+        check_count("maxsize", maxsize, of="items", least=0)
         self._policy = Policy(seconds(ttl, name="ttl"))
         self._place = url_or_cache
         self._classes = listed_classes(check_types(types))

@@ -13,10 +13,10 @@ from cachetools import TLRUCache
 from s3memo import codec, packing
 from s3memo.codec import NO_CLASSES, Classes
 from s3memo.envelope import Envelope
-from s3memo.errors import SettingsError
 from s3memo.freshness import Duration, seconds
 from s3memo.locks import process_lock
 from s3memo.quick import Cell
+from s3memo.settings import check_count
 from s3memo.stores.clock import local_clock
 from s3memo.versions import Key, Listing, Version
 
@@ -38,9 +38,7 @@ class MemoryTier:
 
     def __post_init__(self) -> None:
         for name in ("max_bytes", "max_entries"):
-            value = getattr(self, name)
-            if type(value) is not int or value < 0:
-                raise SettingsError(f"{name}={value!r} must be a whole number, 0 or more")
+            check_count(name, getattr(self, name), least=0)
         seconds(self.revalidate_after, name="revalidate_after")
 
 
@@ -204,21 +202,16 @@ class Memory:
         """Forget what is held for a key if a listing shows that it must not be served any more."""
         with process_lock:
             slot = self._slots.get(key)
-        if slot and listing.outdates(slot.held.version):
-            self._discard_slot(key, slot)
+            if slot and listing.outdates(slot.held.version):
+                self._slots.drop(key)
+            gone = self._taken()
+        del gone  # as above
 
     def discard_all(self, belongs: Callable[[Key], bool]) -> None:
         """Forget every key that `belongs` is true of."""
         with process_lock:
             self._slots.expire()
             for key in [key for key in self._slots if belongs(key)]:
-                self._slots.drop(key)
-            gone = self._taken()
-        del gone  # as above
-
-    def _discard_slot(self, key: Key, slot: Slot) -> None:
-        with process_lock:
-            if self._slots.get(key) is slot:
                 self._slots.drop(key)
             gone = self._taken()
         del gone  # as above

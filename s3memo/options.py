@@ -11,7 +11,7 @@ from s3memo.errors import SettingsError
 from s3memo.fingerprint import Code
 from s3memo.freshness import Duration, Policy, seconds
 from s3memo.lease import DEFAULT_SECONDS, lease_seconds
-from s3memo.settings import check_choice
+from s3memo.settings import check_choice, check_count
 from s3memo.terms import OnError
 
 
@@ -44,8 +44,7 @@ class Options(TermOptions, total=False):
 def checked(options: Options) -> Options:
     """Return options, of which none may be missing, as `cache_parameters` tells them. Raises SettingsError."""
     keep, copy, on_error, cache_if = options["keep"], options["copy"], options["on_error"], options["cache_if"]
-    if type(keep) is not int or keep < 1:
-        raise SettingsError(f"keep={keep!r} must be a whole number of versions, 1 or more")
+    check_count("keep", keep, of="versions", least=1)
     if not isinstance(copy, bool):
         raise SettingsError(f"copy={copy!r} must be True or False")
     if on_error is not None:

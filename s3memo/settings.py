@@ -29,6 +29,12 @@ def check_choice(name: str, value: object, choices: Iterable[object]) -> None:
         raise SettingsError(f"{name}={value!r} must be {' or '.join(map(repr, allowed))}")
 
 
+def check_count(name: str, value: object, *, of: str = "", least: int) -> None:
+    """Raise SettingsError unless `value` is a whole number `of` what it counts, `least` or more."""
+    if type(value) is not int or value < least:
+        raise SettingsError(f"{name}={value!r} must be a whole number{of and f' of {of}'}, {least} or more")
+
+
 @dataclass(frozen=True, slots=True)
 class Location:
     """A store's URL, taken apart and normalised: equal locations are the same store.

@@ -17,6 +17,7 @@ from s3memo.events import Recorder
 from s3memo.locks import process_lock
 from s3memo.register import Record, Register
 from s3memo.sequences import LIMIT, Chain, StateVersion, state_prefix
+from s3memo.settings import check_count
 from s3memo.sharing import Place, cache_at, check_place
 from s3memo.stores.base import Buffer
 from s3memo.stores.clock import local_clock
@@ -49,8 +50,7 @@ class ServiceState:
     def __init__(self, name: str, url_or_cache: Place = None, *, keep: int = 10, types: Iterable[type] = ()) -> None:
         if not isinstance(name, str) or not name:
             raise SettingsError(f"ServiceState({name!r}): give the state a name, a string that is not empty")
-        if type(keep) is not int or keep < 1:
-            raise SettingsError(f"keep={keep!r} must be a whole number of versions, 1 or more")
+        check_count("keep", keep, of="versions", least=1)
         check_place(url_or_cache)
         self.name = name
         self.keep = keep

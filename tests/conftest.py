@@ -14,6 +14,7 @@ from tests.servers import ceph, rclone
 from tests.servers.moto import moto_server
 from tests.servers.scripted import ScriptedServer
 from tests.servers.server import S3Server
+from tests.troubled import Clock, TroubledStore
 
 # Chosen with --hypothesis-profile=deep; the fast one finds the same each time.
 settings.register_profile("fast", max_examples=60, deadline=None, derandomize=True)
@@ -88,3 +89,15 @@ def s3_server(request: pytest.FixtureRequest) -> S3Server:
     server = request.getfixturevalue(request.param)
     assert isinstance(server, S3Server)
     return server
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock that stands still until a test sets it."""
+    return Clock()
+
+
+@pytest.fixture
+def store(clock: Clock) -> TroubledStore:
+    """A store in memory that a test can let fail."""
+    return TroubledStore(clock)

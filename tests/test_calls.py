@@ -18,16 +18,9 @@ import pytest
 from s3memo import Cache, Event, MemoryStore, MemoryTier, SettingsError, StoreUnavailableError, log_event
 from s3memo.errors import EncodeError
 from s3memo.refreshes import refreshes
+from tests.troubled import Clock
 
 SOON = 10.0
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_790_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Store(MemoryStore):
@@ -57,11 +50,6 @@ class Job:
         if self.error is not None:
             raise self.error
         return [self.count]
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from s3memo.errors import NotFoundError, SettingsError, StoreUnavailableError
 from s3memo.stores.base import Store
 from tests.test_createonly import IgnoringStore
 from tests.test_lease import TTL, die
-from tests.test_state import Clock, TroubledStore, raising
+from tests.troubled import Clock, TroubledStore, raising
 
 SOON = 10.0
 """Seconds within which all that can happen has happened."""
@@ -50,16 +50,6 @@ class Machine:
 
     def seen(self, kind: str) -> list[str]:
         return [event.message for event in self.events if event.kind == kind]
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def store(clock: Clock) -> TroubledStore:
-    return TroubledStore(clock)
 
 
 @pytest.fixture

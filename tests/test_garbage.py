@@ -17,7 +17,7 @@ from s3memo.garbage import Policy
 from s3memo.sequences import RETENTION, lease_prefix, sequence_name, state_prefix
 from s3memo.stores.base import ObjectInfo
 from s3memo.versions import MICROSECONDS, ItemKey, Key, Listing, Version, parse_version
-from tests.test_state import Clock, TroubledStore
+from tests.troubled import Clock, TroubledStore
 
 DAY = 86_400.0
 NOW = 1_790_000_000.0
@@ -199,16 +199,6 @@ def test_a_lease_goes_when_it_lapsed_long_ago() -> None:
 
 
 # gc.
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def store(clock: Clock) -> TroubledStore:
-    return TroubledStore(clock)
 
 
 def names(store: MemoryStore) -> Counter[str]:

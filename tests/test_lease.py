@@ -16,19 +16,9 @@ from s3memo.register import writer
 from s3memo.sequences import lease_prefix, sequence_name
 from s3memo.stores.base import Store
 from tests.test_sending import beside_threads, check, fork_and
-from tests.test_state import Clock, TroubledStore, once, raising
+from tests.troubled import Clock, TroubledStore, once, raising
 
 TTL = 30
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def store(clock: Clock) -> TroubledStore:
-    return TroubledStore(clock)
 
 
 @pytest.fixture

@@ -26,17 +26,7 @@ from s3memo.errors import (
     StoreError,
     StoreUnavailableError,
 )
-from tests.test_state import Clock, TroubledStore, raising
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def store(clock: Clock) -> TroubledStore:
-    return TroubledStore(clock)
+from tests.troubled import Clock, TroubledStore, raising
 
 
 @pytest.fixture

@@ -30,50 +30,7 @@ from s3memo.events import Recorder
 from s3memo.register import Register, writer
 from s3memo.sequences import RETENTION, SWEEP_EVERY, StateVersion, sequence_name, state_prefix
 from s3memo.signing import NO_KEYS
-from s3memo.stores.base import Buffer, PutMode
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_790_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class TroubledStore(MemoryStore):
-    """Does as told before it puts, gets or deletes."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        super().__init__(clock=clock)
-        self.before_put: Callable[[str], None] = lambda _: None
-        self.before_get: Callable[[str], None] = lambda _: None
-        self.before_delete: Callable[[], None] = lambda: None
-        self.loses_answers = False
-
-    def put(self, object_key: str, data: Buffer, *, mode: PutMode = "overwrite") -> None:
-        self.before_put(object_key)
-        super().put(object_key, data, mode=mode)
-        if self.loses_answers:
-            raise StoreUnavailableError("lost")
-
-    def get(self, object_key: str) -> bytes:
-        self.before_get(object_key)
-        return super().get(object_key)
-
-    def delete(self, object_keys: Any) -> None:
-        self.before_delete()
-        super().delete(object_keys)
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def store(clock: Clock) -> TroubledStore:
-    return TroubledStore(clock)
+from tests.troubled import Clock, TroubledStore, once, raising
 
 
 @pytest.fixture
@@ -94,24 +51,6 @@ def keys(store: Store) -> list[str]:
 
 def object_key(number: int) -> str:
     return state_prefix("job") + sequence_name(number)
-
-
-def once(action: Callable[[], Any]) -> Callable[..., None]:
-    """Do something the first time only."""
-    todo = [action]
-
-    def act(*_: Any) -> None:
-        if todo:
-            todo.pop()()
-
-    return act
-
-
-def raising(error: Exception) -> Callable[..., Any]:
-    def act(*_: Any, **__: Any) -> Any:
-        raise error
-
-    return act
 
 
 def test_a_value_comes_back_as_it_was(state: ServiceState) -> None:

@@ -13,7 +13,6 @@ import importlib.util
 import inspect
 import itertools
 import os
-import threading
 import warnings
 import weakref
 from collections.abc import Iterable, Iterator
@@ -24,11 +23,11 @@ from typing import Any, NamedTuple, TypeAlias
 
 from s3memo.canonical import form_digest
 from s3memo.fingerprint.names import Read, all_codes, reads
+from s3memo.locks import fork_safe_lock
 
-_compiling = threading.RLock()
+_compiling = fork_safe_lock()
 """Held to compile: Python 3.11 miscounts how deep a tree is when several threads make one (a SystemError), and the filters
-of warnings are one for all threads. fork() takes it first, as it does with the lock of `locks`."""
-os.register_at_fork(before=_compiling.acquire, after_in_parent=_compiling.release, after_in_child=_compiling.release)
+of warnings are one for all threads."""
 
 FunctionNode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
