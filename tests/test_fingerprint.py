@@ -23,7 +23,7 @@ import pytest
 
 from s3memo.canonical import qualified_name
 from s3memo.errors import KeyDerivationError, SettingsError
-from s3memo.fingerprint import CodeTag, namespace_of, tag_of
+from s3memo.fingerprint import CodeTag, namespace_of, source, tag_of
 from s3memo.keys import digest_of
 from tests.samples import interpreters, values
 
@@ -737,3 +737,23 @@ def test_many_threads_may_ask_for_tags_at_once(load: Load) -> None:
     for thread in threads:
         thread.join(60)
     assert len(set(tags)) == 24
+
+
+def test_a_parser_that_other_threads_disturb_is_tried_again_but_not_for_ever(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    function = load("def f(x): return x").f
+    expected, parse, failures = tag_of(function), source._parse, [SystemError("depth mismatch")] * 2
+
+    def disturbed(text: str, flags: int) -> Any:
+        if failures:
+            raise failures.pop()
+        return parse(text, flags)
+
+    source._function_digest.cache_clear()
+    monkeypatch.setattr(source, "_parse", disturbed)
+    assert tag_of(function) == expected
+    source._function_digest.cache_clear()
+    failures.extend([SystemError("depth mismatch")] * 1000)
+    with pytest.raises(SystemError, match="mismatch"):
+        tag_of(function)

@@ -16,6 +16,7 @@ import os
 import warnings
 import weakref
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import PurePath
 from types import CodeType, FunctionType
@@ -28,6 +29,9 @@ from s3memo.locks import fork_safe_lock
 _compiling = fork_safe_lock()
 """Held to compile: Python 3.11 miscounts how deep a tree is when several threads make one (a SystemError), and the filters
 of warnings are one for all threads."""
+
+_PARSES = 100
+"""How often a source that threads without that lock make fail is parsed again."""
 
 FunctionNode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
@@ -255,13 +259,17 @@ def _span(code: CodeType) -> tuple[tuple[int, int], tuple[int, int]] | None:
 
 
 def _load(origin: object, flags: int) -> _File | None:
-    while True:
-        try:
-            return _parse(_text(origin), flags)
-        except SystemError:  # other threads of the program were compiling too: see `_compiling`
-            continue
-        except (OSError, TypeError, SyntaxError, ValueError, RecursionError, MemoryError):
-            return None
+    for _ in range(_PARSES):
+        with suppress(SystemError):  # other threads of the program were compiling too: see `_compiling`
+            return _load_once(origin, flags)
+    return _load_once(origin, flags)
+
+
+def _load_once(origin: object, flags: int) -> _File | None:
+    try:
+        return _parse(_text(origin), flags)
+    except (OSError, TypeError, SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
 
 
 def _text(origin: object) -> str:
