@@ -6,21 +6,24 @@ import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from contextvars import copy_context
 from dataclasses import replace
+from itertools import islice
 from typing import Any, Self, get_args
 from weakref import WeakValueDictionary
 
 from s3memo.entry import Entry, Hit
 from s3memo.envelope import Compression
-from s3memo.errors import SettingsError
+from s3memo.errors import SettingsError, StoreError
 from s3memo.events import CacheInfo, Hook, Recorder, logger
+from s3memo.freshness import Duration, seconds
 from s3memo.locks import process_lock, rebuild_after_fork
 from s3memo.memory import MemoryTier
 from s3memo.packing import CodecName, Packing
 from s3memo.settings import check_choice
 from s3memo.signing import SigningKey, SigningKeys
 from s3memo.stores import store_at
-from s3memo.stores.base import Store
+from s3memo.stores.base import PAGE_SIZE, Store
 from s3memo.terms import OnError, Terms
 from s3memo.tiers import Tiers
 from s3memo.versions import Key, Version
@@ -33,7 +36,8 @@ class Cache(Tiers):
     """What functions returned, in one store with a memory tier before it. Safe to share between threads.
 
     `url_or_store` is a URL, a directory or a Store; None: what `configure` or S3MEMO_URL says, else an embedded store
-    in the user's cache directory. `memory=None` keeps nothing in the process. `signing_keys`, secrets of at least 32
+    in the user's cache directory. `memory=None` keeps nothing in the process. For `names_ttl` (a duration, 0 for always
+    asking) names that a listing showed are asked for without listing again. `signing_keys`, secrets of at least 32
     bytes, sign what is written and refuse what none of them signed; the first signs; none: those of `configure` or
     S3MEMO_SIGNING_KEYS. `compression` is "auto" (zstd where it helps) or "none". `codec="pickle"` stores what only
     pickle can, and demands signing keys. `on_error="raise"` lets errors of the store and of stored bytes out, for
@@ -47,6 +51,7 @@ class Cache(Tiers):
         url_or_store: str | os.PathLike[str] | Store | None = None,
         *,
         memory: MemoryTier | None = MemoryTier(),  # noqa: B008  it is immutable
+        names_ttl: Duration = 60,
         signing_keys: Iterable[SigningKey] = (),
         compression: Compression = "auto",
         codec: CodecName = "msgpack",
@@ -65,7 +70,15 @@ class Cache(Tiers):
         keys, hooks = SigningKeys(signing_keys), tuple(hooks)
         packing = Packing(codec, compression, keys)
         tier = memory or MemoryTier(max_entries=0)
-        super().__init__(store_at(url_or_store), packing, tier, read_only=read_only, has_hooks=bool(hooks))
+        ttl = seconds(names_ttl, name="names_ttl")
+        if ttl is None:
+            raise SettingsError(
+                "names_ttl=None says nothing: give a duration; for longer ones use preload(trust_for=…)"
+            )
+        self.names_ttl = ttl
+        super().__init__(
+            store_at(url_or_store), packing, tier, names_ttl=ttl, read_only=read_only, has_hooks=bool(hooks)
+        )
         self.hooks = hooks
         self.on_error: OnError = on_error
         self.record_arguments = record_arguments
@@ -76,6 +89,7 @@ class Cache(Tiers):
         self._settings: dict[str, Any] = {
             "url_or_store": self.store,
             "memory": tier,
+            "names_ttl": ttl,
             "signing_keys": keys,
             "compression": compression,
             "codec": codec,
@@ -159,6 +173,31 @@ class Cache(Tiers):
             found = self.find(key, terms, flight)
             return found.entry if isinstance(found, Hit) else None
 
+    def preload(self, key: Key, terms: Terms, *, values: bool, trust_for: Duration | None) -> int:
+        """List all names of the function that a key is of; return how many of its keys have a result. Raises StoreError.
+
+        For so long names and absences count (None: until memory is cleared). With `values` memory gets the results too,
+        as many as it takes.
+        """
+        keys = self._names.preload(key, terms, trust_for=seconds(trust_for, name="trust_for"))
+        if not values:
+            return sum(1 for _ in keys)
+        tier, count, size = self._memory.tier, 0, 0
+        with ThreadPoolExecutor(_THREADS, thread_name_prefix="s3memo-preload") as pool:
+            while batch := list(islice(keys, PAGE_SIZE)):
+                if count < tier.max_entries and size < tier.max_bytes:
+                    jobs = [pool.submit(copy_context().run, self._bring, other, terms) for other in batch]
+                    size += sum(job.result() for job in jobs)
+                count += len(batch)
+        return count
+
+    def _bring(self, key: Key, terms: Terms) -> int:
+        """Let memory have a result that is stored, for no caller; return how many bytes it takes."""
+        with self.flights.begin(key) as flight, terms.fail_open(key, "a result could not be preloaded"):
+            found = self.recall(key, terms, flight)
+            return found.held.size if isinstance(found, Hit) else 0
+        return 0
+
     def set(self, key: Key, terms: Terms, value: Any) -> None:
         """Remember a value that was not computed here. Raises EncodeError and StoreError."""
         self.check_writable("cache_set")
@@ -167,6 +206,9 @@ class Cache(Tiers):
             draft = self._memo.draft(key, terms, value, listing, elapsed=0.0)
             try:
                 self.remember(key, terms, draft)
+            except StoreError:
+                self._names.forget(key)
+                raise
             finally:
                 self.flights.detach(key, but=flight)
                 self._memory.discard(key)
@@ -176,7 +218,9 @@ class Cache(Tiers):
         """Make void every result whose computation began before now. Raises StoreError."""
         self.check_writable("cache_invalidate")
         try:
+            self._names.forget(key)
             grave, listing = self._memo.bury(key, terms)
+            self._names.bury(key, grave, listing)
         finally:
             self.flights.detach(key)
             self._memory.discard(key)
@@ -201,6 +245,7 @@ class Cache(Tiers):
     def forget(self, belongs: Callable[[Key], bool]) -> None:
         """Drop from memory the keys that `belongs` is true of, and what is being looked up for them now."""
         self.flights.detach_all(belongs)
+        self._names.forget_all(belongs)
         self._memory.discard_all(belongs)
 
     def history(self, key: Key, terms: Terms) -> list[Version]:

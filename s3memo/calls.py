@@ -6,6 +6,7 @@ run the user's function, or something to call that may wait for the store, or a 
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Generator
@@ -43,6 +44,7 @@ class Call:
     """One call of a cached function.
 
     `compute` runs the function; `key_again` derives the key anew, to see whether somebody has changed the arguments.
+    That the key is absent need not be looked up again if a listing has shown it since `absent_since`, POSIX seconds.
     """
 
     cache: Cache
@@ -50,6 +52,7 @@ class Call:
     terms: Terms
     compute: Callable[[], Any]
     key_again: Callable[[], Key]
+    absent_since: float = math.inf
 
 
 def is_frozen_between_calls() -> bool:
@@ -60,9 +63,10 @@ def is_frozen_between_calls() -> bool:
 def fetching(call: Call, flight: Flight) -> Work:
     """Bring the call's value: remembered, or computed and then remembered."""
     serves_stale = not is_frozen_between_calls()
-    found = yield partial(call.cache.find, call.key, call.terms, flight, serves_stale=serves_stale)
+    find = partial(call.cache.find, serves_stale=serves_stale, absent_since=call.absent_since)
+    found = yield partial(find, call.key, call.terms, flight)
     if isinstance(found, Miss) and call.terms.fleet and found.listing is not None and not call.cache.read_only:
-        look = partial(call.cache.recall, call.key, call.terms, flight, serves_stale=serves_stale)
+        look = partial(call.cache.recall, call.key, call.terms, flight, serves_stale=serves_stale, lists=True)
         turn = Turn(call.cache, call.key, call.terms, call.terms.fleet)
         brought = yield from turn.computing(found, look, partial(_computing, call, flight))
         if not isinstance(brought, Hit):

@@ -11,6 +11,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from s3memo import settings, tasks
 from s3memo.entry import Entry
+from s3memo.freshness import Duration
 from s3memo.functions import Cached
 from s3memo.versions import Version
 
@@ -75,6 +76,16 @@ class CachedCoroutineFunction(Cached[P], Generic[P, R]):
         """Return the versions of a call in the store, tombstones included, newest first. Raises StoreError."""
         cache, terms = self._subject.bind()
         return await self._blocking(partial(cache.history, self.cache_key(*args, **kwargs), terms))
+
+    async def preload(self, *, values: bool = False, trust_for: Duration | None = "names_ttl") -> int:
+        """List all names of this code's results; return how many calls have one, void and expired ones included.
+
+        For `trust_for`, a duration (None: until memory is cleared; by default the cache's `names_ttl`), calls need no
+        LIST, neither for a hit nor for a miss. What other machines store or invalidate meanwhile may go unseen. With
+        `values` the results are read into memory too, as many as it takes. Costs a LIST for each thousand names. Raises
+        StoreError.
+        """
+        return await self._blocking(partial(self._preload, values=values, trust_for=trust_for))
 
     async def cache_clear(self, *, memory_only: bool = False, all_tags: bool = False) -> int:
         """Forget all results of this code, or with `all_tags` of this function; return how many objects were deleted.

@@ -163,6 +163,10 @@ class Flights:
         with process_lock:
             self._close(flight)
 
+    def is_running(self, key: Key) -> bool:
+        """Whether a flight of the key is under way."""
+        return key in self._running
+
     def notice(self, key: Key, listing: Listing) -> None:
         """Tell the flights of a key what a listing showed."""
         with process_lock:

@@ -25,6 +25,7 @@ from weakref import WeakValueDictionary
 from s3memo import fingerprint, quick, settings, threads
 from s3memo.entry import Entry
 from s3memo.events import CacheInfo
+from s3memo.freshness import Duration
 from s3memo.options import Options, TermOptions
 from s3memo.settings import quick_clock
 from s3memo.subject import Subject
@@ -142,6 +143,12 @@ class Cached(Generic[P]):
         """Return the same function on the same results with other options, of those that change no keys."""
         origin = self, "with_options", (), {**changes}
         return type(self)(self._subject.with_options(changes), binding=self._binding, bound=self._bound, origin=origin)
+
+    def _preload(self, *, values: bool, trust_for: Duration | None) -> int:
+        cache, terms = self._subject.bind()
+        key = Key(self._subject.namespace, self._subject.tag, "")
+        trust_for = cache.names_ttl if trust_for == "names_ttl" else trust_for
+        return cache.preload(key, terms, values=values, trust_for=trust_for)
 
     def _clear(self, *, memory_only: bool, all_tags: bool) -> int:
         subject = self._subject
@@ -285,6 +292,16 @@ class CachedFunction(Cached[P], Generic[P, R]):
         """Return the versions of a call in the store, tombstones included, newest first. Raises StoreError."""
         cache, terms = self._subject.bind()
         return cache.history(self.cache_key(*args, **kwargs), terms)
+
+    def preload(self, *, values: bool = False, trust_for: Duration | None = "names_ttl") -> int:
+        """List all names of this code's results; return how many calls have one, void and expired ones included.
+
+        For `trust_for`, a duration (None: until memory is cleared; by default the cache's `names_ttl`), calls need no
+        LIST, neither for a hit nor for a miss. What other machines store or invalidate meanwhile may go unseen. With
+        `values` the results are read into memory too, as many as it takes. Costs a LIST for each thousand names. Raises
+        StoreError.
+        """
+        return self._preload(values=values, trust_for=trust_for)
 
     def cache_clear(self, *, memory_only: bool = False, all_tags: bool = False) -> int:
         """Forget all results of this code, or with `all_tags` of this function; return how many objects were deleted.

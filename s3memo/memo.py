@@ -15,9 +15,10 @@ from s3memo.envelope import Envelope
 from s3memo.errors import StoreError
 from s3memo.events import logger
 from s3memo.freshness import whole_seconds
+from s3memo.index import Name
 from s3memo.memory import Held
 from s3memo.packing import Packing
-from s3memo.stores.base import PAGE_SIZE, Store
+from s3memo.stores.base import PAGE_SIZE, Store, TimeBounds
 from s3memo.stores.clock import local_clock
 from s3memo.terms import Terms
 from s3memo.versions import DAY, MICROSECONDS, Key, Listing, Version, clearing, parse_object_key, tombstone
@@ -54,6 +55,12 @@ class Memo:
                 if listing.settled:
                     return listing
                 start_after = page[-1].key
+
+    def page(self, folder: str, start_after: str, terms: Terms) -> tuple[list[Name], TimeBounds]:
+        """LIST one page of a function's names from one on; return them and their sizes, and the time of the answer."""
+        with self.asking(terms):
+            found = list(self.store.list(folder, start_after=folder + start_after, limit=PAGE_SIZE))
+            return [(info.key.removeprefix(folder), info.size) for info in found], self.store.time()
 
     def load(
         self, key: Key, version: Version, terms: Terms, listing: Listing, is_kept: Callable[[int], bool]

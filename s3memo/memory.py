@@ -171,6 +171,11 @@ class Memory:
         with process_lock:
             return self._slots.get(key)
 
+    def holds(self, key: Key) -> bool:
+        """Whether the key's version is held; to ask counts as no use of it."""
+        with process_lock:
+            return key in self._slots
+
     def takes(self, weight: int) -> bool:
         """Whether something of so many bytes can be held at all."""
         return weight <= self.tier.max_bytes and self.tier.max_entries > 0

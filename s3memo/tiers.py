@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -21,6 +22,7 @@ from s3memo.freshness import Freshness
 from s3memo.locks import process_lock
 from s3memo.memo import Draft, Memo
 from s3memo.memory import Held, Memory, MemoryTier, Slot
+from s3memo.names import Names
 from s3memo.packing import Packing
 from s3memo.quick import Cell
 from s3memo.stores.base import Store
@@ -43,10 +45,20 @@ _OF_USE: tuple[Freshness, ...] = ("fresh", "stale", "fallback")
 class Tiers:
     """A memory tier and a store, and the flights of this process between them. Safe to share between threads."""
 
-    def __init__(self, store: Store, packing: Packing, memory: MemoryTier, *, read_only: bool, has_hooks: bool) -> None:
+    def __init__(
+        self,
+        store: Store,
+        packing: Packing,
+        memory: MemoryTier,
+        *,
+        names_ttl: float,
+        read_only: bool,
+        has_hooks: bool,
+    ) -> None:
         self.store = store
         self.flights = Flights()
         self._memo = Memo(store, packing)
+        self._names = Names(self._memo, names_ttl, notice=self.notice, is_held=self._is_held)
         self._memory = Memory(memory, timer=getattr(store, "clock", local_clock))
         self._read_only = read_only
         self._has_hooks = has_hooks
@@ -92,11 +104,13 @@ class Tiers:
         slot = self._memory.slot(key)
         return slot is not None and slot.held.raw_size > size and not slot.held.is_shared
 
-    def find(self, key: Key, terms: Terms, flight: Flight, *, serves_stale: bool = True) -> Hit | Miss:
+    def find(
+        self, key: Key, terms: Terms, flight: Flight, *, serves_stale: bool = True, absent_since: float = math.inf
+    ) -> Hit | Miss:
         """Return what is remembered, or that it is a miss; of trouble with the store only tell."""
         found: Hit | Miss | None = None
         with terms.fail_open(key, "the store could not be read, which counts as a miss"):
-            found = self.recall(key, terms, flight, serves_stale=serves_stale)
+            found = self.recall(key, terms, flight, serves_stale=serves_stale, absent_since=absent_since)
         if found is None:
             found = self._old(key, terms) or Miss()
         self.tell(key, terms, found)
@@ -117,45 +131,80 @@ class Tiers:
             return self.recall(key, terms, flight, serves_stale=False)
         return Miss()
 
-    def recall(self, key: Key, terms: Terms, flight: Flight, *, serves_stale: bool = True) -> Hit | Miss:
-        """The one read path: memory, else the newest version that the store lists. Raises StoreError."""
+    def recall(
+        self,
+        key: Key,
+        terms: Terms,
+        flight: Flight,
+        *,
+        serves_stale: bool = True,
+        absent_since: float = math.inf,
+        lists: bool = False,
+    ) -> Hit | Miss:
+        """The one read path: memory, else the newest version that the index knows or the store lists.
+
+        With `lists` the index is not asked; its absences count if they were read since `absent_since`. Raises StoreError.
+        """
         served = _SERVED if serves_stale else ("fresh",)
         hit = self.held(key, terms)
         if hit is not None and hit.freshness in served:
             return hit
         self._memo.breaker.check()
         listing, fallback = Listing(), None
-        for _ in range(_LOOKS):
-            listing = self.look(key, terms)
+        for sighting in self._names.sightings(key, terms, absent_since, looks=_LOOKS, lists=lists):
+            listing, fallback = sighting.listing, None
             version = listing.newest
-            if version is None:
+            if version is not None:
+                freshness = self._judge_listed(version, key, terms)
+                try:
+                    if freshness in served:
+                        hit = self._load(key, version, terms, flight, listing)
+                        freshness = hit.freshness
+                except NotFoundError:
+                    self._names.forget(key)  # replaced since it was listed
+                    continue
+                except CodecError as error:
+                    if sighting.is_proof:
+                        terms.survive(error, key, "a stored result is unreadable and is computed anew")
+                        break
+                    continue
+                if hit is not None and freshness in served:
+                    return hit
+                fallback = version if freshness in _OF_USE else None
+            if sighting.is_proof:
                 break
-            freshness = self._judge_listed(version, key, terms)
-            try:
-                if freshness in served:
-                    hit = self._load(key, version, terms, flight, listing)
-                    freshness = hit.freshness
-            except NotFoundError:
-                continue  # replaced since it was listed
-            except CodecError as error:
-                terms.survive(error, key, "a stored result is unreadable and is computed anew")
-                break
-            if hit is not None and freshness in served:
-                return hit
-            fallback = version if freshness in _OF_USE else None
-            break
-        return Miss(listing, fallback)
+        # What is computed for a miss begins now, however long ago its names were listed.
+        return Miss(replace(listing, seen_at=self.store.time().earliest), fallback)
 
     def look(self, key: Key, terms: Terms) -> Listing:
         """List the key; what memory holds, or a flight of the key would bring it, gives way to what is seen."""
-        listing = self._memo.look(key, terms)
-        self.notice(key, listing)
-        return listing
+        return self._names.look(key, terms)
 
     def notice(self, key: Key, listing: Listing) -> None:
         """Let what memory holds for a key, or a flight of it would bring, give way to what a listing shows."""
         self.flights.notice(key, listing)
         self._memory.discard_outdated(key, listing)
+
+    def survey(self, keys: Sequence[Key], terms: Terms) -> float:
+        """List what the store has of a function's keys, in as few pages as that takes; of trouble only tell.
+
+        Returns since when absences count that were read for it, in POSIX seconds; infinity if none were.
+        """
+        unknown = [key for key in keys if not self._memory.holds(key)]
+        if not unknown:
+            return math.inf
+        with terms.fail_open(unknown[0], "results could not be listed, so each is looked up"):
+            self._memo.breaker.check()
+            return self._names.survey(unknown, terms)
+        return math.inf
+
+    def known(self, key: Key, terms: Terms) -> tuple[Version, int] | None:
+        """Return the version that a call would be served from the store, and its size in bytes, if its name is known."""
+        found = self._names.known(key)
+        newest = found and found[0].newest
+        if not found or not newest or not found[1] or terms.exceptions:
+            return None
+        return (newest, found[1]) if self._judge_listed(newest, key, terms) == "fresh" else None
 
     def look_for_refresh(self, key: Key, terms: Terms) -> Miss:
         """List the key for a computation that takes place whatever is stored."""
@@ -210,9 +259,12 @@ class Tiers:
         """
         version = draft.held.version
         self._memo.put(key, terms, draft)
+        self._names.learn(key, draft)
         terms.recorder.emit("store", key=str(key), size=draft.held.size)
         taken_back = computing is not None and computing.detached
         void = [version] if taken_back else draft.listing.superseded(version, keep=terms.keep)
+        if taken_back:
+            self._names.forget(key)
         self._memo.delete(key, terms, void)
 
     def _remember_if_possible(
@@ -274,6 +326,10 @@ class Tiers:
         for slot in gone:
             if slot.made_room:
                 slot.evicted()
+
+    def _is_held(self, key: Key) -> bool:
+        """Whether memory, or a flight, would have to give way to something newer of a key."""
+        return self._memory.holds(key) or self.flights.is_running(key)
 
     def _slot(self, key: Key, terms: Terms) -> Slot | None:
         """Return where memory holds what these callers may get: not what others were lent and may have changed."""

@@ -36,11 +36,12 @@ _PREFIX = re.compile(rf"(?:{MEMO_ROOT}{_PART}|{MAP_ROOT.rstrip('/')})/{_PART}/[0
 _DIGITS = "0123456789abcdefghijklmnopqrstuv"
 _PAIRS = [first + second for first in _DIGITS for second in _DIGITS]  # a table of ten bits is faster than base64's way
 _UNSAFE = re.compile(rb"[^A-Za-z0-9._-]")
-_NAME = re.compile(
+VERSION_NAME = (
     r"(?P<order>[0-9a-f]{14})_(?P<created>\d{8}T\d{6}\.\d{6}Z)_(?P<ttl>0|[1-9]\d{0,11}|inf)"
-    r"_(?P<elapsed>0|[1-9]\d{0,14})_(?P<nonce>[0-9a-f]{8})\.(?P<suffix>s3m|dead)",
-    re.ASCII,
+    r"_(?P<elapsed>0|[1-9]\d{0,14})_(?P<nonce>[0-9a-f]{8})\.(?P<suffix>s3m|dead)"
 )
+"""A pattern of the names of versions, to be matched with re.ASCII."""
+_NAME = re.compile(VERSION_NAME, re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,12 @@ class Key:
     @property
     def prefix(self) -> str:
         """What the object keys of all its versions begin with."""
-        return f"{tag_prefix(self.namespace, self.tag)}{self.digest}/"
+        return f"{self.folder}{self.digest}/"
+
+    @property
+    def folder(self) -> str:
+        """What the object keys of all calls of the same function with the same code begin with."""
+        return tag_prefix(self.namespace, self.tag)
 
 
 class ItemKey(Key):
@@ -132,9 +138,9 @@ class ItemKey(Key):
         return f"{self.namespace}/{self.digest}"
 
     @property
-    def prefix(self) -> str:
-        """What the object keys of all its versions begin with."""
-        return f"{map_prefix(self.namespace)}{self.digest}/"
+    def folder(self) -> str:
+        """What the object keys of all items of the same mapping begin with."""
+        return map_prefix(self.namespace)
 
 
 def map_prefix(name: str) -> str:

@@ -1,0 +1,296 @@
+"""The names of a function's results that this process knows: what listings showed of them, packed, and where to list next.
+
+Pure: nothing here asks a store or reads a clock. Moments are POSIX seconds by the store's clock.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from operator import attrgetter
+from typing import NamedTuple, TypeAlias
+
+from s3memo.stores.base import PAGE_SIZE
+from s3memo.versions import VERSION_NAME
+
+END = "~"
+"""Sorts after every digest."""
+
+RENT = 8
+"""So many listings of single digests are worth one of a page of names."""
+
+Name: TypeAlias = tuple[str, int]
+"""An object's key below its function's prefix, and its size in bytes."""
+
+_DIGEST = 32
+_DIGITS = "0123456789abcdefghijklmnopqrstuv"
+_MAX_BYTES = 256 * 1024 * 1024
+_MAX_SINGLES = 10_000
+_SPARSE = 8.0
+_WIDE = 8
+_MOST_SHARDS = 8
+_SHARD = 4
+_OURS = re.compile(rf"[{_DIGITS}]{{{_DIGEST}}}/{VERSION_NAME}", re.ASCII)
+_by_low = attrgetter("low")
+
+
+class Known(NamedTuple):
+    """What is known of one digest: the names and sizes of its versions, newest first, and when they were seen.
+
+    Until `trusted_until` its absences count as well.
+    """
+
+    versions: tuple[Name, ...]
+    seen_at: float
+    trusted_until: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """All names of the digests from `low` up to but not including `high`, as one listing showed them.
+
+    They are one text, a line for each, which takes about a hundred bytes a name.
+    """
+
+    low: str
+    high: str
+    names: str
+    seen_at: float
+    trusted_until: float = 0.0
+
+    def find(self, digest: str) -> Known:
+        """Return what it shows of a digest within it."""
+        lines = self.names[self._offset(digest) : self._offset(digest + END)].splitlines()
+        versions = ((name[_DIGEST + 1 :], int(size)) for name, _, size in (line.partition(" ") for line in lines))
+        return Known(tuple(versions), self.seen_at, self.trusted_until)
+
+    def digests(self, *, having: str = "") -> Iterator[str]:
+        """Yield each digest that has a version, or one whose line has that in it."""
+        last = ""
+        for line in self.names.splitlines():
+            digest = line[:_DIGEST]
+            if digest != last and having in line:
+                yield digest
+                last = digest
+
+    def part(self, low: str, high: str) -> Span:
+        """Return the part of it between two digests within it."""
+        names = self.names[self._offset(low) : self._offset(high)]
+        return replace(self, low=low, high=high, names=names)
+
+    @property
+    def width(self) -> float:
+        """Which part of all digests it covers."""
+        return _place(self.high) - _place(self.low)
+
+    def _offset(self, digest: str) -> int:
+        """Return where the first line begins whose digest is not below this one."""
+        low, high = 0, len(self.names)
+        while low < high:
+            middle = max(low, self.names.rfind("\n", low, (low + high) // 2) + 1)
+            if self.names[middle : middle + _DIGEST] < digest:
+                low = self.names.index("\n", middle) + 1
+            else:
+                high = middle
+        return low
+
+
+class Walk:
+    """Where to list next, so that pages cover every wanted digest, or all from `low` to `high`.
+
+    Leapfrog: each page begins at the first wanted digest that none has covered, or goes on where the last one was cut.
+    `start_after` is the name to list after, None when all are covered.
+    """
+
+    def __init__(
+        self, wanted: Sequence[str] | None = None, *, low: str = "", high: str = END, width: float = 1.0
+    ) -> None:
+        self._wanted = wanted
+        self._high = high
+        self._width = width
+        self._cut: list[Name] = []
+        self._cut_at = float("inf")
+        self.low = low
+        self.start_after: str | None = low
+        if wanted is not None:
+            self._jump(low)
+
+    def read(self, page: Sequence[Name], *, seen_at: float, trusted_until: float = 0.0) -> Span:
+        """Take the page listed there, and return what it shows; a digest that the page cuts is left to the next one."""
+        names, seen_at = [*self._cut, *page], min(seen_at, self._cut_at)
+        high, self._cut, self._cut_at = END, [], float("inf")
+        low, last = self.low, page[-1][0] if page else ""
+        if len(page) == PAGE_SIZE:
+            high = last[:_DIGEST]
+            kept = bisect_left(names, high, key=lambda name: name[0][:_DIGEST])
+            names, self._cut, self._cut_at = names[:kept], names[kept:], seen_at
+        lines = "".join(f"{name} {size}\n" for name, size in names if _OURS.fullmatch(name))
+        span = Span(low, high, lines, seen_at, trusted_until)
+        self._width = span.width or self._width
+        self._advance(high, last)
+        return span
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether the next page would hardly answer for more than the one digest that it begins at."""
+        if self._wanted is None or self.start_after is None or self._cut:
+            return False
+        following = bisect_right(self._wanted, self.low)
+        gap = _place(self._wanted[following]) - _place(self.low) if following < len(self._wanted) else 1.0
+        return gap > _SPARSE * self._width
+
+    def skip(self) -> None:
+        """Leave the next wanted digest to whoever wants it."""
+        self._jump(self.low + END)
+
+    def shards(self) -> list[Walk]:
+        """Return walks that can take place side by side and cover together what is left; itself, if that is little."""
+        if self._wanted is not None:
+            left = self._wanted[bisect_left(self._wanted, self.low) :]
+            pages = min(len(left), int((_place(END) - _place(self.low)) / self._width))
+        else:
+            pages = int((_place(self._high) - _place(self.low)) / self._width)
+        count = min(_MOST_SHARDS, pages // _SHARD)
+        if pages < _WIDE or self.start_after is None:
+            return [self]
+        if self._wanted is not None:
+            bounds = [len(left) * number // count for number in range(count + 1)]
+            rest = [Walk(left[first:end], width=self._width) for first, end in pairwise(bounds[1:])]
+            self._wanted = left[: bounds[1]]
+        else:
+            first = _place(self.low)
+            step = (_place(self._high) - first) / count
+            lows = [_digest(first + step * number) for number in range(1, count)]
+            highs = [*lows[1:], self._high]
+            rest = [Walk(low=low, high=high, width=self._width) for low, high in zip(lows, highs, strict=True)]
+            self._high = lows[0]
+        return [self, *rest]
+
+    def _advance(self, high: str, last: str) -> None:
+        """Go on after a page whose last name is `last` and which covered all up to `high`."""
+        if high >= self._high:
+            self.start_after, self._cut = None, []
+        elif self._wanted is None or high in self._wanted[(at := bisect_left(self._wanted, high)) : at + 1]:
+            self.low, self.start_after = high, last
+        else:
+            self._cut, self._cut_at = [], float("inf")
+            self._jump(high)
+
+    def _jump(self, low: str) -> None:
+        """Go on at the first wanted digest that is not below."""
+        wanted = self._wanted or ()
+        following = bisect_left(wanted, low)
+        self.start_after = None
+        if following < len(wanted):
+            self.low = self.start_after = wanted[following]
+
+
+class Index:
+    """What is known of one function's names: spans of digests as pages showed them, and single digests seen since.
+
+    It is bounded: what was seen first is forgotten first.
+    """
+
+    def __init__(self, *, max_bytes: int = _MAX_BYTES, max_singles: int = _MAX_SINGLES) -> None:
+        self._max_bytes = max_bytes
+        self._max_singles = max_singles
+        self._spans: list[Span] = []
+        self._singles: dict[str, tuple[int, Known]] = {}
+        self._size = 0
+        self._listed = 0
+        self._patience = RENT
+        self._whole_at = float("-inf")
+        self.changes = 0
+        """Counts what was learned of single digests: a page asked for before that does not show it."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes the names of its spans take."""
+        return self._size
+
+    def spans(self) -> list[Span]:
+        """Return what pages showed, in order."""
+        return [*self._spans]
+
+    def find(self, digest: str) -> Known | None:
+        """Return what is known of a digest."""
+        single = self._singles.get(digest)
+        if single is not None:
+            return single[1]
+        at = bisect_right(self._spans, digest, key=_by_low) - 1
+        return self._spans[at].find(digest) if at >= 0 and digest < self._spans[at].high else None
+
+    def learn(self, digest: str, known: Known) -> None:
+        """Take what a listing of one digest showed, or a write made of it; how long it is trusted stays as it was."""
+        self.changes += 1
+        former = self.find(digest)
+        if former is not None:
+            known = known._replace(trusted_until=max(known.trusted_until, former.trusted_until))
+        self._singles.pop(digest, None)
+        self._singles[digest] = self.changes, known
+        if len(self._singles) > self._max_singles:
+            self.forget(next(iter(self._singles)))
+
+    def forget(self, digest: str) -> None:
+        """Know nothing of a digest any more."""
+        self._singles.pop(digest, None)
+        self._carve(digest, digest + END)
+
+    def land(self, span: Span, *, asked: int) -> None:
+        """Take what a page showed that was asked for when `changes` was `asked`."""
+        for digest, (number, _) in [*self._singles.items()]:
+            if number <= asked and span.low <= digest < span.high:
+                del self._singles[digest]
+        self._carve(span.low, span.high)
+        self._insert(span)
+        while self._size > self._max_bytes and len(self._spans) > 1:
+            oldest = min(self._spans, key=lambda other: other.seen_at)
+            self._carve(oldest.low, oldest.high)
+
+    def count_single(self) -> None:
+        """Count one listing of a single digest."""
+        self._listed += 1
+
+    def wants_page(self, now: float, names_ttl: float) -> bool:
+        """Whether by now a page of names is worth its price: ski rental, what was rented so far pays for it."""
+        return names_ttl > 0 and self._listed >= self._patience and now - self._whole_at >= names_ttl
+
+    def count_page(self, span: Span) -> None:
+        """Begin to count again after a page from the beginning: as often as reading all its pages would be worth."""
+        self._listed = 0
+        is_whole = span.high == END
+        self._whole_at = span.seen_at if is_whole else float("-inf")
+        self._patience = RENT if is_whole else int(RENT / max(span.width, 1e-6))
+
+    def _insert(self, span: Span) -> None:
+        if span.low < span.high:
+            self._spans.insert(bisect_left(self._spans, span.low, key=_by_low), span)
+            self._size += len(span.names)
+
+    def _carve(self, low: str, high: str) -> None:
+        """Cut out of all spans what lies between two digests."""
+        first = bisect_right(self._spans, low, key=_by_low) - 1
+        first += first < 0 or self._spans[first].high <= low
+        end = bisect_left(self._spans, high, key=_by_low)
+        cut = self._spans[first:end]
+        del self._spans[first:end]
+        self._size -= sum(len(span.names) for span in cut)
+        for span in cut:
+            self._insert(span.part(span.low, max(span.low, min(span.high, low))))
+            self._insert(span.part(min(span.high, max(span.low, high)), span.high))
+
+
+def _place(digest: str) -> float:
+    """Return where among all digests one is, between 0 and 1."""
+    if digest >= END:
+        return 1.0
+    return sum(max(_DIGITS.find(digit), 0) / 32.0 ** (at + 1) for at, digit in enumerate(digest[:8]))
+
+
+def _digest(place: float) -> str:
+    """Return the beginning of a digest at a place between 0 and 1."""
+    number = int(place * 32**8)
+    return "".join(_DIGITS[number >> shift & 31] for shift in range(35, -1, -5))

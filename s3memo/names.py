@@ -1,0 +1,200 @@
+"""How the indexes of a cache's functions are filled and asked: by listing single digests, pages, or all there is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import dataclass, replace
+from functools import partial
+
+from s3memo.index import Index, Known, Span, Walk
+from s3memo.locks import process_lock
+from s3memo.memo import Draft, Memo
+from s3memo.terms import Terms
+from s3memo.versions import Key, Listing, Version
+
+_CALL_TRUST = 10.0
+"""Seconds for which a batch may take what it listed itself for all there is, even if `names_ttl` is less."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What was seen of a key. Only with `is_proof` does it count that there is nothing of use; else one has to look."""
+
+    listing: Listing
+    is_proof: bool
+
+
+class Names:
+    """The names that a process knows, by function. Safe to call from many threads.
+
+    `notice` is told what a page shows of each key that `is_held` is true of.
+    """
+
+    def __init__(
+        self, memo: Memo, ttl: float, *, notice: Callable[[Key, Listing], None], is_held: Callable[[Key], bool]
+    ) -> None:
+        self._memo = memo
+        self._ttl = ttl
+        self._notice = notice
+        self._is_held = is_held
+        self._indexes: dict[str, tuple[Key, Index]] = {}
+
+    def sightings(self, key: Key, terms: Terms, absent_since: float, *, looks: int, lists: bool) -> Iterator[Sighting]:
+        """Yield what is known of a key, and then, as long as that is not enough, what a few looks show."""
+        known = None if lists else self._current(key)
+        if known is not None:
+            yield Sighting(self._listing(known), self._counts_absence(known, absent_since))
+        for _ in range(looks):
+            yield Sighting(self._sight(key, terms), is_proof=True)
+
+    def look(self, key: Key, terms: Terms) -> Listing:
+        """LIST one digest."""
+        index = self._index(key)
+        listing = self._memo.look(key, terms)
+        with process_lock:
+            index.count_single()
+        self._take(key, index, listing)
+        return listing
+
+    def survey(self, keys: Iterable[Key], terms: Terms) -> float:
+        """List pages that show those of a function's keys that are not known; return since when absences count.
+
+        Digests far apart are left: a page would show no more than the one. Wide walks take place side by side.
+        """
+        unknown = {key.digest: key for key in keys if self._current(key) is None}
+        if not unknown:
+            return math.inf
+        key = next(iter(unknown.values()))
+        return self._walk(key, Walk(sorted(unknown)), terms, trust_for=0.0)
+
+    def preload(self, key: Key, terms: Terms, *, trust_for: float | None) -> Iterator[Key]:
+        """List all names of a function; yield those of its keys that have a result, void ones too.
+
+        Names and absences count for `trust_for` seconds; None: until they are forgotten.
+        """
+        self._walk(key, Walk(), terms, trust_for=math.inf if trust_for is None else trust_for)
+        index = self._index(key)
+        with process_lock:
+            spans = index.spans()
+        return (replace(key, digest=digest) for span in spans for digest in span.digests(having=".s3m "))
+
+    def known(self, key: Key) -> tuple[Listing, int] | None:
+        """Return what is known of a key without asking, and the size in bytes of its newest version."""
+        known = self._current(key)
+        if known is None:
+            return None
+        listing = self._listing(known)
+        newest = listing.newest and listing.newest.name
+        return listing, next((size for name, size in known.versions if name == newest), 0)
+
+    def learn(self, key: Key, draft: Draft) -> None:
+        """Take what a write made of a listing. Its name counts for as long as what was listed before it."""
+        listing, version = draft.listing, draft.held.version
+        versions = ((version.name, draft.held.size), *((other.name, 0) for other in listing.versions))
+        self._learn(key, Known(tuple(sorted(versions)), listing.seen_at))
+
+    def bury(self, key: Key, grave: Version, listing: Listing) -> None:
+        """Take what an invalidation made of a listing."""
+        versions = {grave.name, *(version.name for version in listing.versions)}
+        self._learn(key, Known(tuple((name, 0) for name in sorted(versions)), listing.seen_at))
+
+    def forget(self, key: Key) -> None:
+        """Know nothing of a key any more."""
+        index = self._index(key)
+        with process_lock:
+            index.forget(key.digest)
+
+    def forget_all(self, belongs: Callable[[Key], bool]) -> None:
+        """Know nothing any more of the keys of those functions that `belongs` is true of; pages under way are lost."""
+        with process_lock:
+            for folder in [folder for folder, (key, _) in self._indexes.items() if belongs(key)]:
+                del self._indexes[folder]
+
+    def _index(self, key: Key) -> Index:
+        folder = key.folder
+        with process_lock:
+            if folder not in self._indexes:
+                self._indexes[folder] = key, Index()
+            return self._indexes[folder][1]
+
+    def _current(self, key: Key) -> Known | None:
+        """Return what is known of a key, if it still counts."""
+        index = self._index(key)
+        with process_lock:
+            known = index.find(key.digest)
+        if known is None:
+            return None
+        now = self._memo.store.time().latest
+        return known if now < max(known.trusted_until, known.seen_at + self._ttl) else None
+
+    def _counts_absence(self, known: Known, absent_since: float) -> bool:
+        return known.seen_at >= absent_since or self._memo.store.time().latest < known.trusted_until
+
+    def _sight(self, key: Key, terms: Terms) -> Listing:
+        """LIST one digest, or instead a page of names, if so many were listed one by one that it is worth its price."""
+        index = self._index(key)
+        now = self._memo.store.time().latest
+        with process_lock:
+            wants_page = index.wants_page(now, self._ttl)
+            if wants_page:  # nobody else needs to
+                index.count_page(Span("", "", "", now))
+        if wants_page:
+            span = self._page(key, Walk(), index, terms, trust_for=0.0)
+            with process_lock:
+                index.count_page(span)
+            if key.digest < span.high:
+                return self._listing(span.find(key.digest))
+        return self.look(key, terms)
+
+    def _walk(self, key: Key, walk: Walk, terms: Terms, *, trust_for: float) -> float:
+        """List pages until a walk is done; return when the first was seen."""
+        index = self._index(key)
+        seen = [self._page(key, walk, index, terms, trust_for=trust_for).seen_at]
+        shards = walk.shards()
+        if len(shards) == 1:
+            seen += self._finish(key, walk, index, terms, trust_for)
+            return min(seen)
+        with ThreadPoolExecutor(len(shards), thread_name_prefix="s3memo-list") as pool:
+            finish = partial(self._finish, key, index=index, terms=terms, trust_for=trust_for)
+            jobs = [pool.submit(copy_context().run, finish, walk=shard) for shard in shards]
+            return min(seen + [moment for job in jobs for moment in job.result()])
+
+    def _finish(self, key: Key, walk: Walk, index: Index, terms: Terms, trust_for: float) -> list[float]:
+        seen = []
+        while walk.start_after is not None:
+            if walk.is_sparse:
+                walk.skip()
+            else:
+                seen.append(self._page(key, walk, index, terms, trust_for=trust_for).seen_at)
+        return seen
+
+    def _page(self, key: Key, walk: Walk, index: Index, terms: Terms, *, trust_for: float) -> Span:
+        asked = index.changes
+        names, (earliest, latest) = self._memo.page(key.folder, walk.start_after or "", terms)
+        trusted_until = latest + trust_for if trust_for else 0.0
+        span = walk.read(names, seen_at=earliest, trusted_until=trusted_until)
+        with process_lock:
+            index.land(span, asked=asked)
+        for digest in span.digests():
+            other = replace(key, digest=digest)
+            if self._is_held(other):
+                self._notice(other, self._listing(span.find(digest)))
+        return span
+
+    def _take(self, key: Key, index: Index, listing: Listing) -> None:
+        known = Known(tuple((version.name, 0) for version in listing.versions), listing.seen_at)
+        with process_lock:
+            index.learn(key.digest, known)
+        self._notice(key, listing)
+
+    def _learn(self, key: Key, known: Known) -> None:
+        index = self._index(key)
+        with process_lock:
+            index.learn(key.digest, known)
+
+    def _listing(self, known: Known) -> Listing:
+        now = known.seen_at, self._memo.store.time().latest
+        return Listing().extended((name for name, _ in known.versions), now=now)
