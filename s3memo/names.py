@@ -15,9 +15,6 @@ from s3memo.memo import Draft, Memo
 from s3memo.terms import Terms
 from s3memo.versions import Key, Listing, Version
 
-_CALL_TRUST = 10.0
-"""Seconds for which a batch may take what it listed itself for all there is, even if `names_ttl` is less."""
-
 
 @dataclass(frozen=True, slots=True)
 class Sighting:

@@ -17,11 +17,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from s3memo import garbage, memo
+from s3memo import garbage, index, memo
 from s3memo.errors import NotFoundError
 from tests.simulation.history import LostWriteError, ResurrectedError, StaleReadError
 from tests.simulation.machine import FOREIGN, BlindWriteError, ForeignObjectError, Simulation
-from tests.simulation.memo import Memo
+from tests.simulation.memo import Memo, MemoOfOneFunction
 from tests.simulation.scheme_2020 import Scheme2020
 from tests.simulation.world import SharedWriteError
 
@@ -246,6 +246,8 @@ class Interleavings(RuleBasedStateMachine):
         nonces = random.Random(0)
         self.patches = ExitStack()
         self.patches.enter_context(patch.object(memo, "PAGE_SIZE", self.page_size))
+        self.patches.enter_context(patch.object(index, "PAGE_SIZE", self.page_size))
+        self.patches.enter_context(patch.object(index, "RENT", 1))  # pages of names are read as often as can be
         self.patches.enter_context(patch.object(memo, "_nonce", lambda: nonces.randbytes(4).hex()))
         self.simulation = Simulation(self.scheme, clocks=CLOCKS, page_size=self.page_size)
 
@@ -325,6 +327,21 @@ class InterleavingsOnSmallPages(Interleavings):
     page_size = PAGE
 
 
+class InterleavingsOfOneFunction(Interleavings):
+    """As above, on small pages that show several keys at once; a clear would void them all."""
+
+    scheme = MemoOfOneFunction
+    page_size = PAGE
+
+    @rule(
+        begin=st.sampled_from(["set", "fetch", "refresh", "read", "invalidate"]),
+        process=Interleavings.processes,
+        key=Interleavings.keys,
+    )
+    def begin(self, begin: str, process: int, key: str) -> None:
+        getattr(self.simulation, begin)(process, key)
+
+
 class InterleavingsOf2020(Interleavings):
     scheme = Scheme2020
     page_size = PAGE
@@ -332,6 +349,7 @@ class InterleavingsOf2020(Interleavings):
 
 TestInterleavings = InterleavingsThatEnd.TestCase
 TestInterleavingsOverWeeks = InterleavingsOverWeeks.TestCase
+TestInterleavingsOfOneFunction = InterleavingsOfOneFunction.TestCase
 TestInterleavingsOnSmallPages = InterleavingsOnSmallPages.TestCase
 
 

@@ -1,0 +1,221 @@
+"""The index against a plain dict, and walks against what they may cost."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterable
+from unittest.mock import patch
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from s3memo import index
+from s3memo.index import END, Index, Known, Name, Span, Walk
+from s3memo.versions import Version, base32
+
+PAGE = 10
+
+
+def version(number: int, *, dead: bool = False) -> str:
+    return Version(number, number, None, 0, f"{number:08x}", dead=dead).name
+
+
+def digest_of(number: int) -> str:
+    return base32(random.Random(number).randbytes(20))
+
+
+def names_of(stored: dict[str, int], foreign: Iterable[str] = ()) -> list[Name]:
+    """So many versions of each digest, and what somebody else has put there."""
+    ours = [(f"{digest}/{version(number + 1)}", number) for digest, count in stored.items() for number in range(count)]
+    return sorted([*ours, *((name, 0) for name in foreign)])
+
+
+def walk_over(walk: Walk, names: list[Name]) -> list[Span]:
+    """Read pages as a store answers them, until the walk is done."""
+    spans = []
+    while walk.start_after is not None:
+        if walk.is_sparse:
+            walk.skip()
+            continue
+        page = [name for name in names if name[0] > walk.start_after][:PAGE]
+        spans.append(walk.read(page, seen_at=float(len(spans))))
+        assert len(spans) < 1000
+    return spans
+
+
+@pytest.fixture(autouse=True)
+def _small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index, "PAGE_SIZE", PAGE)
+
+
+numbers = st.integers(0, 60)
+stores = st.dictionaries(numbers.map(digest_of), st.integers(1, 2 * PAGE + 1), max_size=40)
+foreign_names = st.lists(
+    st.sampled_from(
+        ["README", "~", "0", "v", digest_of(3), f"{digest_of(3)}-x/y", f"{digest_of(5)}/note\n.s3m", "w/é"]
+    ),
+    unique=True,
+)
+
+
+@given(stores, st.sets(numbers.map(digest_of), min_size=1), foreign_names)
+def test_a_walk_shows_every_version_of_what_it_covers(
+    stored: dict[str, int], wanted: set[str], foreign: list[str]
+) -> None:
+    names = names_of(stored, foreign)
+    for walk in (Walk(sorted(wanted)), Walk()):
+        everything = walk.start_after == ""
+        held = Index()
+        for span in walk_over(walk, names):
+            held.land(span, asked=0)
+        for digest in {*wanted, *stored} if everything else wanted:
+            known = held.find(digest)
+            assert known is not None or not everything
+            if known is not None:
+                expected = sorted(version(number + 1) for number in range(stored.get(digest, 0)))
+                assert [name for name, _ in known.versions] == expected
+                assert sorted(size for _, size in known.versions) == [*range(stored.get(digest, 0))]
+
+
+@given(st.integers(0, 300), st.integers(1, 200), st.integers(0, 2**32), st.booleans())
+def test_a_walk_takes_no_more_pages_than_digests_nor_than_there_are(
+    stored: int, wanted: int, seed: int, clustered: bool
+) -> None:
+    chance = random.Random(seed)
+    digests = sorted(base32(chance.randbytes(20)) for _ in range(max(stored, wanted)))
+    begin = chance.randrange(len(digests) - wanted + 1)
+    chosen = digests[begin : begin + wanted] if clustered else sorted(chance.sample(digests, wanted))
+    names = names_of(dict.fromkeys(chance.sample(digests, stored), 1))
+    walk, skipped, pages = Walk(chosen), 0, 0
+    held = Index()
+    while walk.start_after is not None:
+        if walk.is_sparse:
+            skipped += 1
+            walk.skip()
+            continue
+        held.land(walk.read([name for name in names if name[0] > walk.start_after][:PAGE], seen_at=0), asked=0)
+        pages += 1
+    assert pages + skipped <= min(wanted, math.ceil(stored / PAGE) + 1)
+    assert sum(held.find(digest) is None for digest in chosen) == skipped
+
+
+@given(stores, st.one_of(st.none(), st.sets(numbers.map(digest_of), min_size=20)))
+def test_shards_cover_together_what_one_walk_would(stored: dict[str, int], wanted: set[str] | None) -> None:
+    names = names_of(stored)
+    walk = Walk(None if wanted is None else sorted(wanted))
+    held = Index()
+    held.land(
+        walk.read(names[:PAGE] if wanted is None else [n for n in names if n[0] > min(wanted)][:PAGE], seen_at=0),
+        asked=0,
+    )
+    with patch.object(index, "_WIDE", 2), patch.object(index, "_SHARD", 1):
+        shards = walk.shards()
+    for shard in reversed(shards):
+        for span in walk_over(shard, names):
+            held.land(span, asked=0)
+    for digest in stored if wanted is None else wanted:
+        known = held.find(digest)
+        assert wanted is not None or known is not None
+        assert known is None or len(known.versions) == stored.get(digest, 0)
+
+
+def test_wide_walks_are_sharded() -> None:
+    names = names_of({digest_of(number): 1 for number in range(20 * PAGE)})
+    for wanted in (None, sorted(name[:32] for name, _ in names)):
+        walk = Walk(wanted)
+        first = walk.read(names[:PAGE], seen_at=0)
+        shards = walk.shards()
+        assert 2 <= len(shards) <= 8
+        spans = [first, *(span for shard in shards for span in walk_over(shard, names))]
+        assert len(spans) <= 21 + len(shards)
+        assert sum(span.names.count("\n") for span in spans) >= len(names)
+
+
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("learn"), numbers, numbers),
+        st.tuples(st.just("forget"), numbers, numbers),
+        st.tuples(st.just("land"), numbers, numbers),
+        st.tuples(st.just("land late"), numbers, numbers),
+    ),
+    max_size=30,
+)
+
+
+@given(steps)
+def test_an_index_knows_of_each_digest_what_was_learned_last(todo: list[tuple[str, int, int]]) -> None:
+    held, model = Index(), dict[str, Known]()
+    learned_since: dict[str, int] = {}
+    all_digests = sorted(digest_of(number) for number in range(61))
+    for moment, (what, one, other) in enumerate(todo):
+        digest = digest_of(one)
+        if what == "learn":
+            model[digest] = Known(((version(moment + 1), 1),), moment)
+            held.learn(digest, model[digest])
+            learned_since[digest] = held.changes
+        elif what == "forget":
+            held.forget(digest)
+            model.pop(digest, None)
+            learned_since.pop(digest, None)
+        else:
+            asked = held.changes - (what == "land late")
+            low, high = sorted((digest, digest_of(other)))
+            shown = {each: Known(((version(moment + 1), 2),), moment) for each in all_digests if low <= each < high}
+            lines = "".join(f"{each}/{known.versions[0][0]} 2\n" for each, known in shown.items())
+            held.land(Span(low, high, lines, moment), asked=asked)
+            model |= {each: known for each, known in shown.items() if learned_since.get(each, -1) <= asked}
+            for each in shown:
+                if learned_since.get(each, -1) <= asked:
+                    learned_since.pop(each, None)
+        for each in all_digests:
+            assert held.find(each) == model.get(each)
+        assert held.size == sum(len(span.names) for span in held.spans())
+
+
+def test_what_is_learned_keeps_the_trust_of_what_was_known() -> None:
+    held = Index()
+    held.land(Span("", END, "", 5.0, trusted_until=100.0), asked=0)
+    held.learn(digest_of(1), Known(((version(1), 1),), 7.0))
+    assert held.find(digest_of(1)) == Known(((version(1), 1),), 7.0, 100.0)
+
+
+def test_an_index_is_bounded_and_what_was_seen_first_goes_first() -> None:
+    names = names_of({digest_of(number): 1 for number in range(100)})
+    held = Index(max_bytes=3000, max_singles=5)
+    for span in walk_over(Walk(), names):
+        held.land(span, asked=0)
+        assert held.size <= 3000
+    assert held.find(names[0][0][:32]) is None
+    assert held.find(names[-1][0][:32]) is not None
+    for number in range(20):
+        held.learn(digest_of(1000 + number), Known((), 1.0))
+    assert [number for number in range(20) if held.find(digest_of(1000 + number)) == Known((), 1.0)] == [*range(15, 20)]
+
+
+def test_a_single_digest_that_is_forgotten_for_want_of_room_does_not_come_back_as_it_was_before() -> None:
+    held = Index(max_singles=1)
+    held.land(Span("", END, f"{digest_of(1)}/{version(1)} 7\n", 0.0), asked=0)
+    held.learn(digest_of(1), Known((), 1.0))
+    held.learn(digest_of(2), Known((), 2.0))
+    assert held.find(digest_of(1)) is None
+
+
+def test_a_page_is_wanted_after_eight_single_listings_and_again_when_its_names_no_longer_count() -> None:
+    held = Index()
+
+    def lists_until_page(now: float) -> int:
+        for count in range(1000):
+            if held.wants_page(now, 60.0):
+                return count
+            held.count_single()
+        return -1
+
+    assert not held.wants_page(0.0, 0.0)
+    assert lists_until_page(0.0) == 8
+    held.count_page(Span("", END, "", 0.0))
+    assert lists_until_page(59.0) == -1  # it shows all there is
+    assert lists_until_page(60.0) == 0
+    held.count_page(Span("", "8" * 32, "", 60.0))  # a quarter
+    assert lists_until_page(60.0) == 31

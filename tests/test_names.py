@@ -1,0 +1,289 @@
+"""Names that are known: which requests they save, and that nothing is served which this process has made void."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from s3memo import Cache, MemoryTier, S3MemoError, SettingsError, StoreAccessError
+from s3memo.functions import CachedFunction
+from tests.troubled import Clock, TroubledStore, once, raising
+
+
+def double(x: int) -> int:
+    return 2 * x
+
+
+def on(store: TroubledStore, **options: Any) -> CachedFunction[[int], int]:
+    """The function as a process of its own has it, without a memory tier."""
+    cache = Cache(store, **{"memory": None, "on_error": "raise", **options})
+    return cache.cached(name="double", version=1)(double)
+
+
+def requests(function: CachedFunction[..., Any], action: Callable[[], Any]) -> dict[str, int]:
+    before = function.cache_info().requests
+    action()
+    return dict(function.cache_info().requests - before)
+
+
+def call_all(function: CachedFunction[[int], int], count: int, *, begin: int = 0) -> Callable[[], None]:
+    def act() -> None:
+        assert [function(x) for x in range(begin, begin + count)] == [2 * x for x in range(begin, begin + count)]
+
+    return act
+
+
+@pytest.fixture
+def fifty(store: TroubledStore) -> TroubledStore:
+    call_all(on(store), 50)()
+    return store
+
+
+@pytest.mark.parametrize("count", [1, 8, 9, 50])
+def test_a_fresh_process_lists_nine_times_at_most(fifty: TroubledStore, count: int) -> None:
+    f = on(fifty)
+    assert requests(f, call_all(f, count)) == {"LIST": min(count, 9), "GET": count}
+    assert requests(f, call_all(f, count)) == {"GET": count}
+
+
+def test_names_count_for_as_long_as_names_ttl_says(fifty: TroubledStore, clock: Clock) -> None:
+    f = on(fifty, names_ttl="30s")
+    f(1)
+    clock.now += 29
+    assert requests(f, lambda: f(1)) == {"GET": 1}
+    clock.now += 2
+    assert requests(f, lambda: f(1)) == {"GET": 1, "LIST": 1}
+    always = on(fifty, names_ttl=0)
+    assert requests(always, call_all(always, 20)) == {"GET": 20, "LIST": 20}
+
+
+def test_names_ttl_must_be_a_duration(store: TroubledStore) -> None:
+    for wrong in (None, -1, "soon"):
+        with pytest.raises(SettingsError, match="names_ttl"):
+            Cache(store, names_ttl=wrong)  # type: ignore[arg-type]
+
+
+def test_an_absent_name_proves_nothing(fifty: TroubledStore) -> None:
+    reader, writer = on(fifty), on(fifty)
+    call_all(reader, 9)()
+    assert requests(reader, lambda: reader.cache_get(60)) == {"LIST": 1}
+    writer.cache_set(7, 61)
+    assert reader(61) == 7
+
+
+def test_a_name_that_was_replaced_is_looked_for_again(fifty: TroubledStore) -> None:
+    reader, writer = on(fifty), on(fifty)
+    reader(1)
+    writer.cache_set(7, 1)
+    assert reader(1) == 7
+    writer.cache_invalidate(1)
+    assert reader.cache_get(1) is None
+    writer.cache_set(8, 1)
+    writer.cache_clear()
+    assert reader.cache_get(1) is None
+
+
+def test_what_expired_under_a_known_name_may_have_been_replaced(store: TroubledStore, clock: Clock) -> None:
+    reader, writer = (on(store).with_options(ttl="10s") for _ in range(2))
+    assert reader(1) == 2
+    clock.now += 11
+    writer.cache_set(7, 1)
+    assert reader(1) == 7
+
+
+def test_an_unreadable_object_is_looked_for_again_before_it_is_computed_anew(fifty: TroubledStore) -> None:
+    reader = on(fifty, on_error="compute")
+    reader(1)
+    version = reader.cache_history(1)[0]
+    fifty.put(reader.cache_key(1).prefix + version.name, b"not an envelope")
+    assert requests(reader, lambda: reader(1)) == {"GET": 2, "LIST": 1, "PUT": 1, "DELETE": 1}
+
+
+class Refusal:
+    """Lets a store refuse to delete."""
+
+    def __call__(self) -> None:
+        raise StoreAccessError("403: may not DELETE")
+
+
+def test_a_process_sees_its_own_writes_and_invalidations_at_once(fifty: TroubledStore) -> None:
+    f = on(fifty, on_error="compute")
+    f.preload(trust_for=None)
+    fifty.before_delete = Refusal()  # so that the old version stays
+    f.cache_set(7, 1)
+    assert f(1) == 7
+    f.cache_invalidate(1)
+    assert f.cache_get(1) is None
+    f.cache_invalidate(2)
+    assert f.cache_get(2) is None
+    fifty.before_delete = lambda: None
+    f.cache_clear()
+    assert f.cache_get(3) is None
+
+
+@pytest.mark.parametrize("overtake", ["set", "invalidate"])
+def test_a_page_that_was_on_its_way_does_not_bring_back_what_was_made_void(
+    fifty: TroubledStore, monkeypatch: pytest.MonkeyPatch, overtake: str
+) -> None:
+    f = on(fifty, on_error="compute")
+    fifty.before_delete = Refusal()
+    page = f._subject.bind()[0]._memo.page
+
+    def slow_page(*arguments: Any) -> Any:
+        answer = page(*arguments)
+        f.cache_set(7, 1) if overtake == "set" else f.cache_invalidate(1)
+        return answer
+
+    monkeypatch.setattr(f._subject.bind()[0]._memo, "page", slow_page)
+    f.preload()
+    assert f.cache_get(0) is not None
+    entry = f.cache_get(1)
+    assert (entry and entry.value) == (7 if overtake == "set" else None)
+
+
+def test_a_clear_voids_a_page_that_is_on_its_way(fifty: TroubledStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    f = on(fifty)
+    memo = f._subject.bind()[0]._memo
+    page = memo.page
+
+    def slow_page(*arguments: Any) -> Any:
+        answer = page(*arguments)
+        f.cache_clear()
+        return answer
+
+    monkeypatch.setattr(memo, "page", slow_page)
+    f.preload(trust_for=None)
+    monkeypatch.undo()
+    on(fifty).cache_set(7, 1)
+    assert f(1) == 7
+
+
+def test_after_preload_hits_take_a_get_and_misses_a_put(fifty: TroubledStore) -> None:
+    f = on(fifty)
+    assert requests(f, f.preload) == {"LIST": 1}
+    assert requests(f, call_all(f, 60)) == {"GET": 50, "PUT": 10}
+    assert requests(f, call_all(f, 60)) == {"GET": 60}
+
+
+def test_preload_trusts_for_as_long_as_it_is_told(fifty: TroubledStore, clock: Clock) -> None:
+    for trust_for, seconds in ((None, 1e6), ("10m", 600), (0.0, 0.0)):
+        f = on(fifty, names_ttl=5)
+        assert f.preload(trust_for=trust_for) == 50
+        clock.now += max(seconds - 1, 0)
+        if seconds:
+            assert requests(f, lambda f=f: f.cache_get(77)) == {}
+        clock.now += 7
+        expected = {} if trust_for is None else {"LIST": 1}
+        assert requests(f, lambda f=f: f.cache_get(77)) == expected
+    f = on(fifty)
+    f.preload(trust_for=None)
+    f.cache_clear(memory_only=True)
+    assert requests(f, lambda: f.cache_get(77)) == {"LIST": 1}
+
+
+def test_what_is_computed_after_preload_began_when_it_began(fifty: TroubledStore, clock: Clock) -> None:
+    f = on(fifty)
+    f.preload(trust_for=None)
+    clock.now += 3600
+    f(77)
+    assert math.isclose(f.cache_history(77)[0].created / 1e6, clock.now, abs_tol=2)
+
+
+def test_preload_with_values_leaves_nothing_to_ask_for(fifty: TroubledStore) -> None:
+    f = on(fifty, memory=MemoryTier())
+    assert f.preload(values=True) == 50
+    assert requests(f, call_all(f, 50)) == {}
+    assert f.cache_info().store_hits == 0
+
+
+def test_preload_with_values_takes_no_more_than_memory_holds(
+    fifty: TroubledStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("s3memo.cache.PAGE_SIZE", 10)
+    f = on(fifty, memory=MemoryTier(max_entries=20))
+    assert requests(f, lambda: f.preload(values=True)) == {"LIST": 1, "GET": 20}
+
+
+def test_preload_raises_what_a_store_refuses(store: TroubledStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    f = on(store, on_error="compute")
+    monkeypatch.setattr(store, "list", raising(StoreAccessError("403: may not LIST")))
+    with pytest.raises(S3MemoError, match="may not LIST"):
+        f.preload()
+
+
+def test_a_survey_tells_since_when_absences_count(fifty: TroubledStore) -> None:
+    f = on(fifty)
+    cache, terms = f._subject.bind()
+    keys = [f.cache_key(x) for x in range(40, 60)]
+    assert cache.survey(keys, terms) <= fifty.time().latest
+    assert cache.survey(keys, terms) == math.inf
+    assert dict(f.cache_info().requests) == {"LIST": 1}
+
+
+def test_a_survey_that_fails_is_an_event(fifty: TroubledStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[Any] = []
+    f = on(fifty, on_error="compute", hooks=[events.append])
+    cache, terms = f._subject.bind()
+    monkeypatch.setattr(fifty, "list", raising(StoreAccessError("403: may not LIST")))
+    assert cache.survey([f.cache_key(1)], terms) == math.inf
+    assert [event.kind for event in events] == ["error"]
+
+
+def test_what_is_known_of_a_key_is_told_without_asking(fifty: TroubledStore) -> None:
+    f = on(fifty)
+    cache, terms = f._subject.bind()
+    assert cache.known(f.cache_key(1), terms) is None
+    f.preload()
+    version, size = cache.known(f.cache_key(1), terms) or (None, 0)
+    assert [version] == f.cache_history(1)
+    assert size == len(fifty.get(f.cache_key(1).prefix + version.name))
+    assert cache.known(f.cache_key(77), terms) is None
+
+
+def test_wide_functions_are_listed_side_by_side(store: TroubledStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    call_all(on(store), 200)()
+    for module in ("s3memo.memo", "s3memo.index"):
+        monkeypatch.setattr(f"{module}.PAGE_SIZE", 10)
+    f = on(store)
+    threads = set[str]()
+    listed = store.list
+
+    def list_here(*arguments: Any, **options: Any) -> Any:
+        threads.add(threading.current_thread().name)
+        return listed(*arguments, **options)
+
+    monkeypatch.setattr(store, "list", list_here)
+    spent = requests(f, f.preload)
+    assert len(threads) > 2
+    assert 20 <= spent["LIST"] <= 30
+    assert requests(f, call_all(f, 200)) == {"GET": 200}
+
+
+def test_one_thread_lists_a_page_for_all(fifty: TroubledStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    f = on(fifty)
+    call_all(f, 8)()
+    memo = f._subject.bind()[0]._memo
+    page = memo.page
+    meanwhile = once(lambda: f(20))
+
+    def slow_page(*arguments: Any) -> Any:
+        answer = page(*arguments)
+        meanwhile()
+        return answer
+
+    monkeypatch.setattr(memo, "page", slow_page)
+    assert requests(f, lambda: f(30)) == {"LIST": 2, "GET": 2}
+
+
+async def test_async_functions_preload_too(fifty: TroubledStore) -> None:
+    @Cache(fifty, memory=None).cached(name="double", version=1)
+    async def f(x: int) -> int:
+        return 2 * x
+
+    assert await f.preload() == 50
+    assert await f(3) == 6
+    assert dict(f.cache_info().requests) == {"LIST": 1, "GET": 1}
