@@ -258,7 +258,7 @@ def test_wide_functions_are_listed_side_by_side(store: TroubledStore, monkeypatc
 
     monkeypatch.setattr(store, "list", list_here)
     spent = requests(f, f.preload)
-    assert len(threads) > 2
+    assert any(name.startswith("s3memo-list") for name in threads)
     assert 20 <= spent["LIST"] <= 30
     assert requests(f, call_all(f, 200)) == {"GET": 200}
 
