@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import inspect
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, Unpack, overload
 
-from s3memo import settings, tasks
+from s3memo import batch, settings, tasks
+from s3memo.abatch import AsyncResults
+from s3memo.batch import Batch, BatchOptions, Rows, ValueOptions
 from s3memo.entry import Entry
+from s3memo.errors import SettingsError
 from s3memo.freshness import Duration
 from s3memo.functions import Cached
 from s3memo.versions import Version
@@ -41,6 +44,41 @@ class CachedCoroutineFunction(Cached[P], Generic[P, R]):
         if settings.is_disabled():
             return await self._subject.function(*self._bound, *args, **kwargs)  # type: ignore[no-any-return]  # its own result
         return await tasks.fetch(self._subject.call((*self._bound, *args), kwargs))  # type: ignore[no-any-return]  # as above
+
+    @overload
+    def map(self, /, *iterables: Iterable[Any], **options: Unpack[ValueOptions]) -> AsyncResults[R]: ...
+    @overload
+    def map(
+        self, /, *iterables: Iterable[Any], returns: Literal["entry"], **options: Unpack[ValueOptions]
+    ) -> AsyncResults[Entry[R]]: ...
+    @overload
+    def map(self, /, *iterables: Iterable[Any], **options: Unpack[BatchOptions]) -> AsyncResults[Any]: ...
+    def map(self, /, *iterables: Iterable[Any], **options: Any) -> Any:
+        """Call the function with the items of one or more iterables; return an async iterator of the results.
+
+        What is stored is found by listing, a thousand names at a time; calls of equal arguments are computed once. Up to
+        `concurrency` calls (32) are read, computed and stored at once. Inputs may be endless: no more than four
+        times `concurrency` calls run ahead of what was taken. Results come in order, or with `ordered=False` as they come.
+        What a call raises is raised in its place, and the iterator goes on after it; with `return_exceptions=True` it is
+        returned. With `returns="entry"` each result is an Entry, whose value is read when it is asked for; its size is 0
+        where it could not be stored. `progress=True` shows a bar. Raises SettingsError.
+        """
+        return self.starmap(Rows(iterables), **options)
+
+    @overload
+    def starmap(self, iterable: Iterable[Iterable[Any]], /, **options: Unpack[ValueOptions]) -> AsyncResults[R]: ...
+    @overload
+    def starmap(
+        self, iterable: Iterable[Iterable[Any]], /, *, returns: Literal["entry"], **options: Unpack[ValueOptions]
+    ) -> AsyncResults[Entry[R]]: ...
+    @overload
+    def starmap(self, iterable: Iterable[Iterable[Any]], /, **options: Unpack[BatchOptions]) -> AsyncResults[Any]: ...
+    def starmap(self, iterable: Iterable[Iterable[Any]], /, **options: Any) -> Any:
+        """Call the function with each of the tuples of arguments that `iterable` gives; see `map`."""
+        if options.get("executor") is not None:
+            raise SettingsError("executor= is for plain functions: an async one runs in the loop that awaits it")
+        work = Batch(self._subject, self._bound, iterable, batch.Options(**options))
+        return AsyncResults(work)
 
     @overload
     def __get__(self, instance: None, owner: type | None = None) -> CachedCoroutineFunction[P, R]: ...

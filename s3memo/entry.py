@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from s3memo.events import Tier
 from s3memo.flight import Outcome
 from s3memo.freshness import Freshness
-from s3memo.memory import Held
+from s3memo.memory import Held, itself
 from s3memo.versions import Key, Listing, Version
 
 T = TypeVar("T")
@@ -19,14 +21,20 @@ T = TypeVar("T")
 class Entry(Generic[T]):
     """A stored result: its value and what its name tells. `size` is what the object takes in the store, in bytes.
 
-    Where an exception is stored, because `cache_exceptions` lists its class, `error` is that, and `value` None.
+    Where an exception is stored, because `cache_exceptions` lists its class, `error` is that, and `value` None. `load`
+    brings the value when it is asked for; what a batch returned may have to GET it, and raises NotFoundError if it is gone.
     """
 
     key: Key
-    value: T
+    load: Callable[[], T] = field(repr=False)
     version: Version
     size: int
     error: Exception | None = None
+
+    @property
+    def value(self) -> T:
+        """What the function returned."""
+        return self.load()
 
     @property
     def created_at(self) -> datetime:
@@ -54,14 +62,23 @@ class Hit:
         """What `cache_get` returns."""
         held = self.held
         if held.raised is None:
-            return Entry(self.key, self.value, held.version, held.size)
-        return Entry(self.key, None, held.version, held.size, error=self.value)
+            return Entry(self.key, partial(itself, self.value), held.version, held.size)
+        return Entry(self.key, partial(itself, None), held.version, held.size, error=self.value)
 
     def outcome(self) -> Outcome[Any]:
         """Return the value, or raise the exception that it is."""
         if self.held.raised is not None:
             raise self.value
-        return Outcome(self.value, self.held.load, self.held.version.elapsed / 1000, self.freshness == "stale")
+        held = self.held
+        return Outcome(
+            self.value,
+            held.load,
+            held.version.elapsed / 1000,
+            self.freshness == "stale",
+            held.version,
+            held.size,
+            is_hit=True,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -79,6 +79,15 @@ class CacheInfo(NamedTuple):
     cost: float
 
 
+Counts: TypeAlias = tuple[Mapping[str, int], Mapping[RequestKind, int], float]
+"""Events by kind, requests by kind, and seconds saved."""
+
+
+def price(requests: Mapping[RequestKind, int]) -> float:
+    """Return what requests cost in US dollars, by `PRICES`."""
+    return sum(PRICES[kind] * count for kind, count in requests.items())
+
+
 class Tally:
     """Counts hits without a lock. No thread of CPython is switched within `hits += 1`, which calls nothing."""
 
@@ -137,6 +146,19 @@ class Recorder:
         finally:
             _counting.reset(token)
 
+    def counts(self) -> Counts:
+        """Return the numbers so far as another process's recorder takes them in."""
+        with process_lock:
+            return self._counts.copy(), self._requests.copy(), self._seconds_saved
+
+    def absorb(self, counts: Counts) -> None:
+        """Count what happened for this function in another process."""
+        events, requests, seconds_saved = counts
+        with process_lock:
+            self._counts.update(events)
+            self._requests.update(requests)
+            self._seconds_saved += seconds_saved
+
     def info(self, *, maxsize: int, currsize: int) -> CacheInfo:
         """Return the numbers so far."""
         with process_lock:
@@ -156,7 +178,7 @@ class Recorder:
                 seconds_saved=self._seconds_saved
                 + sum(seconds * tally.hits for seconds, tally in self._tallies.items()),
                 requests=requests,
-                cost=sum(PRICES[kind] * count for kind, count in requests.items()),
+                cost=price(requests),
             )
 
     def _count(self, event: Event) -> None:

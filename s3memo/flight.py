@@ -24,13 +24,17 @@ T = TypeVar("T")
 class Outcome(Generic[T]):
     """What a flight brought: the value for its own caller, and what makes one for each other, if it can be made again.
 
-    `seconds` is how long it took to compute; one that `is_stale` is to be refreshed.
+    `seconds` is how long it took to compute; one that `is_stale` is to be refreshed. `version` is what the store has of
+    it, in `size` bytes, or None; `is_hit` tells that it was not computed for this.
     """
 
     value: T
     share: Callable[[], T] | None = None
     seconds: float = 0.0
     is_stale: bool = False
+    version: Version | None = None
+    size: int = 0
+    is_hit: bool = False
 
 
 class Flight:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import (
     Any,
@@ -22,9 +24,11 @@ from typing import (
 )
 from weakref import WeakValueDictionary
 
-from s3memo import fingerprint, quick, settings, threads
+from s3memo import batch, fingerprint, quick, settings, threads
+from s3memo.batch import Batch, BatchOptions, Report, Results, Returns, Rows, ValueOptions
 from s3memo.entry import Entry
-from s3memo.events import CacheInfo
+from s3memo.events import CacheInfo, Recorder
+from s3memo.flight import Outcome
 from s3memo.freshness import Duration
 from s3memo.options import Options, TermOptions
 from s3memo.settings import quick_clock
@@ -259,6 +263,40 @@ class CachedFunction(Cached[P], Generic[P, R]):
                 self._cells = quick.cells()
 
     @overload
+    def map(self, /, *iterables: Iterable[Any], **options: Unpack[ValueOptions]) -> Results[R]: ...
+    @overload
+    def map(
+        self, /, *iterables: Iterable[Any], returns: Literal["entry"], **options: Unpack[ValueOptions]
+    ) -> Results[Entry[R]]: ...
+    @overload
+    def map(self, /, *iterables: Iterable[Any], **options: Unpack[BatchOptions]) -> Results[Any]: ...
+    def map(self, /, *iterables: Iterable[Any], **options: Any) -> Any:
+        """Call the function with the items of one or more iterables; return an iterator of the results.
+
+        What is stored is found by listing, a thousand names at a time; calls of equal arguments are computed once. Up to
+        `concurrency` calls (32) are read, computed and stored at once, in threads; with `executor`,
+        any of concurrent.futures, computations run there, and its workers store what they compute. Inputs may be endless: no more than four
+        times `concurrency` calls run ahead of what was taken. Results come in order, or with `ordered=False` as they come.
+        What a call raises is raised in its place, and the iterator goes on after it; with `return_exceptions=True` it is
+        returned. With `returns="entry"` each result is an Entry, whose value is read when it is asked for; its size is 0
+        where it could not be stored. `progress=True` shows a bar. Raises SettingsError.
+        """
+        return self.starmap(Rows(iterables), **options)
+
+    @overload
+    def starmap(self, iterable: Iterable[Iterable[Any]], /, **options: Unpack[ValueOptions]) -> Results[R]: ...
+    @overload
+    def starmap(
+        self, iterable: Iterable[Iterable[Any]], /, *, returns: Literal["entry"], **options: Unpack[ValueOptions]
+    ) -> Results[Entry[R]]: ...
+    @overload
+    def starmap(self, iterable: Iterable[Iterable[Any]], /, **options: Unpack[BatchOptions]) -> Results[Any]: ...
+    def starmap(self, iterable: Iterable[Iterable[Any]], /, **options: Any) -> Any:
+        """Call the function with each of the tuples of arguments that `iterable` gives; see `map`."""
+        work = Batch(self._subject, self._bound, iterable, batch.Options(**options))
+        return Results(work, partial(_elsewhere, self, settings.is_disabled()))
+
+    @overload
     def __get__(self, instance: None, owner: type | None = None) -> CachedFunction[P, R]: ...
     @overload
     def __get__(
@@ -309,3 +347,15 @@ class CachedFunction(Cached[P], Generic[P, R]):
         Tombstones stay, so that no computation an invalidation made void comes back. Raises StoreError.
         """
         return self._clear(memory_only=memory_only, all_tags=all_tags)
+
+
+def _elsewhere(cached: Cached[Any], is_disabled: bool, args: tuple[Any, ...], returns: Returns) -> Report:  # noqa: FBT001  an executor passes no names
+    """Make one call of a batch where this arrives, and send back what the driver needs of it."""
+    subject, bound = cached._subject, cached._bound  # noqa: SLF001  it is one of us
+    if is_disabled:
+        return Report(Outcome(subject.function(*bound, *args)), ({}, {}, 0.0))
+    call = subject.call((*bound, *args), {})
+    recorder = Recorder(subject.namespace, call.cache.hooks)
+    outcome = threads.bring(replace(call, terms=replace(call.terms, recorder=recorder)))
+    stays = returns == "entry" and outcome.version is not None
+    return Report(replace(outcome, value=None if stays else outcome.value, share=None), recorder.counts())

@@ -62,7 +62,7 @@ class Names:
         Digests far apart are left: a page would show no more than the one. Wide walks take place side by side.
         """
         unknown = {key.digest: key for key in keys if self._current(key) is None}
-        if not unknown:
+        if not unknown or not self._ttl:  # names that count for no time are of no use
             return math.inf
         key = next(iter(unknown.values()))
         return self._walk(key, Walk(sorted(unknown)), terms, trust_for=0.0)

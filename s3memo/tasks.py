@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from contextvars import copy_context
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -34,6 +35,11 @@ _behind: set[asyncio.Task[None]] = set()
 
 async def fetch(call: Call) -> Any:
     """Return the value of a call: remembered, or computed and then remembered."""
+    return (await bring(call)).value
+
+
+async def bring(call: Call) -> Outcome[Any]:
+    """Return what a call brings: remembered, or computed and then remembered."""
     cache, key, terms = call.cache, call.key, call.terms
     found = None if cache.holds_large(key, _LARGE) else cache.held(key, terms)
     if found is not None and not (found.freshness == "stale" and is_frozen_between_calls()):
@@ -56,9 +62,9 @@ async def fetch(call: Call) -> Any:
             return _served(call, outcome)
         if outcome.share is None:
             with cache.flights.begin(key) as alone:
-                return (await run(call, fetching(call, alone))).value
+                return await run(call, fetching(call, alone))
         terms.recorder.emit("hit", key=str(key), tier="memory", seconds=outcome.seconds)
-        return await blocking(cache, outcome.share)
+        return replace(outcome, value=await blocking(cache, outcome.share), is_hit=True)
 
 
 async def refresh(call: Call) -> Any:
@@ -118,7 +124,7 @@ async def _landing(call: Call, flight: Flight) -> None:
         raise
 
 
-def _served(call: Call, outcome: Outcome[Any]) -> Any:
+def _served(call: Call, outcome: Outcome[Any]) -> Outcome[Any]:
     """Return what a call gets, and begin to refresh that if it is stale."""
     scope = asyncio.get_running_loop(), call.terms.recorder
     if outcome.is_stale and not call.cache.flights.is_led(call.key, scope):
@@ -126,7 +132,7 @@ def _served(call: Call, outcome: Outcome[Any]) -> Any:
         task = asyncio.create_task(_refresh(call, scope))
         _behind.add(task)
         task.add_done_callback(_behind.discard)
-    return outcome.value
+    return outcome
 
 
 async def _refresh(call: Call, scope: Hashable) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -24,6 +25,11 @@ from s3memo.refreshes import refreshes
 
 def fetch(call: Call) -> Any:
     """Return the value of a call: remembered, or computed and then remembered."""
+    return bring(call).value
+
+
+def bring(call: Call) -> Outcome[Any]:
+    """Return what a call brings: remembered, or computed and then remembered."""
     cache, key, terms = call.cache, call.key, call.terms
     found = cache.held(key, terms)
     if found is not None and not (found.freshness == "stale" and is_frozen_between_calls()):
@@ -38,9 +44,9 @@ def fetch(call: Call) -> Any:
             return _served(call, outcome)
         if outcome.share is None:
             with cache.flights.begin(key) as alone:
-                return run(call, fetching(call, alone)).value
+                return run(call, fetching(call, alone))
         terms.recorder.emit("hit", key=str(key), tier="memory", seconds=outcome.seconds)
-        return outcome.share()
+        return replace(outcome, value=outcome.share(), is_hit=True)
 
 
 def refresh(call: Call) -> Any:
@@ -81,11 +87,11 @@ def _brought(flight: Flight) -> Outcome[Any] | None:
     return flight.outcome
 
 
-def _served(call: Call, outcome: Outcome[Any]) -> Any:
+def _served(call: Call, outcome: Outcome[Any]) -> Outcome[Any]:
     """Return what a call gets, and begin to refresh that if it is stale."""
     if outcome.is_stale and not call.cache.flights.is_led(call.key, call.terms.recorder):
         refreshes.start(partial(_refresh, call))
-    return outcome.value
+    return outcome
 
 
 def _work(call: Call, flight: Flight, work: Work) -> Outcome[Any]:

@@ -116,6 +116,19 @@ class Tiers:
         self.tell(key, terms, found)
         return found
 
+    def forget_names(self, key: Key) -> None:
+        """Look for a key again before anything is believed of it: another process has written it."""
+        self._names.forget(key)
+
+    def find_stored(self, key: Key, terms: Terms, *, absent_since: float) -> Hit | None:
+        """Return what is remembered, and tell of it; of a miss nothing, for somebody else will compute and tell."""
+        with self.flights.begin(key) as flight, terms.fail_open(key, "the store could not be read"):
+            found = self.recall(key, terms, flight, serves_stale=False, absent_since=absent_since)
+            if isinstance(found, Hit):
+                self.tell(key, terms, found)
+                return found
+        return None
+
     def tell(self, key: Key, terms: Terms, found: Hit | Miss) -> None:
         """Emit what a look for a caller brought."""
         if isinstance(found, Miss):
@@ -218,9 +231,10 @@ class Tiers:
         """Remember what a computation of so many seconds returned, if it is to be; return it, for all who wait."""
         self._tell_computed(flight.key, terms, elapsed)
         if found.listing is not None and (terms.cache_if is None or terms.cache_if(value)):
-            held = self._remember_if_possible(flight, terms, found.listing, value, elapsed)
+            held, is_stored = self._remember_if_possible(flight, terms, found.listing, value, elapsed)
             if held is not None:
-                return Outcome(value, held.load, elapsed)
+                version = held.version if is_stored else None
+                return Outcome(value, held.load, elapsed, version=version, size=held.size)
         if not self.flights.is_shared(flight):
             return Outcome(value, None, elapsed)
         if codec.is_immutable(value, terms.classes) or not terms.copy:
@@ -269,8 +283,11 @@ class Tiers:
 
     def _remember_if_possible(
         self, flight: Flight, terms: Terms, listing: Listing, value: Any, elapsed: float, *, raised: bool = False
-    ) -> Held | None:
-        """Hand a computed value to memory and store; return it as memory holds it, or None if it cannot be encoded."""
+    ) -> tuple[Held | None, bool]:
+        """Hand a computed value to memory and store.
+
+        Returns it as memory holds it, None if it cannot be encoded, and whether the store has it.
+        """
         key, held = flight.key, None
         with terms.fail_open(key, "the result could not be stored and is returned all the same"):
             draft = self._memo.draft(key, terms, value, listing, elapsed=elapsed, raised=raised)
@@ -279,7 +296,8 @@ class Tiers:
             if not flight.detached and not self.read_only:
                 self._memo.breaker.check()
                 self.remember(key, terms, draft, flight)
-        return held
+                return held, not flight.detached
+        return held, False
 
     def _tell_computed(self, key: Key, terms: Terms, elapsed: float) -> None:
         ttl = terms.policy.ttl

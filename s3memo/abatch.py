@@ -1,0 +1,115 @@
+"""Batches of async functions: each call is a task of the loop, and what waits for the store does so in threads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack
+from functools import partial
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+from s3memo import tasks
+from s3memo.batch import Batch, show_nothing
+from s3memo.flight import Outcome
+from s3memo.windows import Item, Progress
+
+R = TypeVar("R")
+
+
+class AsyncResults(AsyncIterator[R], Generic[R]):
+    """The results of a batch, as the iterator is asked for them; an async context manager.
+
+    After it has raised what one call raised it goes on with the next. To close it cancels what runs, except what others
+    wait for. `progress` tells how far it is.
+    """
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+        self._update: Callable[[], None] = show_nothing
+        self._landed: asyncio.Queue[Item] = asyncio.Queue()
+        self._tasks = set[asyncio.Task[None]]()
+        self._screen = ExitStack()
+        self._has_begun = False
+        self._is_closed = False
+
+    @property
+    def progress(self) -> Progress:
+        """How far it is."""
+        return self._batch.progress
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> R:
+        if self._is_closed:
+            raise StopAsyncIteration
+        try:
+            item = await self._next()
+        except BaseException:  # a cancellation, or a store's error that is let out
+            await self.aclose()
+            raise
+        if item is None:
+            self._batch.tell_end()
+            await self.aclose()
+            raise StopAsyncIteration
+        return self._batch.result(item)  # type: ignore[no-any-return]  # it is what the function returned
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Cancel what has not ended."""
+        self._is_closed = True
+        for task in self._tasks:
+            task.cancel()
+        self._screen.close()
+
+    async def _next(self) -> Item | None:
+        """Return the next one that goes out; None after the last."""
+        batch = self._batch
+        if not self._has_begun:
+            self._has_begun = True
+            self._update = self._screen.enter_context(batch.show())
+        while True:
+            self._start()
+            while batch.wants_window:
+                window = batch.take_window()
+                await tasks.blocking(batch.cache, partial(batch.survey, window))
+                self._start()
+            item = batch.board.take()
+            if item is not None or batch.is_over:
+                return item
+            self._settle(await self._landed.get())
+            while not self._landed.empty():
+                self._settle(self._landed.get_nowait())
+
+    def _start(self) -> None:
+        batch = self._batch
+        while batch.board.running < batch.options.concurrency:
+            item = batch.board.start()
+            if item is None:
+                break
+            task = asyncio.create_task(self._make(item))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _settle(self, item: Item) -> None:
+        self._batch.end(item)
+        self._update()
+
+    async def _make(self, item: Item) -> None:
+        try:
+            if item.call is None:
+                item.outcome = Outcome(await self._batch.call_plainly(item))
+            else:
+                item.outcome = self._batch.known(item) or await tasks.bring(item.call)
+        except BaseException as error:  # noqa: BLE001  it is raised where its result would have been
+            item.error = error
+        finally:
+            self._landed.put_nowait(item)

@@ -1,0 +1,129 @@
+"""Which calls of a batch may start, which wait for another with the same key, and which results may go out."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from s3memo.calls import Call
+from s3memo.flight import Outcome
+from s3memo.versions import Key
+
+
+@dataclass(eq=False, slots=True)
+class Item:
+    """One call of a batch: how it is made, and what it brought. Without `call` the function runs as if not decorated."""
+
+    args: tuple[Any, ...] = ()
+    call: Call | None = None
+    outcome: Outcome[Any] | None = None
+    error: BaseException | None = None
+
+    @property
+    def key(self) -> Key | None:
+        """What it shares with calls of the same arguments."""
+        return None if self.call is None else self.call.key
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether there is a result, or an error."""
+        return self.outcome is not None or self.error is not None
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a batch is. `total` is None while nobody knows how many calls there are; times are in seconds."""
+
+    total: int | None = None
+    done: int = 0
+    hits: int = 0
+    computed: int = 0
+    failed: int = 0
+    seconds_saved: float = 0.0
+    seconds_computed: float = 0.0
+
+    def count(self, item: Item) -> None:
+        """Count a call that has ended."""
+        self.done += 1
+        if item.outcome is None:
+            self.failed += 1
+        elif item.outcome.is_hit:
+            self.hits += 1
+            self.seconds_saved += item.outcome.seconds
+        else:
+            self.computed += 1
+            self.seconds_computed += item.outcome.seconds
+
+
+class Board:
+    """The calls of a batch that have been planned and not gone out yet, of which at most `most` have started."""
+
+    def __init__(self, *, ordered: bool, most: int) -> None:
+        self._ordered = ordered
+        self._most = most
+        self._planned = deque[Item]()
+        self._again = deque[Item]()
+        self._line = deque[Item]()
+        self._begun = 0
+        self._led: dict[Key, list[Item]] = {}
+        self.running = 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is left of what was planned."""
+        return not self._begun and not self._planned
+
+    @property
+    def wants_more(self) -> bool:
+        """Whether more may be planned."""
+        return not self._planned and self._begun < self._most
+
+    def plan(self, items: Iterable[Item]) -> None:
+        """Add calls; what has ended already keeps its place."""
+        self._planned.extend(items)
+
+    def start(self) -> Item | None:
+        """Return the next call to be made, None if none may start now. Of one key only one is made at a time."""
+        while True:
+            if self._again:
+                item = self._again.popleft()
+            elif self._planned and self._begun < self._most:
+                item = self._planned.popleft()
+                self._begun += 1
+                if self._ordered or item.has_ended:
+                    self._line.append(item)
+            else:
+                return None
+            if item.has_ended:
+                continue
+            if item.key is not None and item.key in self._led:
+                self._led[item.key].append(item)
+                continue
+            if item.key is not None:
+                self._led[item.key] = []
+            self.running += 1
+            return item
+
+    def end(self, item: Item) -> list[Item]:
+        """Note that a call has been made; return those that waited for it, which are to be shared with or made again."""
+        self.running -= 1
+        self.settle(item)
+        return self._led.pop(item.key, []) if item.key is not None else []
+
+    def settle(self, item: Item) -> None:
+        """Note that an item has ended, whoever did the work."""
+        if not self._ordered:
+            self._line.append(item)
+
+    def again(self, item: Item) -> None:
+        """Let a call that waited be made after all."""
+        self._again.append(item)
+
+    def take(self) -> Item | None:
+        """Return the next one that goes out, if it has ended."""
+        if self._line and self._line[0].has_ended:
+            self._begun -= 1
+            return self._line.popleft()
+        return None
