@@ -80,7 +80,7 @@ class AsyncResults(AsyncIterator[R], Generic[R]):
             self._start()
             while batch.wants_window:
                 window = batch.take_window()
-                await tasks.blocking(batch.cache, partial(batch.survey, window))
+                batch.plan(window, await tasks.blocking(batch.cache, partial(batch.survey, window)))
                 self._start()
             item = batch.board.take()
             if item is not None or batch.is_over:

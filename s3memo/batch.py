@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -12,7 +13,6 @@ from contextvars import copy_context
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import length_hint
-from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Generic, Literal, NamedTuple, Self, TypeAlias, TypedDict, TypeVar, get_args
 
@@ -153,15 +153,18 @@ class Batch:
             window.append(self._item(args))
         return window
 
-    def survey(self, window: list[Item]) -> None:
-        """Find out which calls of a window are stored, and plan them all. It may wait for the store."""
+    def survey(self, window: list[Item]) -> float:
+        """List which calls of a window are stored; return since when absences count. It may wait for the store."""
         cache, terms = self.subject.bind()
-        keys = [item.key for item in window if item.key is not None]
-        self._absent_since = min(self._absent_since, cache.survey(keys, terms))
+        return cache.survey([item.key for item in window if item.key is not None], terms)
+
+    def plan(self, window: list[Item], absent_since: float) -> None:
+        """Let the calls of a window be made."""
+        self._absent_since = min(self._absent_since, absent_since)
         for item in window:
             if item.call is not None:
                 item.call = replace(item.call, absent_since=self._absent_since)
-            if item.has_ended:
+            if item.error is not None:
                 self.progress.count(item)
         self.board.plan(window)
 
@@ -282,6 +285,79 @@ def _load(cache: Cache, key: Key, terms: Terms) -> Any:
     return entry.value
 
 
+class _Crew:
+    """The threads that make a batch's calls, each one after the other; the board is touched with `changed` held."""
+
+    def __init__(self, batch: Batch, elsewhere: Elsewhere) -> None:
+        self.changed = threading.Condition()
+        self._batch = batch
+        self._elsewhere = elsewhere
+        self._executor = batch.options.executor
+        self._context = copy_context()
+        self._pool = ThreadPoolExecutor(batch.options.concurrency, thread_name_prefix="s3memo-map")
+        self._at_work = 0
+        self._remote = set[Future[Any]]()
+        self._is_dismissed = False
+
+    def call(self) -> None:
+        """Let as many threads work as there are calls to make."""
+        board, most = self._batch.board, self._batch.options.concurrency
+        wanted = min(most, board.running + board.waiting) if board.can_start else 0
+        while self._at_work < wanted and not self._is_dismissed:
+            self._at_work += 1
+            self._pool.submit(self._context.copy().run, self._work)
+
+    def dismiss(self) -> None:
+        """Cancel what has not started."""
+        self._is_dismissed = True
+        for future in [*self._remote]:
+            future.cancel()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _work(self) -> None:
+        while True:
+            with self.changed:
+                board = self._batch.board
+                is_full = board.running >= self._batch.options.concurrency
+                item = None if self._is_dismissed or is_full else board.start()
+                if item is None:
+                    self._at_work -= 1
+                    return
+            if self._make(item):
+                self._land(item)
+
+    def _make(self, item: Item) -> bool:
+        """Make a call, or let it be made elsewhere; return whether it has ended."""
+        try:
+            if self._executor is None:
+                item.outcome = self._batch.make(item)
+            else:
+                item.outcome = self._batch.look(item)
+                if item.outcome is None:
+                    future = self._executor.submit(self._elsewhere, item.args, self._batch.options.returns)
+                    self._remote.add(future)
+                    future.add_done_callback(partial(self._receive, item))
+                    return False
+        except BaseException as error:  # noqa: BLE001  it is raised where its result would have been
+            item.error = error
+        return True
+
+    def _receive(self, item: Item, future: Future[Report]) -> None:
+        """Take what was made elsewhere."""
+        self._remote.discard(future)
+        try:
+            self._batch.receive(item, future.result())
+        except BaseException as error:  # noqa: BLE001  as above; that it was cancelled, too
+            item.error = error
+        self._land(item)
+
+    def _land(self, item: Item) -> None:
+        with self.changed:
+            self._batch.end(item)
+            if self._batch.board.has_ready or self._executor is not None:
+                self.changed.notify()
+
+
 class Results(Iterator[R], Generic[R]):
     """The results of a batch, as the iterator is asked for them; a context manager.
 
@@ -293,11 +369,8 @@ class Results(Iterator[R], Generic[R]):
         self._batch = batch
         self._elsewhere = elsewhere
         self._update: Callable[[], None] = show_nothing
-        self._landed: SimpleQueue[Item] = SimpleQueue()
-        self._context = copy_context()
         self._screen = ExitStack()
-        self._pool: ThreadPoolExecutor | None = None
-        self._remote = set[Future[Any]]()
+        self._crew: _Crew | None = None
         self._is_closed = False
 
     @property
@@ -337,89 +410,31 @@ class Results(Iterator[R], Generic[R]):
         """Cancel what has not started."""
         if not self._is_closed:
             self._is_closed = True
-            for future in [*self._remote]:
-                future.cancel()
-            if self._pool is not None:
-                self._pool.shutdown(wait=False, cancel_futures=True)
+            if self._crew is not None:
+                self._crew.dismiss()
             self._screen.close()
 
     def _next(self) -> Item | None:
         """Return the next one that goes out; None after the last."""
-        batch = self._batch
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(batch.options.concurrency, thread_name_prefix="s3memo-map")
+        batch, crew = self._batch, self._crew
+        if crew is None:
+            crew = self._crew = _Crew(batch, self._elsewhere)
             self._update = self._screen.enter_context(batch.show())
         while True:
-            self._start()
-            while batch.wants_window:
-                batch.survey(batch.take_window())
-                self._start()
-            item = batch.board.take()
+            with crew.changed:
+                item = batch.board.take()
+                crew.call()
+                if item is None and not batch.is_over and not batch.wants_window:
+                    crew.changed.wait()
+                    continue
             if item is not None or batch.is_over:
+                self._update()
                 return item
-            self._settle(self._landed.get())
-            while not self._landed.empty():
-                self._settle(self._landed.get())
-
-    def _start(self) -> None:
-        batch, pool = self._batch, self._pool
-        executor = batch.options.executor
-        while pool is not None and batch.board.running < batch.options.concurrency:
-            item = batch.board.start()
-            if item is None:
-                break
-            work: Callable[[], None] = partial(_make, batch, item, self._landed)
-            if executor is not None:
-                elsewhere = partial(executor.submit, self._elsewhere, item.args, batch.options.returns)
-                work = partial(_look, batch, item, elsewhere, self._landed, self._remote)
-            pool.submit(self._context.copy().run, work)
-
-    def _settle(self, item: Item) -> None:
-        self._batch.end(item)
-        self._update()
+            window = batch.take_window()
+            absent_since = batch.survey(window)
+            with crew.changed:
+                batch.plan(window, absent_since)
 
 
 def show_nothing() -> None:
     """Show no progress."""
-
-
-def _make(batch: Batch, item: Item, landed: SimpleQueue[Item]) -> None:
-    """Make a call in this thread."""
-    try:
-        item.outcome = batch.make(item)
-    except BaseException as error:  # noqa: BLE001  it is raised where its result would have been
-        item.error = error
-    finally:
-        landed.put(item)
-
-
-def _look(
-    batch: Batch,
-    item: Item,
-    elsewhere: Callable[[], Future[Report]],
-    landed: SimpleQueue[Item],
-    remote: set[Future[Any]],
-) -> None:
-    """Bring what is stored of a call, or let it be made elsewhere."""
-    try:
-        item.outcome = batch.look(item)
-        if item.outcome is None:
-            future = elsewhere()
-            remote.add(future)
-            future.add_done_callback(partial(_land, batch, item, landed, remote))
-            return
-    except BaseException as error:  # noqa: BLE001  as above
-        item.error = error
-    landed.put(item)
-
-
-def _land(
-    batch: Batch, item: Item, landed: SimpleQueue[Item], remote: set[Future[Any]], future: Future[Report]
-) -> None:
-    """Take what was made elsewhere."""
-    remote.discard(future)
-    try:
-        batch.receive(item, future.result())
-    except BaseException as error:  # noqa: BLE001  as above; one that was cancelled too
-        item.error = error
-    landed.put(item)

@@ -40,9 +40,9 @@ class Breaker:
 
     def check(self) -> None:
         """Raise StoreUnavailableError if the store is to be left alone; else the caller is to ask it."""
+        if not self._failures:  # no lock, for which all threads of a batch would wait in turn
+            return
         with process_lock:
-            if not self._failures:
-                return
             left = self._until - self._clock()
             if 0 < left <= (LONGEST_PAUSE if self._is_probed else self.pause):  # more: the clock was set back
                 when = "while another call asks it" if self._is_probed else f"for another {left:.1f} s"
@@ -56,6 +56,8 @@ class Breaker:
         `since` is what `changes` was when it began: what was under way when the store changed fails to no effect.
         """
         is_trouble = isinstance(outcome, _TROUBLE)
+        if not is_trouble and not self._failures:  # as above
+            return None
         with process_lock:
             is_news = since == self.changes if is_trouble else self._failures > 0
             if not is_news:

@@ -30,6 +30,7 @@ _DIGITS = "0123456789abcdefghijklmnopqrstuv"
 _MAX_BYTES = 256 * 1024 * 1024
 _MAX_SINGLES = 10_000
 _SPARSE = 8.0
+_NEAR = 4.0
 _WIDE = 8
 _MOST_SHARDS = 8
 _SHARD = 4
@@ -173,11 +174,17 @@ class Walk:
         """Go on after a page whose last name is `last` and which covered all up to `high`."""
         if high >= self._high:
             self.start_after, self._cut = None, []
-        elif self._wanted is None or high in self._wanted[(at := bisect_left(self._wanted, high)) : at + 1]:
+        elif self._wanted is None or self._is_near(high):
             self.low, self.start_after = high, last
         else:
             self._cut, self._cut_at = [], float("inf")
             self._jump(high)
+
+    def _is_near(self, high: str) -> bool:
+        """Whether the next wanted digest is so near that to jump there would save no page."""
+        wanted = self._wanted or ()
+        following = bisect_left(wanted, high)
+        return following < len(wanted) and _place(wanted[following]) - _place(high) <= self._width / _NEAR
 
     def _jump(self, low: str) -> None:
         """Go on at the first wanted digest that is not below."""
@@ -191,7 +198,7 @@ class Walk:
 class Index:
     """What is known of one function's names: spans of digests as pages showed them, and single digests seen since.
 
-    It is bounded: what was seen first is forgotten first.
+    It is bounded: what was seen first is forgotten first. `find` needs no lock: spans are replaced as a whole.
     """
 
     def __init__(self, *, max_bytes: int = _MAX_BYTES, max_singles: int = _MAX_SINGLES) -> None:
@@ -220,8 +227,9 @@ class Index:
         single = self._singles.get(digest)
         if single is not None:
             return single[1]
-        at = bisect_right(self._spans, digest, key=_by_low) - 1
-        return self._spans[at].find(digest) if at >= 0 and digest < self._spans[at].high else None
+        spans = self._spans
+        at = bisect_right(spans, digest, key=_by_low) - 1
+        return spans[at].find(digest) if at >= 0 and digest < spans[at].high else None
 
     def learn(self, digest: str, known: Known) -> None:
         """Take what a listing of one digest showed, or a write made of it; how long it is trusted stays as it was."""
@@ -237,18 +245,17 @@ class Index:
     def forget(self, digest: str) -> None:
         """Know nothing of a digest any more."""
         self._singles.pop(digest, None)
-        self._carve(digest, digest + END)
+        self._replace(digest, digest + END)
 
     def land(self, span: Span, *, asked: int) -> None:
         """Take what a page showed that was asked for when `changes` was `asked`."""
         for digest, (number, _) in [*self._singles.items()]:
             if number <= asked and span.low <= digest < span.high:
                 del self._singles[digest]
-        self._carve(span.low, span.high)
-        self._insert(span)
+        self._replace(span.low, span.high, span)
         while self._size > self._max_bytes and len(self._spans) > 1:
             oldest = min(self._spans, key=lambda other: other.seen_at)
-            self._carve(oldest.low, oldest.high)
+            self._replace(oldest.low, oldest.high)
 
     def count_single(self) -> None:
         """Count one listing of a single digest."""
@@ -265,22 +272,17 @@ class Index:
         self._whole_at = span.seen_at if is_whole else float("-inf")
         self._patience = RENT if is_whole else int(RENT / max(span.width, 1e-6))
 
-    def _insert(self, span: Span) -> None:
-        if span.low < span.high:
-            self._spans.insert(bisect_left(self._spans, span.low, key=_by_low), span)
-            self._size += len(span.names)
-
-    def _carve(self, low: str, high: str) -> None:
-        """Cut out of all spans what lies between two digests."""
-        first = bisect_right(self._spans, low, key=_by_low) - 1
-        first += first < 0 or self._spans[first].high <= low
-        end = bisect_left(self._spans, high, key=_by_low)
-        cut = self._spans[first:end]
-        del self._spans[first:end]
-        self._size -= sum(len(span.names) for span in cut)
-        for span in cut:
-            self._insert(span.part(span.low, max(span.low, min(span.high, low))))
-            self._insert(span.part(min(span.high, max(span.low, high)), span.high))
+    def _replace(self, low: str, high: str, by: Span | None = None) -> None:
+        """Replace what all spans show of the digests between two by another span, or by nothing."""
+        spans = self._spans
+        first = bisect_right(spans, low, key=_by_low) - 1
+        first += first < 0 or spans[first].high <= low
+        end = bisect_left(spans, high, key=_by_low)
+        left = [span.part(span.low, low) for span in spans[first:end] if span.low < low]
+        right = [span.part(high, span.high) for span in spans[first:end] if span.high > high]
+        added = [*left, *([] if by is None or by.low >= by.high else [by]), *right]
+        self._size += sum(len(span.names) for span in added) - sum(len(span.names) for span in spans[first:end])
+        self._spans = [*spans[:first], *added, *spans[end:]]
 
 
 def _place(digest: str) -> float:

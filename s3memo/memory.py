@@ -169,6 +169,8 @@ class Memory:
 
     def slot(self, key: Key) -> Slot | None:
         """Return where the key's version is held."""
+        if key not in self._slots:  # no lock, for which all threads of a batch would wait in turn
+            return None
         with process_lock:
             return self._slots.get(key)
 

@@ -112,16 +112,15 @@ class Names:
 
     def _index(self, key: Key) -> Index:
         folder = key.folder
-        with process_lock:
-            if folder not in self._indexes:
-                self._indexes[folder] = key, Index()
-            return self._indexes[folder][1]
+        found = self._indexes.get(folder)
+        if found is None:
+            with process_lock:
+                found = self._indexes.setdefault(folder, (key, Index()))
+        return found[1]
 
     def _current(self, key: Key) -> Known | None:
         """Return what is known of a key, if it still counts."""
-        index = self._index(key)
-        with process_lock:
-            known = index.find(key.digest)
+        known = self._index(key).find(key.digest)
         if known is None:
             return None
         now = self._memo.store.time().latest

@@ -72,10 +72,8 @@ class Version:
         """The last part of the object's key; a newer version's name sorts before an older one's."""
         ttl = "inf" if self.ttl is None else self.ttl
         suffix = "dead" if self.dead else "s3m"
-        return (
-            f"{_ORDER_LIMIT - self.order:014x}_{self.created_at:%Y%m%dT%H%M%S.%fZ}"
-            f"_{ttl}_{self.elapsed}_{self.nonce}.{suffix}"
-        )
+        created = self.created_at.isoformat(timespec="microseconds")[:-6].replace("-", "").replace(":", "")
+        return f"{_ORDER_LIMIT - self.order:014x}_{created}Z_{ttl}_{self.elapsed}_{self.nonce}.{suffix}"
 
     def is_foreign(self, latest: float) -> bool:
         """Whether it is dated over a day after `latest`, in POSIX seconds, and so none of ours."""
@@ -93,7 +91,7 @@ def parse_version(name: str) -> Version | None:
     if match is None:
         return None
     try:
-        moment = datetime.strptime(match["created"], "%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC)
+        moment = datetime.fromisoformat(match["created"])
         version = Version(
             order=_ORDER_LIMIT - int(match["order"], 16),
             created=(moment - _EPOCH) // timedelta(microseconds=1),

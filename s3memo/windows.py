@@ -14,22 +14,21 @@ from s3memo.versions import Key
 
 @dataclass(eq=False, slots=True)
 class Item:
-    """One call of a batch: how it is made, and what it brought. Without `call` the function runs as if not decorated."""
+    """One call of a batch: how it is made, and what it brought. Without `call` the function runs as if not decorated.
+
+    Whoever makes the call sets `outcome` or `error`; the board is told, and sets `has_landed`.
+    """
 
     args: tuple[Any, ...] = ()
     call: Call | None = None
     outcome: Outcome[Any] | None = None
     error: BaseException | None = None
+    has_landed: bool = False
 
     @property
     def key(self) -> Key | None:
         """What it shares with calls of the same arguments."""
         return None if self.call is None else self.call.key
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether there is a result, or an error."""
-        return self.outcome is not None or self.error is not None
 
 
 @dataclass(slots=True)
@@ -80,9 +79,26 @@ class Board:
         """Whether more may be planned."""
         return not self._planned and self._begun < self._most
 
+    @property
+    def waiting(self) -> int:
+        """How many calls have not started."""
+        return len(self._planned) + len(self._again)
+
+    @property
+    def can_start(self) -> bool:
+        """Whether one more may start."""
+        return bool(self._again) or (bool(self._planned) and self._begun < self._most)
+
+    @property
+    def has_ready(self) -> bool:
+        """Whether a result may go out."""
+        return bool(self._line) and self._line[0].has_landed
+
     def plan(self, items: Iterable[Item]) -> None:
-        """Add calls; what has ended already keeps its place."""
-        self._planned.extend(items)
+        """Add calls; one that has an error already takes its place all the same."""
+        for item in items:
+            item.has_landed = item.error is not None
+            self._planned.append(item)
 
     def start(self) -> Item | None:
         """Return the next call to be made, None if none may start now. Of one key only one is made at a time."""
@@ -92,11 +108,11 @@ class Board:
             elif self._planned and self._begun < self._most:
                 item = self._planned.popleft()
                 self._begun += 1
-                if self._ordered or item.has_ended:
+                if self._ordered or item.has_landed:
                     self._line.append(item)
             else:
                 return None
-            if item.has_ended:
+            if item.has_landed:
                 continue
             if item.key is not None and item.key in self._led:
                 self._led[item.key].append(item)
@@ -114,6 +130,7 @@ class Board:
 
     def settle(self, item: Item) -> None:
         """Note that an item has ended, whoever did the work."""
+        item.has_landed = True
         if not self._ordered:
             self._line.append(item)
 
@@ -123,7 +140,7 @@ class Board:
 
     def take(self) -> Item | None:
         """Return the next one that goes out, if it has ended."""
-        if self._line and self._line[0].has_ended:
+        if self.has_ready:
             self._begun -= 1
             return self._line.popleft()
         return None
