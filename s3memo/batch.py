@@ -322,6 +322,7 @@ class _Crew:
                 item = None if self._is_dismissed or is_full else board.start()
                 if item is None:
                     self._at_work -= 1
+                    self._tell()  # of what failed before it could start
                     return
             if self._make(item):
                 self._land(item)
@@ -354,8 +355,13 @@ class _Crew:
     def _land(self, item: Item) -> None:
         with self.changed:
             self._batch.end(item)
-            if self._batch.board.has_ready or self._executor is not None:
-                self.changed.notify()
+            if self._executor is not None:  # no thread of ours goes on from here to the next call
+                self.call()
+            self._tell()
+
+    def _tell(self) -> None:
+        if self._batch.board.has_ready:
+            self.changed.notify()
 
 
 class Results(Iterator[R], Generic[R]):
