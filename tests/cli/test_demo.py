@@ -67,7 +67,9 @@ class Run(NamedTuple):
 
 def start(code: str, *arguments: object, env: dict[str, str]) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
 
 
 def finish(process: subprocess.Popen[str]) -> Run:
@@ -129,8 +131,8 @@ def test_an_interrupted_run_keeps_what_it_computed(tmp_path: Path, store: str, e
         (source / f"m{number:03}.py").write_text(f"def f{number}(a): return [a for a in a]\n" * 60)
     process = start(MAIN, "demo", "--source", source, "--url", store, env=environment)
     assert process.stderr is not None
-    assert process.stderr.readline() == f"{total // 10} of {total} files\n"
-    process.send_signal(signal.SIGINT)
+    assert f" {total // 10} of {total} · " in process.stderr.readline()
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all processes of the group
     first = finish(process)
     stored = sum(1 for _ in open_store(parse_url(store)).list("v1/memo/"))
 
@@ -148,7 +150,9 @@ def test_an_interrupted_run_keeps_what_it_computed(tmp_path: Path, store: str, e
 def test_without_a_terminal_there_are_plain_lines(source: Path, store: str, environment: dict[str, str]) -> None:
     run = s3memo("demo", "--source", source, "--url", store, env=environment)
     assert "\x1b" not in run.out + run.err
-    assert run.err.splitlines() == [f"{number} of 5 files" for number in range(1, 6)]
+    counts = re.findall(r"^s3memo\.cli\.analysis\.analyze: (\d of 5) ", run.err, re.MULTILINE)
+    assert counts == [*(f"{number} of 5" for number in range(1, 6)), "5 of 5"]
+    assert len(run.err.splitlines()) == len(counts)
 
 
 def test_in_a_terminal_there_is_a_bar(source: Path, store: str, environment: dict[str, str]) -> None:
@@ -159,7 +163,7 @@ def test_in_a_terminal_there_is_a_bar(source: Path, store: str, environment: dic
     os.close(theirs)
     shown = os.read(ours, 100_000).decode()
     os.close(ours)
-    assert "5/5" in shown
+    assert "5 of 5 ·" in shown
     assert "\x1b[" in shown
 
 
