@@ -14,13 +14,12 @@ import argparse
 import os
 import platform
 import re
-import shutil
 import sysconfig
 import tempfile
 import time
 from collections import defaultdict
 from concurrent.futures import ProcessPoolExecutor
-from itertools import combinations, islice
+from itertools import combinations
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -85,12 +84,16 @@ def likeness(one: list[int], other: list[int]) -> float:
 
 
 def copy_sources(directory: Path, limit: int) -> None:
-    """Copy Python sources of this machine into a directory, under names that tell where they came from."""
+    """Copy Python sources of this machine into a directory, each once, under names that tell where they came from."""
     roots = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib")]
-    found = dict.fromkeys(file for root in roots for file in sorted(root.rglob("*.py")) if file.is_file())
-    for file in islice(found, limit):
-        name = "+".join(file.parts[-4:])
-        shutil.copyfile(file, directory / f"{crc32(bytes(file)):08x}+{name}")
+    contents = set[bytes]()
+    for file in (file for root in roots for file in sorted(root.rglob("*.py")) if file.is_file()):
+        content = file.read_bytes()
+        if content not in contents:
+            (directory / f"{len(contents):05}+{'+'.join(file.parts[-3:])}").write_bytes(content)
+            contents.add(content)
+        if len(contents) == limit:
+            break
 
 
 def change_a_tenth(directory: Path) -> None:

@@ -29,11 +29,5 @@ def test_of_nearly_equal_files_only_those_that_changed_are_looked_at_again() -> 
     out = run("near_duplicates.py", "--files", "40")
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in re.findall(r"^\| .*\|$", out, re.MULTILINE)]
     runs = {name: (int(files), int(computed), int(stored)) for name, files, computed, stored, *_ in rows[1:]}
-    assert list(runs) == ["cold", "warm", "a tenth changed"]
-    distinct = runs["cold"][1]
-    assert 30 < distinct <= 40
-    assert runs["cold"] == (40, distinct, 0)
-    assert runs["warm"] == (40, 0, distinct)
-    assert runs["a tenth changed"][0] == 40
-    assert 1 <= runs["a tenth changed"][1] <= 4
+    assert runs == {"cold": (40, 40, 0), "warm": (40, 0, 40), "a tenth changed": (40, 4, 36)}
     assert "The most alike:" in out

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
@@ -133,10 +134,14 @@ def _found(result: Mapping[str, Any] | BaseException) -> Mapping[str, Any]:
 def _processes() -> Iterator[Executor]:
     """Yield processes that start when they have work, and let the driver decide what an interrupt means."""
     executor = ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=_ignore_interrupts)
+    # What is spawned imports the main module, and not every installer keeps its scripts from running then.
+    script = sys.modules["__main__"]
+    spec, script.__spec__ = script.__spec__, find_spec("s3memo.cli.app")
     try:
         yield executor
     finally:
         executor.shutdown(cancel_futures=True)
+        script.__spec__ = spec
 
 
 def _ignore_interrupts() -> None:
