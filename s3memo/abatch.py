@@ -26,7 +26,7 @@ class AsyncResults(AsyncIterator[R], Generic[R]):
 
     def __init__(self, batch: Batch) -> None:
         self._batch = batch
-        self._update: Callable[[], None] = show_nothing
+        self._update: Callable[[Progress], None] = show_nothing
         self._landed: asyncio.Queue[Item] = asyncio.Queue()
         self._tasks = set[asyncio.Task[None]]()
         self._screen = ExitStack()
@@ -101,7 +101,7 @@ class AsyncResults(AsyncIterator[R], Generic[R]):
 
     def _settle(self, item: Item) -> None:
         self._batch.end(item)
-        self._update()
+        self._update(self._batch.progress)
 
     async def _make(self, item: Item) -> None:
         try:

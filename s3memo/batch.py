@@ -35,6 +35,7 @@ R = TypeVar("R")
 Returns: TypeAlias = Literal["value", "entry"]
 
 _WINDOW_SECONDS = 0.1
+_FRAME_SECONDS = 0.5
 _AHEAD = 4
 """So many times `concurrency` calls may have started and not been taken, so that memory stays bounded."""
 
@@ -237,13 +238,13 @@ class Batch:
         terms.recorder.emit("hit", key=str(key), tier="store", seconds=version.elapsed / 1000)
         return Outcome(None, None, version.elapsed / 1000, version=version, size=size, is_hit=True)
 
-    def show(self) -> AbstractContextManager[Callable[[], None]]:
+    def show(self) -> AbstractContextManager[Callable[[Progress], None]]:
         """Return what shows the progress, if it is to be shown."""
         if not self.options.progress:
             return nullcontext(show_nothing)
         from s3memo.progress import showing  # noqa: PLC0415  it needs an extra
 
-        return showing(self.progress, self.subject.namespace)
+        return showing(self.progress.total, self.subject.namespace)
 
     def tell_end(self) -> None:
         """Log what the batch did, what that saved, and what it cost."""
@@ -374,7 +375,7 @@ class Results(Iterator[R], Generic[R]):
     def __init__(self, batch: Batch, elsewhere: Elsewhere) -> None:
         self._batch = batch
         self._elsewhere = elsewhere
-        self._update: Callable[[], None] = show_nothing
+        self._update: Callable[[Progress], None] = show_nothing
         self._screen = ExitStack()
         self._crew: _Crew | None = None
         self._is_closed = False
@@ -427,14 +428,17 @@ class Results(Iterator[R], Generic[R]):
             crew = self._crew = _Crew(batch, self._elsewhere)
             self._update = self._screen.enter_context(batch.show())
         while True:
+            is_waiting = False
             with crew.changed:
                 item = batch.board.take()
                 crew.call()
                 if item is None and not batch.is_over and not batch.wants_window:
-                    crew.changed.wait()
-                    continue
+                    crew.changed.wait(_FRAME_SECONDS if batch.options.progress else None)
+                    is_waiting = True
+            self._update(batch.progress)
+            if is_waiting:
+                continue
             if item is not None or batch.is_over:
-                self._update()
                 return item
             window = batch.take_window()
             absent_since = batch.survey(window)
@@ -442,5 +446,5 @@ class Results(Iterator[R], Generic[R]):
                 batch.plan(window, absent_since)
 
 
-def show_nothing() -> None:
+def show_nothing(_: Progress) -> None:
     """Show no progress."""

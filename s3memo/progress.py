@@ -1,100 +1,166 @@
-"""How far a batch is, shown while it runs: a bar on a terminal, a few plain lines elsewhere, and one line at the end."""
+"""How far a batch is, for who waits for it: a bar on a terminal, elsewhere a few plain lines, and one line at the end."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from s3memo.errors import SettingsError
 from s3memo.windows import Progress
 
-try:
+if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-    from rich.progress import Progress as Bar
-except ModuleNotFoundError as error:
-    raise SettingsError("progress=True needs rich: pip install 's3memo[cli]'") from error
 
 _LINES = 10
-"""So many lines are printed where no bar can be drawn and the number of calls is known."""
-
-_LINE_SECONDS = 10.0
-"""Seconds between the lines if it is not."""
+_SECONDS_BETWEEN_LINES = 5.0
+_SECONDS_BETWEEN_FRAMES = 0.1
+_NARROW = 100  # columns below which the words need the place of the bar
+_RECENT = 100  # items by which the share of computed ones is judged
 
 
 @contextmanager
 def showing(
-    progress: Progress,
-    function: str,
-    *,
-    console: Console | None = None,
-    clock: Callable[[], float] = time.monotonic,
-) -> Iterator[Callable[[], None]]:
-    """Show how far a batch of a function's calls is, on standard error; yield what to call when that has changed."""
-    console = console or Console(stderr=True, markup=False, emoji=False, highlight=False)
-    begun = clock()
-    if console.is_interactive:
-        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[tail]}")
-        with Bar(*columns, console=console, transient=True) as bar:
-            task = bar.add_task(function, total=progress.total, tail="")
+    total: int | None, function: str, *, console: Console | None = None, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Callable[[Progress], None]]:
+    """Yield what to call with the progress of a function's batch; show it on stderr, and at the end its sum.
 
-            def draw() -> None:
-                bar.update(task, completed=progress.done, tail=_tail(progress, clock() - begun))
+    No thread is started, so that executors may fork meanwhile. Raises ModuleNotFoundError without the extra "cli".
+    """
+    console = console or _stderr()
+    started = clock()
+    estimate = Estimate(started)
+    latest: Progress | None = None
 
-            yield draw
-    else:
-        yield _Lines(progress, function, console, clock).update
-    console.print(f"{function}: {_counts(progress)} in {_duration(clock() - begun)}")
+    def update(progress: Progress) -> None:
+        nonlocal latest
+        latest = progress
+        now = clock()
+        estimate.observe(progress, now)
+        tell(progress, now)
 
-
-class _Lines:
-    """Prints a line now and then."""
-
-    def __init__(self, progress: Progress, function: str, console: Console, clock: Callable[[], float]) -> None:
-        self._progress = progress
-        self._function = function
-        self._console = console
-        self._clock = clock
-        self._begun = self._printed_at = clock()
-        self._printed = 0
-
-    def update(self) -> None:
-        progress = self._progress
-        now = self._clock()
-        if progress.total:
-            is_due = progress.done * _LINES // progress.total > self._printed * _LINES // progress.total
-        else:
-            is_due = now - self._printed_at >= _LINE_SECONDS
-        if is_due:
-            self._printed, self._printed_at = progress.done, now
-            total = f" of {progress.total:,}" if progress.total else ""
-            tail = _tail(progress, now - self._begun)
-            self._console.print(f"{self._function}: {progress.done:,}{total}, {tail}", soft_wrap=True)
+    try:
+        with (_bar if console.is_interactive else _lines)(total, function, console, estimate) as tell:
+            yield update
+    finally:
+        if latest is not None:
+            line = summary(latest, total, clock() - started)
+            console.print(f"{function}: {line}", soft_wrap=True)
 
 
-def _tail(progress: Progress, seconds: float) -> str:
-    left = _seconds_left(progress, seconds)
-    parts = [_counts(progress), "" if left is None else f"{_duration(left)} left"]
-    return ", ".join(filter(None, parts))
+class Estimate:
+    """How long a batch still takes, judged by what was computed: hits are quick, whether they come first or between.
+
+    What one item takes is the time that passed until computed ones came, over their number, so it is that of all
+    workers together. How many are to come is judged by the share of them among the latest items.
+    """
+
+    def __init__(self, now: float) -> None:
+        self._seen_at = now
+        self._done = 0
+        self._computed = 0
+        self._seconds = 0.0
+        self._share = 0.0
+
+    def observe(self, progress: Progress, now: float) -> None:
+        """Take note of the progress at a moment."""
+        computed = progress.computed + progress.failed
+        done, more = progress.done - self._done, computed - self._computed
+        if more > 0:
+            self._seconds += now - self._seen_at
+        if done > 0:
+            weight = min(1.0, done / min(progress.done, _RECENT))
+            self._share += (more / done - self._share) * weight
+        self._seen_at, self._done, self._computed = now, progress.done, computed
+
+    def seconds_left(self, total: int | None) -> float | None:
+        """Return how long the rest takes; None if there is nothing to judge it by."""
+        if total is None or not self._computed:
+            return None
+        return max(0, total - self._done) * self._share * self._seconds / self._computed
 
 
-def _counts(progress: Progress) -> str:
-    failed = f", {progress.failed:,} failed" if progress.failed else ""
-    saved = f", {_duration(progress.seconds_saved)} saved" if progress.hits else ""
-    return f"{progress.hits:,} stored, {progress.computed:,} computed{failed}{saved}"
+def words(progress: Progress, total: int | None, left: float | None) -> str:
+    """Return how far a batch is, what matters most first."""
+    parts = [_count(progress, total)]
+    if left is not None and progress.done != total:
+        parts.append(f"{duration(math.ceil(left))} left")
+    return " · ".join([*parts, *_kinds(progress)])
 
 
-def _seconds_left(progress: Progress, seconds: float) -> float | None:
-    """Return how long what is left will take if it goes on as it went so far, None if that is not known."""
-    if progress.total is None or not progress.done or progress.done >= progress.total:
-        return None
-    return seconds / progress.done * (progress.total - progress.done)
+def summary(progress: Progress, total: int | None, seconds: float) -> str:
+    """Return what became of a batch that took so many seconds."""
+    return " · ".join([f"{_count(progress, total)} in {duration(seconds)}", *_kinds(progress)])
 
 
-def _duration(seconds: float) -> str:
-    if seconds < 60:  # noqa: PLR2004  a minute
-        return f"{seconds:.1f} s"
-    minutes, seconds = divmod(round(seconds), 60)
+def duration(seconds: float) -> str:
+    """Return a duration in words: "7.1 s", and from a minute on "1:23" or "2:01:23"."""
+    if seconds < 59.95:  # noqa: PLR2004  what rounds to a minute is one
+        return f"{seconds} s" if isinstance(seconds, int) else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours:,} h {minutes:02} min" if hours else f"{minutes} min {seconds:02} s"
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _count(progress: Progress, total: int | None) -> str:
+    return f"{progress.done:,} done" if total is None else f"{progress.done:,} of {total:,}"
+
+
+def _kinds(progress: Progress) -> list[str]:
+    failed = [f"{progress.failed:,} failed"] if progress.failed else []
+    return [
+        f"{progress.hits:,} hits",
+        f"{progress.computed:,} computed",
+        *failed,
+        f"{duration(progress.seconds_saved)} saved",
+    ]
+
+
+@contextmanager
+def _bar(
+    total: int | None, _function: str, console: Console, estimate: Estimate
+) -> Iterator[Callable[[Progress, float], None]]:
+    from rich.progress import BarColumn, ProgressColumn, TextColumn  # noqa: PLC0415  the extra is there: see _stderr
+    from rich.progress import Progress as Bar  # noqa: PLC0415  as above
+    from rich.table import Column  # noqa: PLC0415  as above
+
+    text = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
+    columns: list[ProgressColumn] = [text] if console.width < _NARROW else [BarColumn(), text]
+    shown_at = -math.inf
+    with Bar(*columns, console=console, transient=True, auto_refresh=False) as bar:
+        task = bar.add_task("", total=total)
+
+        def tell(progress: Progress, now: float) -> None:
+            nonlocal shown_at
+            if progress.done == total or now - shown_at >= _SECONDS_BETWEEN_FRAMES:
+                shown_at = now
+                said = words(progress, total, estimate.seconds_left(total))
+                bar.update(task, completed=progress.done, description=said, refresh=True)
+
+        yield tell
+
+
+@contextmanager
+def _lines(
+    total: int | None, function: str, console: Console, estimate: Estimate
+) -> Iterator[Callable[[Progress, float], None]]:
+    told, told_at = 0, -math.inf
+
+    def tell(progress: Progress, now: float) -> None:
+        nonlocal told, told_at
+        step = progress.done if total is None else progress.done * _LINES // max(total, 1)
+        if step > told and (total is not None or now - told_at >= _SECONDS_BETWEEN_LINES):
+            told, told_at = step, now
+            said = words(progress, total, estimate.seconds_left(total))
+            console.print(f"{function}: {said}", soft_wrap=True)
+
+    yield tell
+
+
+def _stderr() -> Console:
+    try:
+        from rich.console import Console  # noqa: PLC0415  most batches show nothing, and rich is an extra
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("progress needs rich: pip install 's3memo[cli]'", name="rich") from error
+    return Console(stderr=True, markup=False, emoji=False, highlight=False)

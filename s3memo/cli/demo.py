@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 import sys
 import sysconfig
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager, suppress
-from itertools import count
+from importlib.util import find_spec
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import typer
 from rich.console import Console
 from rich.filesize import decimal
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 from rich.table import Table
 
 from s3memo import settings
@@ -26,10 +28,13 @@ from s3memo.cli.findings import Findings, listing
 from s3memo.decorator import Cache
 from s3memo.errors import SettingsError
 from s3memo.events import CacheInfo
+from s3memo.functions import CachedFunction
 from s3memo.settings import Location, default_location, parse_url
 
 _INSTALLED = {"site-packages", "dist-packages"}
-_LINES_OF_PROGRESS = 10
+_NOT_REMEMBERED = (OSError, MemoryError, RecursionError)  # true of this machine now
+
+Analyze: TypeAlias = CachedFunction[[bytes], dict[str, Any]]
 
 
 def demo(
@@ -65,8 +70,9 @@ def demo(
         next(cache.store.list("v1/", limit=1), None)  # a store that refuses should say so before the work
         analyze = cache.cached(depends=analysis.PARTS)(analysis.analyze)
         findings = Findings()
+        names = [file.relative_to(root).as_posix() for file in files]
         with suppress(KeyboardInterrupt):
-            work(root, files, analyze, findings, _console(stderr=True))
+            work(names, read(files), analyze, findings)
     info = analyze.cache_info()
 
     findings.show(screen)
@@ -93,38 +99,53 @@ def find_files(root: Path) -> list[Path]:
     return files
 
 
-def work(
-    root: Path, files: list[Path], analyze: Callable[[bytes], Mapping[str, Any]], findings: Findings, console: Console
-) -> None:
-    """Add the analysis of each file to `findings`, and show how far it is."""
-    with _progress(len(files), console) as advance:
-        for file in files:
-            findings.add(file.relative_to(root).as_posix(), _look_at(file, analyze))
-            advance()
+def read(files: list[Path]) -> list[bytes | OSError]:
+    """Return what each file holds, or why it cannot be read."""
+    return [_content(file) for file in files]
 
 
-def _look_at(file: Path, analyze: Callable[[bytes], Mapping[str, Any]]) -> Mapping[str, Any]:
+def _content(file: Path) -> bytes | OSError:
     try:
-        return analyze(file.read_bytes())
-    except (OSError, MemoryError, RecursionError) as error:  # true of this machine now, so nothing to be remembered
-        return {"problem": f"{type(error).__name__}: {error}"}
+        return file.read_bytes()
+    except OSError as error:
+        return error
+
+
+def work(names: list[str], contents: list[bytes | OSError], analyze: Analyze, findings: Findings) -> None:
+    """Add the analysis of each file to `findings`, computed by all processors, and show how far it is."""
+    sources = [content for content in contents if isinstance(content, bytes)]
+    with (
+        _processes() as executor,
+        analyze.map(sources, executor=executor, progress=True, return_exceptions=True) as results,
+    ):
+        for name, content in zip(names, contents, strict=True):
+            findings.add(name, _found(next(results) if isinstance(content, bytes) else content))
+
+
+def _found(result: Mapping[str, Any] | BaseException) -> Mapping[str, Any]:
+    if isinstance(result, _NOT_REMEMBERED):
+        return {"problem": f"{type(result).__name__}: {result}"}
+    if isinstance(result, BaseException):
+        raise result
+    return result
 
 
 @contextmanager
-def _progress(total: int, console: Console) -> Iterator[Callable[[], None]]:
-    """Yield what to call after each step: it moves a bar, or where no bar can be drawn prints a few lines."""
-    if console.is_interactive:
-        with Progress(BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console, transient=True) as bar:
-            task = bar.add_task("", total=total)
-            yield lambda: bar.advance(task)
-    else:
-        steps = count(1)
-        yield lambda: _print_progress(next(steps), total, console)
+def _processes() -> Iterator[Executor]:
+    """Yield processes that start when they have work, and let the driver decide what an interrupt means."""
+    executor = ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=_ignore_interrupts)
+    # What is spawned imports the main module, and not every installer keeps its scripts from running then.
+    script = sys.modules["__main__"]
+    spec, script.__spec__ = script.__spec__, find_spec("s3memo.cli.app")
+    try:
+        yield executor
+    finally:
+        executor.shutdown(cancel_futures=True)
+        script.__spec__ = spec
 
 
-def _print_progress(done: int, total: int, console: Console) -> None:
-    if done * _LINES_OF_PROGRESS // total > (done - 1) * _LINES_OF_PROGRESS // total:
-        console.print(f"{done:,} of {total:,} files")
+def _ignore_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def account(info: CacheInfo, seconds: float, location: Location) -> Table:
@@ -168,6 +189,6 @@ def _as_typed() -> str:
     return shlex.join([Path(program).name if is_on_path else program, *arguments])
 
 
-def _console(*, stderr: bool = False) -> Console:
+def _console() -> Console:
     # File and function names are printed as they are, whatever is in them.
-    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+    return Console(markup=False, emoji=False, highlight=False)
