@@ -261,9 +261,14 @@ class Index:
         """Count one listing of a single digest."""
         self._listed += 1
 
+    @property
+    def has_rented(self) -> bool:
+        """Whether enough single digests were listed to pay for a page of names: ski rental."""
+        return self._listed >= self._patience
+
     def wants_page(self, now: float, names_ttl: float) -> bool:
-        """Whether by now a page of names is worth its price: ski rental, what was rented so far pays for it."""
-        return names_ttl > 0 and self._listed >= self._patience and now - self._whole_at >= names_ttl
+        """Whether by now a page of names is worth its price."""
+        return self.has_rented and now - self._whole_at >= names_ttl
 
     def count_page(self, span: Span) -> None:
         """Begin to count again after a page from the beginning: as often as reading all its pages would be worth."""

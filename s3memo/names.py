@@ -132,11 +132,13 @@ class Names:
     def _sight(self, key: Key, terms: Terms) -> Listing:
         """LIST one digest, or instead a page of names, if so many were listed one by one that it is worth its price."""
         index = self._index(key)
-        now = self._memo.store.time().latest
-        with process_lock:
-            wants_page = index.wants_page(now, self._ttl)
-            if wants_page:  # nobody else needs to
-                index.count_page(Span("", "", "", now))
+        wants_page = False
+        if self._ttl and index.has_rented:  # before that, a process may not know the time yet
+            now = self._memo.store.time().latest
+            with process_lock:
+                wants_page = index.wants_page(now, self._ttl)
+                if wants_page:  # nobody else needs to
+                    index.count_page(Span("", "", "", now))
         if wants_page:
             span = self._page(key, Walk(), index, terms, trust_for=0.0)
             with process_lock:

@@ -212,7 +212,6 @@ def test_a_page_is_wanted_after_eight_single_listings_and_again_when_its_names_n
             held.count_single()
         return -1
 
-    assert not held.wants_page(0.0, 0.0)
     assert lists_until_page(0.0) == 8
     held.count_page(Span("", END, "", 0.0))
     assert lists_until_page(59.0) == -1  # it shows all there is

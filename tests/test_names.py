@@ -61,6 +61,17 @@ def test_names_count_for_as_long_as_names_ttl_says(fifty: TroubledStore, clock: 
     assert requests(always, call_all(always, 20)) == {"GET": 20, "LIST": 20}
 
 
+def test_a_process_that_knows_no_time_yet_asks_for_none(fifty: TroubledStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    time, listed = fifty.time, fifty.list
+    monkeypatch.setattr(fifty, "time", lambda: asked.append("time") or time())
+    monkeypatch.setattr(fifty, "list", lambda *a, **k: asked.append("LIST") or listed(*a, **k))
+    for work in (lambda f: f(1), lambda f: f(77), lambda f: f.preload(), lambda f: list(f.map(range(3)))):
+        asked.clear()
+        work(on(fifty))
+        assert asked[0] == "LIST"
+
+
 def test_names_ttl_must_be_a_duration(store: TroubledStore) -> None:
     for wrong in (None, -1, "soon"):
         with pytest.raises(SettingsError, match="names_ttl"):
