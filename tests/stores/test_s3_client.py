@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from botocore.config import Config
+from botocore.utils import parse_timestamp
 
 from s3memo import __version__
 from s3memo.errors import (
@@ -19,7 +20,7 @@ from s3memo.errors import (
 )
 from s3memo.stores.retry import RetryPolicy
 from s3memo.stores.s3 import S3Store
-from s3memo.stores.s3client import make_client
+from s3memo.stores.s3client import _parse_timestamp, make_client
 from tests.servers.recording import Behaviour, Exchange
 from tests.servers.scripted import ScriptedServer, answer, deleted, page, refusal, script
 from tests.servers.server import S3Server
@@ -52,6 +53,14 @@ def test_client_on_aws() -> None:
     assert config.retries == {"total_max_attempts": 1, "mode": "standard"}
     assert config.request_checksum_calculation == "when_supported"
     assert config.response_checksum_validation == "when_supported"
+
+
+def test_times_in_answers_are_read_quickly_and_as_boto3_reads_them() -> None:
+    for text in ("2026-11-26T12:30:00.123Z", "2026-11-26T12:30:00Z", "Thu, 26 Nov 2026 12:30:00 GMT", 1795696200):
+        assert _parse_timestamp(text) == parse_timestamp(text)
+    for wrong in ("yesterdayZ", "soon"):
+        with pytest.raises(ValueError, match="Invalid timestamp"):
+            _parse_timestamp(wrong)
 
 
 @pytest.mark.parametrize(
