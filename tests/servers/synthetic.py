@@ -31,6 +31,7 @@ class Names:
     namespace: str
     tag: str
     count: int
+    root: str = ""
 
     def __len__(self) -> int:
         return self.count
@@ -40,7 +41,7 @@ class Names:
             raise IndexError(number)
         moment = _BEGAN + 7_001 * number
         version = Version(moment, moment, None, 1_234, f"{number:08x}")
-        return f"{Key(self.namespace, self.tag, self.digest(number)).prefix}{version.name}"
+        return f"{self.root}{Key(self.namespace, self.tag, self.digest(number)).prefix}{version.name}"
 
     def digest(self, number: int) -> str:
         """Return the digest of one of them: anywhere in a part of the range of all digests that is its own."""
@@ -85,7 +86,8 @@ def synthetic_server(names: Names) -> Iterator[S3Server]:
     """Run the server in a process of its own."""
     port = free_port()
     server = S3Server("synthetic", f"http://127.0.0.1:{port}")
-    command = [sys.executable, "-m", "tests.servers.synthetic", str(port), names.namespace, names.tag, str(names.count)]
+    given = [names.namespace, names.tag, str(names.count), names.root]
+    command = [sys.executable, "-m", "tests.servers.synthetic", str(port), *given]
     with (
         tempfile.TemporaryDirectory(prefix="synthetic-") as directory,
         process(command, endpoint=server.endpoint, log=Path(directory, "log"), cwd=PROJECT),
@@ -100,8 +102,9 @@ def main() -> None:
     parser.add_argument("namespace")
     parser.add_argument("tag")
     parser.add_argument("count", type=int)
+    parser.add_argument("root")
     options = parser.parse_args()
-    names = Names(options.namespace, options.tag, options.count)
+    names = Names(options.namespace, options.tag, options.count, options.root)
     with RecordingServer(lambda exchange: lists(names, exchange), port=options.port):
         threading.Event().wait()
 

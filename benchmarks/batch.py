@@ -1,0 +1,261 @@
+"""What batches take: `map` beside plain boto3 and beside cachier, by the number of threads, and a million names.
+
+    pip install '.[bench,dev]' && python -m benchmarks.batch [--results N] [--rounds N] [--names N]
+
+Needs Ceph (`bash tests/servers/ceph-install.sh`). One gateway holds the same results once for each side. Each reading is
+a process of its own, which has loaded its libraries before its time begins; making the client counts. The sides take
+turns, and a ratio is the median of those within a round: the machine may be busy with other things in another. Plain
+boto3 is told the names and reads the bytes, and no more; cachier gets a client with a connection for each thread, for
+with boto3's ten it would lose most of its time. A million names come from a server that computes them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import boto3
+import cachier
+from botocore.config import Config
+
+from s3memo import Cache, S3Store
+from s3memo.functions import CachedFunction
+from tests.servers.ceph import ceph_server
+from tests.servers.server import S3Server
+from tests.servers.synthetic import Names, synthetic_server
+
+PROJECT = Path(__file__).parents[1]
+BUCKET = "results"
+THREADS = 32
+GROWTH = (1, 2, 4, 8, 16, 32, 64)
+TARGET = 0.9
+MOST_MEGABYTES = 150
+NAMESPACE, TAG = "batch.summary", "1"
+
+Measured = dict[str, float]
+
+
+def summary(number: int) -> dict[str, Any]:
+    """Stand for what takes long: its result is some 300 bytes."""
+    words = [f"{number * factor % 9973:04d}" for factor in range(3, 33)]
+    return {"number": number, "words": " ".join(words), "mean": number / 7, "scores": [number / n for n in range(1, 9)]}
+
+
+# the sides: each reads all results in the process that it is alone in, and returns how many seconds that took
+
+
+def read_by_map(settings: Mapping[str, Any]) -> Measured:
+    """Read by `map`."""
+    count = settings["results"]
+    started = time.perf_counter()
+    function = cached(settings["client_options"])
+    read = sum(1 for _ in function.map(range(count), concurrency=settings["threads"]))
+    seconds = time.perf_counter() - started
+    info = function.cache_info()
+    return checked(is_right=read == info.hits == count, seconds=seconds, requests=info.requests)
+
+
+def read_by_boto3(settings: Mapping[str, Any]) -> Measured:
+    """Read objects whose names are known, and do nothing with them."""
+    started = time.perf_counter()
+    client = plain_client(settings["client_options"], settings["threads"])
+
+    def read(name: str) -> int:
+        return len(client.get_object(Bucket=BUCKET, Key=name)["Body"].read())
+
+    with ThreadPoolExecutor(settings["threads"]) as pool:
+        sizes = list(pool.map(read, settings["names"]))
+    seconds = time.perf_counter() - started
+    is_right = len(sizes) == settings["results"] and min(sizes) > 0
+    return checked(is_right=is_right, seconds=seconds, requests={"GET": len(sizes)})
+
+
+def read_by_cachier(settings: Mapping[str, Any]) -> Measured:
+    """Read by cachier's function in a pool of threads."""
+    started = time.perf_counter()
+    misses: list[int] = []
+
+    def missed(number: int) -> dict[str, Any]:
+        misses.append(number)
+        return summary(number)
+
+    missed.__module__, missed.__name__ = "batch", "summary"
+    client = plain_client(settings["client_options"], settings["threads"])
+    function = cachier.cachier(backend="s3", s3_bucket=BUCKET, s3_prefix="cachier", s3_client=client)(missed)
+    with ThreadPoolExecutor(settings["threads"]) as pool:
+        read = list(pool.map(function, range(settings["results"])))
+    seconds = time.perf_counter() - started
+    expected = len(read) if settings.get("is_fill") else 0
+    return checked(is_right=len(misses) == expected, seconds=seconds, requests={})
+
+
+def hold_names(settings: Mapping[str, Any]) -> Measured:
+    """List all names there are and hold them."""
+    function = cached(settings["client_options"])
+    function.cache_get(0)  # the client is made, and the time known
+    gc.collect()
+    before = memory("VmRSS")
+    started = time.perf_counter()
+    used = time.process_time()
+    names = function.preload(trust_for=None)
+    seconds, processor = time.perf_counter() - started, time.process_time() - used
+    gc.collect()
+    numbers = range(2_000)
+    looked = time.perf_counter()
+    for number in numbers:
+        function.cache_get(number)
+    return {
+        "names": names,
+        "seconds": seconds,
+        "processor_seconds": processor,
+        "lists": function.cache_info().requests["LIST"],
+        "held_megabytes": (memory("VmRSS") - before) / 1e6,
+        "peak_megabytes": (memory("VmHWM") - before) / 1e6,
+        "miss_microseconds": (time.perf_counter() - looked) / len(numbers) * 1e6,
+    }
+
+
+SIDES: dict[str, Callable[[Mapping[str, Any]], Measured]] = {
+    "map": read_by_map,
+    "boto3": read_by_boto3,
+    "cachier": read_by_cachier,
+    "names": hold_names,
+}
+
+
+def cached(client_options: Mapping[str, Any]) -> CachedFunction[[int], dict[str, Any]]:
+    """Return the cached function of a process that has read nothing."""
+    cache = Cache(S3Store(BUCKET, "s3memo", client_options=client_options), on_error="raise")
+    return cache.cached(name=NAMESPACE, version=TAG)(summary)
+
+
+def plain_client(client_options: Mapping[str, Any], threads: int) -> Any:
+    """Return boto3's client as it is, but with a connection for each thread."""
+    return boto3.client("s3", config=Config(max_pool_connections=threads), **client_options)
+
+
+def checked(*, is_right: bool, seconds: float, requests: Mapping[Any, int]) -> Measured:
+    """Return what was measured, if it was what should be measured."""
+    if not is_right:
+        raise RuntimeError(f"not all results were read from the store; requests: {dict(requests)}")
+    return {"seconds": seconds} | {str(kind): float(count) for kind, count in requests.items()}
+
+
+def memory(name: str) -> int:
+    """Return how many bytes of memory this process takes (VmRSS), or took at most (VmHWM)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
+
+
+# the tables
+
+
+def main() -> None:
+    """Measure, print the tables, and say which targets were missed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=int, default=5_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--names", type=int, default=1_000_000)
+    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.side:
+        sys.stdout.write(json.dumps(SIDES[options.side](json.load(sys.stdin))))
+        return
+    print(
+        f"Python {platform.python_version()}, boto3 {version('boto3')}, cachier {version('cachier')}, "
+        f"{platform.platform()}, {os.cpu_count()} processors"
+    )
+    missed = [*compare_sides(options.results, options.rounds), *measure_names(options.names)]
+    sys.exit(f"missed: {'; '.join(missed)}" if missed else 0)
+
+
+def compare_sides(results: int, rounds: int) -> Iterator[str]:
+    """Measure all sides on one gateway; yield the target if it was missed."""
+    with ceph_server() as server:
+        settings = filled(server, results)
+        size = settings.pop("bytes") / results
+        print(f"\n{results:,} results of {size:.0f} bytes in a Ceph gateway, {THREADS} threads, results a second")
+        print(f"round {'s3memo map':>12} {'boto3':>8} {'cachier':>8}   {'map / boto3':>11} {'map / cachier':>13}")
+        ratios: dict[str, list[float]] = {"boto3": [], "cachier": []}
+        order = ["map", "boto3", "cachier"]
+        for number in range(1, rounds + 1):
+            rates = {side: results / run(side, settings)["seconds"] for side in order}
+            order.append(order.pop(0))
+            for side, found in ratios.items():
+                found.append(rates["map"] / rates[side])
+            line = f"{number:5} {rates['map']:12.0f} {rates['boto3']:8.0f} {rates['cachier']:8.0f}"
+            print(f"{line}   {ratios['boto3'][-1]:11.2f} {ratios['cachier'][-1]:13.2f}", flush=True)
+        print(f"median {'':30} {median(ratios['boto3']):11.2f} {median(ratios['cachier']):13.2f}")
+        requests = {kind: int(count) for kind, count in run("map", settings).items() if kind != "seconds"}
+        print(f"map sent {requests}")
+        print_growth(settings, results)
+    if median(ratios["boto3"]) < TARGET:
+        yield f"{TARGET} of boto3's throughput"
+
+
+def filled(server: S3Server, results: int) -> dict[str, Any]:
+    """Store the results for each side; return what sides are told."""
+    server.client.create_bucket(Bucket=BUCKET)
+    settings = {"client_options": server.client_options, "results": results, "threads": THREADS}
+    function = cached(server.client_options)
+    names, size = [], 0
+    for number, entry in enumerate(function.map(range(results), returns="entry")):
+        names.append(f"s3memo/{function.cache_key(number).prefix}{entry.version.name}")
+        size += entry.size
+    settings |= {"names": names, "bytes": size}
+    run("cachier", settings | {"is_fill": True})
+    return settings
+
+
+def print_growth(settings: Mapping[str, Any], results: int) -> None:
+    """Print how fast both sides are with more and more threads."""
+    print("\nthreads   s3memo map   boto3   map / boto3   results a second")
+    rates = []
+    for threads in GROWTH:
+        ours, theirs = (results / run(side, {**settings, "threads": threads})["seconds"] for side in ("map", "boto3"))
+        rates.append(ours)
+        print(f"{threads:7} {ours:12.0f} {theirs:7.0f} {ours / theirs:13.2f}", flush=True)
+    steps = ", ".join(f"{after / before:.2f}" for before, after in pairwise(rates))
+    print(f"from each to the next: {steps}")
+
+
+def measure_names(count: int) -> Iterator[str]:
+    """Measure what it takes to list and hold so many names; yield the target if it was missed."""
+    with synthetic_server(Names(NAMESPACE, TAG, count, root="s3memo/")) as server:
+        found = run("names", {"client_options": server.client_options})
+    print(f"\n{found['names']:,} names preloaded: {found['seconds']:.1f} s in {found['lists']} LISTs", end="")
+    print(f" ({found['processor_seconds']:.1f} s of processor time)")
+    held = found["held_megabytes"]
+    print(f"held in {held:.0f} MB, {held * 1e6 / found['names']:.0f} bytes a name", end="")
+    print(
+        f"; {found['peak_megabytes']:.0f} MB at most meanwhile; a miss then takes {found['miss_microseconds']:.0f} µs"
+    )
+    if held > MOST_MEGABYTES * count / 1e6:
+        yield f"{MOST_MEGABYTES} MB for a million names"
+
+
+def run(side: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a side measured in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.batch", "--side", side]
+    done = subprocess.run(
+        command, cwd=PROJECT, check=True, input=json.dumps(settings), stdout=subprocess.PIPE, text=True
+    )
+    measured: dict[str, Any] = json.loads(done.stdout)
+    return measured
+
+
+if __name__ == "__main__":
+    main()
