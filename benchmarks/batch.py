@@ -40,6 +40,7 @@ from tests.servers.synthetic import Names, synthetic_server
 PROJECT = Path(__file__).parents[1]
 BUCKET = "results"
 THREADS = 32
+SIDES_OF_READS = ("map", "boto3", "cachier")
 GROWTH = (1, 2, 4, 8, 16, 32, 64)
 TARGET = 0.9
 MOST_MEGABYTES = 150
@@ -60,17 +61,18 @@ def summary(number: int) -> dict[str, Any]:
 def read_by_map(settings: Mapping[str, Any]) -> Measured:
     """Read by `map`."""
     count = settings["results"]
-    started = time.perf_counter()
+    watch = Stopwatch()
     function = cached(settings["client_options"])
     read = sum(1 for _ in function.map(range(count), concurrency=settings["threads"]))
-    seconds = time.perf_counter() - started
+    took = watch.read()
     info = function.cache_info()
-    return checked(is_right=read == info.hits == count, seconds=seconds, requests=info.requests)
+    check(read == info.hits == count, info.requests)
+    return took | {str(kind): number for kind, number in info.requests.items()}
 
 
 def read_by_boto3(settings: Mapping[str, Any]) -> Measured:
     """Read objects whose names are known, and do nothing with them."""
-    started = time.perf_counter()
+    watch = Stopwatch()
     client = plain_client(settings["client_options"], settings["threads"])
 
     def read(name: str) -> int:
@@ -78,14 +80,14 @@ def read_by_boto3(settings: Mapping[str, Any]) -> Measured:
 
     with ThreadPoolExecutor(settings["threads"]) as pool:
         sizes = list(pool.map(read, settings["names"]))
-    seconds = time.perf_counter() - started
-    is_right = len(sizes) == settings["results"] and min(sizes) > 0
-    return checked(is_right=is_right, seconds=seconds, requests={"GET": len(sizes)})
+    took = watch.read()
+    check(len(sizes) == settings["results"] and min(sizes) > 0, len(sizes))
+    return took
 
 
 def read_by_cachier(settings: Mapping[str, Any]) -> Measured:
     """Read by cachier's function in a pool of threads."""
-    started = time.perf_counter()
+    watch = Stopwatch()
     misses: list[int] = []
 
     def missed(number: int) -> dict[str, Any]:
@@ -97,9 +99,9 @@ def read_by_cachier(settings: Mapping[str, Any]) -> Measured:
     function = cachier.cachier(backend="s3", s3_bucket=BUCKET, s3_prefix="cachier", s3_client=client)(missed)
     with ThreadPoolExecutor(settings["threads"]) as pool:
         read = list(pool.map(function, range(settings["results"])))
-    seconds = time.perf_counter() - started
-    expected = len(read) if settings.get("is_fill") else 0
-    return checked(is_right=len(misses) == expected, seconds=seconds, requests={})
+    took = watch.read()
+    check(len(misses) == (len(read) if settings.get("is_fill") else 0), len(misses))
+    return took
 
 
 def hold_names(settings: Mapping[str, Any]) -> Measured:
@@ -108,10 +110,9 @@ def hold_names(settings: Mapping[str, Any]) -> Measured:
     function.cache_get(0)  # the client is made, and the time known
     gc.collect()
     before = memory("VmRSS")
-    started = time.perf_counter()
-    used = time.process_time()
+    watch = Stopwatch()
     names = function.preload(trust_for=None)
-    seconds, processor = time.perf_counter() - started, time.process_time() - used
+    took = watch.read()
     gc.collect()
     numbers = range(2_000)
     looked = time.perf_counter()
@@ -119,8 +120,7 @@ def hold_names(settings: Mapping[str, Any]) -> Measured:
         function.cache_get(number)
     return {
         "names": names,
-        "seconds": seconds,
-        "processor_seconds": processor,
+        **took,
         "lists": function.cache_info().requests["LIST"],
         "held_megabytes": (memory("VmRSS") - before) / 1e6,
         "peak_megabytes": (memory("VmHWM") - before) / 1e6,
@@ -147,11 +147,22 @@ def plain_client(client_options: Mapping[str, Any], threads: int) -> Any:
     return boto3.client("s3", config=Config(max_pool_connections=threads), **client_options)
 
 
-def checked(*, is_right: bool, seconds: float, requests: Mapping[Any, int]) -> Measured:
-    """Return what was measured, if it was what should be measured."""
+class Stopwatch:
+    """Measures from when it is made: the seconds that pass, and those that this process keeps processors busy."""
+
+    def __init__(self) -> None:
+        self._began = time.perf_counter(), time.process_time()
+
+    def read(self) -> Measured:
+        """Return both."""
+        seconds, processor = self._began
+        return {"seconds": time.perf_counter() - seconds, "processor": time.process_time() - processor}
+
+
+def check(is_right: object, told: object) -> None:
+    """Refuse to measure what should not be measured."""
     if not is_right:
-        raise RuntimeError(f"not all results were read from the store; requests: {dict(requests)}")
-    return {"seconds": seconds} | {str(kind): float(count) for kind, count in requests.items()}
+        raise RuntimeError(f"not all results were read from the store: {told}")
 
 
 def memory(name: str) -> int:
@@ -187,20 +198,23 @@ def compare_sides(results: int, rounds: int) -> Iterator[str]:
     with ceph_server() as server:
         settings = filled(server, results)
         size = settings.pop("bytes") / results
-        print(f"\n{results:,} results of {size:.0f} bytes in a Ceph gateway, {THREADS} threads, results a second")
-        print(f"round {'s3memo map':>12} {'boto3':>8} {'cachier':>8}   {'map / boto3':>11} {'map / cachier':>13}")
+        print(f"\n{results:,} results of {size:.0f} bytes in a Ceph gateway, {THREADS} threads")
+        print("       results a second               processor ms a result          map as fast as")
+        print("round      map   boto3  cachier       map   boto3  cachier        boto3   cachier")
         ratios: dict[str, list[float]] = {"boto3": [], "cachier": []}
-        order = ["map", "boto3", "cachier"]
+        order = [*SIDES_OF_READS]
         for number in range(1, rounds + 1):
-            rates = {side: results / run(side, settings)["seconds"] for side in order}
+            found = {side: run(side, settings) for side in order}
             order.append(order.pop(0))
-            for side, found in ratios.items():
-                found.append(rates["map"] / rates[side])
-            line = f"{number:5} {rates['map']:12.0f} {rates['boto3']:8.0f} {rates['cachier']:8.0f}"
-            print(f"{line}   {ratios['boto3'][-1]:11.2f} {ratios['cachier'][-1]:13.2f}", flush=True)
-        print(f"median {'':30} {median(ratios['boto3']):11.2f} {median(ratios['cachier']):13.2f}")
-        requests = {kind: int(count) for kind, count in run("map", settings).items() if kind != "seconds"}
-        print(f"map sent {requests}")
+            rates = [results / found[side]["seconds"] for side in SIDES_OF_READS]
+            costs = [found[side]["processor"] / results * 1000 for side in SIDES_OF_READS]
+            for side, each in ratios.items():
+                each.append(found[side]["seconds"] / found["map"]["seconds"])
+            print(f"{number:5}{rates[0]:9.0f}{rates[1]:8.0f}{rates[2]:9.0f}", end="")
+            print(f"{costs[0]:10.2f}{costs[1]:8.2f}{costs[2]:9.2f}", end="")
+            print(f"{ratios['boto3'][-1]:13.2f}{ratios['cachier'][-1]:10.2f}", flush=True)
+        print(f"median{median(ratios['boto3']):71.2f}{median(ratios['cachier']):10.2f}")
+        print(f"map sent {found['map']['LIST']} LISTs and {found['map']['GET']} GETs")
         print_growth(settings, results)
     if median(ratios["boto3"]) < TARGET:
         yield f"{TARGET} of boto3's throughput"
@@ -237,7 +251,7 @@ def measure_names(count: int) -> Iterator[str]:
     with synthetic_server(Names(NAMESPACE, TAG, count, root="s3memo/")) as server:
         found = run("names", {"client_options": server.client_options})
     print(f"\n{found['names']:,} names preloaded: {found['seconds']:.1f} s in {found['lists']} LISTs", end="")
-    print(f" ({found['processor_seconds']:.1f} s of processor time)")
+    print(f" ({found['processor']:.1f} s of processor time)")
     held = found["held_megabytes"]
     print(f"held in {held:.0f} MB, {held * 1e6 / found['names']:.0f} bytes a name", end="")
     print(
