@@ -127,14 +127,14 @@ def _bar(
 
     text = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
     columns: list[ProgressColumn] = [text] if console.width < _NARROW else [BarColumn(), text]
-    shown_at = -math.inf
+    shown, shown_at = -1, -math.inf
     with Bar(*columns, console=console, transient=True, auto_refresh=False) as bar:
         task = bar.add_task("", total=total)
 
         def tell(progress: Progress, now: float) -> None:
-            nonlocal shown_at
-            if progress.done == total or now - shown_at >= _SECONDS_BETWEEN_FRAMES:
-                shown_at = now
+            nonlocal shown, shown_at
+            if progress.done != shown and (progress.done == total or now - shown_at >= _SECONDS_BETWEEN_FRAMES):
+                shown, shown_at = progress.done, now
                 said = words(progress, total, estimate.seconds_left(total))
                 bar.update(task, completed=progress.done, description=said, refresh=True)
 

@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from operator import itemgetter
 
 MICROSECONDS = 1_000_000
@@ -156,6 +157,7 @@ def tag_prefix(namespace: str, tag: str) -> str:
     return f"{namespace_prefix(namespace)}{escape(tag)}/"
 
 
+@lru_cache(1024)  # of functions, mappings and tags: a process has few
 def escape(part: str) -> str:
     """Return `part` in the characters [A-Za-z0-9._-] and `=xx` per other UTF-8 byte; a long one ends in a hash."""
     if part in {".", ".."}:

@@ -113,6 +113,16 @@ def test_a_terminal_is_drawn_on_ten_times_a_second_and_when_all_is_done() -> Non
     assert "1,000 of 1,000 · 0 hits" in text
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_nothing_is_shown_twice(*, terminal: bool) -> None:
+    once, often = console(terminal=terminal), console(terminal=terminal)
+    for screen, times in ((once, 1), (often, 100)):
+        with showing(3, "job", console=screen, clock=Clock()) as update:
+            for _ in range(times):
+                update(Progress(3, done=3, hits=3))
+    assert shown(once) == shown(often)
+
+
 def test_what_failed_is_said_where_something_did() -> None:
     screen = console(terminal=False)
     with showing(2, "job", console=screen) as update:

@@ -8,9 +8,10 @@ An ignored error is one that must be found: mypy warns of an ignore that is not 
 from __future__ import annotations
 
 from collections.abc import MutableMapping
+from concurrent.futures import Executor
 from datetime import timedelta
 from pathlib import Path
-from typing import assert_type, overload
+from typing import Any, assert_type, overload
 
 from s3memo import (
     Cache,
@@ -30,6 +31,7 @@ from s3memo import (
     gc,
     s3_cached,
 )
+from s3memo.batch import Results
 
 cache = Cache(MemoryStore(), hooks=[print])
 
@@ -189,3 +191,27 @@ def overloaded(a: int | str) -> int | str: ...
 
 assert_type(overloaded(1), int)
 assert_type(overloaded("x"), str)
+
+
+def batches(pool: Executor) -> None:
+    assert_type(next(on_url.map([1, 2])), str)
+    assert_type([*on_url.starmap([(1,)], executor=pool, concurrency=4, ordered=False, progress=True)], list[str])
+    assert_type(next(on_url.map([1], returns="entry")), Entry[str])
+    assert_type(next(on_url.map([1], returns="entry")).value, str)
+    assert_type(on_url.map([1], return_exceptions=True), Results[Any])
+    assert_type(on_url.map([1]).progress.seconds_saved, float)
+    assert_type(on_url.preload(values=True, trust_for="1h"), int)
+    on_url.map([1], colour="red")  # type: ignore[call-overload]
+    on_url.map([1], returns="everything")  # type: ignore[call-overload]
+
+
+async def async_batches() -> None:
+    async for result in fetched.map([1, 2]):
+        assert_type(result, bytes)
+    async for entry in fetched.starmap([(1,)], returns="entry"):
+        assert_type(entry, Entry[bytes])
+    assert_type(await fetched.preload(), int)
+
+
+@s3_cached
+async def fetched(a: int) -> bytes: ...

@@ -1,0 +1,106 @@
+"""What batches, preloads and known names ask a real server for, as the server counts it."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from s3memo import Cache, S3Store, batch
+from s3memo.functions import CachedFunction
+from tests.servers.proxy import CountingProxy
+from tests.servers.server import S3Server
+
+SIZES = (1, 10, 1_000, 5_000)
+
+
+@pytest.fixture(autouse=True)
+def _whole_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no busy machine cut a window of inputs short, so that listings can be counted."""
+    monkeypatch.setattr(batch, "_WINDOW_SECONDS", 3600.0)
+
+
+@pytest.fixture(scope="module")
+def proxy(rclone_s3: S3Server) -> Iterator[CountingProxy]:
+    with CountingProxy(rclone_s3) as counting:
+        yield counting
+
+
+@pytest.fixture(scope="module")
+def stores(proxy: CountingProxy) -> dict[int, S3Store]:
+    """For each size, a store that has so many results, of the numbers from 0 on; its time bounds are known."""
+    made = {}
+    for size in SIZES:
+        made[size] = S3Store(proxy.server.make_bucket(), client_options=proxy.server.client_options)
+        assert sum(1 for _ in function(made[size]).map(range(size))) == size
+    return made
+
+
+def function(store: S3Store, **options: Any) -> CachedFunction[[int], int]:
+    """One more process's view on a function, with nothing in its memory."""
+    return Cache(store, memory=None, on_error="raise", **options).cached(name="jobs.double", version=1)(double)
+
+
+def double(number: int) -> int:
+    return 2 * number
+
+
+def wanted_of(f: CachedFunction[[int], int], stored: int, wanted: int, *, clustered: bool) -> list[int]:
+    """Return numbers whose digests are neighbours, or anywhere; as far as there are so many, of those that are stored."""
+    by_digest = sorted(range(max(stored, wanted)), key=lambda number: f.cache_key(number).digest)
+    begin = random.Random(stored).randrange(len(by_digest) - wanted + 1)
+    return by_digest[begin : begin + wanted] if clustered else random.Random(wanted).sample(by_digest, wanted)
+
+
+@pytest.mark.parametrize("clustered", [True, False], ids=["clustered", "spread"])
+@pytest.mark.parametrize("wanted", SIZES)
+@pytest.mark.parametrize("stored", SIZES)
+def test_a_batch_lists_no_more_than_its_digests_nor_than_there_are_pages(
+    stores: dict[int, S3Store], proxy: CountingProxy, stored: int, wanted: int, clustered: bool
+) -> None:
+    f = function(stores[stored], read_only=True)
+    numbers = wanted_of(f, stored, wanted, clustered=clustered)
+    proxy.reset()
+    entries = list(f.map(numbers, returns="entry"))
+    received = proxy.counts()
+    assert sum(entry.size > 0 for entry in entries) == sum(number < stored for number in numbers)
+    several_windows = wanted > 1_000  # a later one may begin before the first name that an earlier one listed from
+    assert received["LIST"] <= min(wanted, math.ceil(stored / 1000) + 1) + several_windows
+    assert received == {"LIST": received["LIST"]}  # names alone make entries
+
+
+def test_a_batch_gets_each_stored_result_once_and_puts_each_other_once(
+    stores: dict[int, S3Store], proxy: CountingProxy
+) -> None:
+    f = function(stores[1_000])
+    proxy.reset()
+    assert list(f.map(range(900, 1_100))) == [double(number) for number in range(900, 1_100)]
+    received = proxy.counts()
+    assert received["LIST"] <= 2
+    assert received == {"LIST": received["LIST"], "GET": 100, "PUT": 100}
+    f.cache_clear()
+    assert sum(1 for _ in f.map(range(1_000))) == 1_000
+
+
+@pytest.mark.parametrize("hits", [1, 9, 200])
+def test_a_fresh_process_sends_nine_lists_at_most(stores: dict[int, S3Store], proxy: CountingProxy, hits: int) -> None:
+    f = function(stores[1_000])
+    f.cache_info()
+    proxy.reset()
+    for number in range(hits):
+        assert f(number) == double(number)
+    # rclone's function has exactly a page of names: that page cannot know that it shows all
+    assert proxy.counts()["GET"] == hits
+    assert proxy.counts()["LIST"] <= min(hits, 9) + (hits > 9)
+
+
+def test_after_preload_no_call_lists(stores: dict[int, S3Store], proxy: CountingProxy) -> None:
+    f = function(stores[1_000])
+    assert f.preload() == 1_000
+    proxy.reset()
+    for number in range(950, 1_010):
+        assert f(number) == double(number)
+    assert proxy.counts() == {"GET": 50, "PUT": 10}
