@@ -1,185 +1,275 @@
-"""What batches take: 5,000 small warm results by `map`, against raw boto3 and cachier; and a million names, listed and held.
+"""What batches take: `map` beside plain boto3 and beside cachier, by the number of threads, and a million names.
 
-    pip install '.[bench,dev]' && bash tests/servers/ceph-install.sh && python benchmarks/batch.py
+    pip install '.[bench,dev]' && python -m benchmarks.batch [--results N] [--rounds N] [--names N]
 
-The store is a Ceph RADOS Gateway on this machine, which it shares with who asks. Each side runs in a process of its own,
-in turn, for some rounds; a ratio is that of the medians. The names come from a server that makes them up.
-Targets: at least 0.9 of the throughput of raw boto3; a million names in less than 150 MB.
+Needs Ceph (`bash tests/servers/ceph-install.sh`). One gateway holds the same results once for each side. Each reading is
+a process of its own, which has loaded its libraries before its time begins; making the client counts. The sides take
+turns, and a ratio is the median of those within a round: the machine may be busy with other things in another. Plain
+boto3 is told the names and reads the bytes, and no more; cachier gets a client with a connection for each thread, for
+with boto3's ten it would lose most of its time. A million names come from a server that computes them.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import platform
-import resource
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-import boto3.session
+import boto3
 import cachier
 from botocore.config import Config
 
 from s3memo import Cache, S3Store
+from s3memo.functions import CachedFunction
+from tests.servers.ceph import ceph_server
+from tests.servers.server import S3Server
+from tests.servers.synthetic import Names, synthetic_server
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
-
-CALLS = 5_000
+PROJECT = Path(__file__).parents[1]
+BUCKET = "results"
 THREADS = 32
+SIDES_OF_READS = ("map", "boto3", "cachier")
+GROWTH = (1, 2, 4, 8, 16, 32, 64)
+TARGET = 0.9
+MOST_MEGABYTES = 150
+NAMESPACE, TAG = "batch.summary", "1"
+
+Measured = dict[str, float]
 
 
-def result(number: int) -> dict[str, Any]:
-    """Stand for what takes long."""
-    return {"number": number, "text": "x" * 200}
+def summary(number: int) -> dict[str, Any]:
+    """Stand for what takes long: its result is some 300 bytes."""
+    words = [f"{number * factor % 9973:04d}" for factor in range(3, 33)]
+    return {"number": number, "words": " ".join(words), "mean": number / 7, "scores": [number / n for n in range(1, 9)]}
 
 
-def client(options: dict[str, Any]) -> Any:
-    """Return a client of boto3's with as many connections as there are threads."""
-    return boto3.session.Session().client("s3", config=Config(max_pool_connections=64), **options)
+# the sides: each reads all results in the process that it is alone in, and returns how many seconds that took
 
 
-def cached(job: dict[str, Any]) -> Any:
-    """Return the function, with nothing in memory."""
-    store = S3Store(job["bucket"], "s3memo", client_options=job["options"])
-    return Cache(store).cached(name="result", version=1)(result)
+def read_by_map(settings: Mapping[str, Any]) -> Measured:
+    """Read by `map`."""
+    count = settings["results"]
+    watch = Stopwatch()
+    function = cached(settings["client_options"])
+    read = sum(1 for _ in function.map(range(count), concurrency=settings["threads"]))
+    took = watch.read()
+    info = function.cache_info()
+    check(read == info.hits == count, info.requests)
+    return took | {str(kind): number for kind, number in info.requests.items()}
 
 
-def by_cachier(job: dict[str, Any]) -> Any:
-    """Return the function as cachier keeps it."""
-    shared = client(job["options"])
-    return cachier.cachier(backend="s3", s3_bucket=job["bucket"], s3_prefix="cachier", s3_client=shared)(result)
+def read_by_boto3(settings: Mapping[str, Any]) -> Measured:
+    """Read objects whose names are known, and do nothing with them."""
+    watch = Stopwatch()
+    client = plain_client(settings["client_options"], settings["threads"])
+
+    def read(name: str) -> int:
+        return len(client.get_object(Bucket=BUCKET, Key=name)["Body"].read())
+
+    with ThreadPoolExecutor(settings["threads"]) as pool:
+        sizes = list(pool.map(read, settings["names"]))
+    took = watch.read()
+    check(len(sizes) == settings["results"] and min(sizes) > 0, len(sizes))
+    return took
 
 
-def store(job: dict[str, Any]) -> float:
-    """Store all results by both."""
-    assert sum(1 for _ in cached(job).map(range(CALLS))) == CALLS
-    with ThreadPoolExecutor(THREADS) as pool:
-        assert sum(1 for _ in pool.map(by_cachier(job), range(CALLS))) == CALLS
-    return 0.0
+def read_by_cachier(settings: Mapping[str, Any]) -> Measured:
+    """Read by cachier's function in a pool of threads."""
+    watch = Stopwatch()
+    misses: list[int] = []
+
+    def missed(number: int) -> dict[str, Any]:
+        misses.append(number)
+        return summary(number)
+
+    missed.__module__, missed.__name__ = "batch", "summary"
+    client = plain_client(settings["client_options"], settings["threads"])
+    function = cachier.cachier(backend="s3", s3_bucket=BUCKET, s3_prefix="cachier", s3_client=client)(missed)
+    with ThreadPoolExecutor(settings["threads"]) as pool:
+        read = list(pool.map(function, range(settings["results"])))
+    took = watch.read()
+    check(len(misses) == (len(read) if settings.get("is_fill") else 0), len(misses))
+    return took
 
 
-def timed(work: Callable[[], object]) -> float:
-    """Return the seconds that some work takes."""
-    begun = time.perf_counter()
-    work()
-    return time.perf_counter() - begun
-
-
-def run_map(job: dict[str, Any]) -> float:
-    """Read all by `map`, in a process that knows nothing yet."""
-    function = cached(job)
-    seconds = timed(lambda: list(function.map(range(CALLS), concurrency=job.get("threads", THREADS))))
-    assert function.cache_info().store_hits == CALLS
-    return seconds
-
-
-def run_raw(job: dict[str, Any]) -> float:
-    """Read the same objects by boto3, whose names are known."""
-    raw = client(job["options"])
-    names = [info.key for info in S3Store(job["bucket"], client_options=job["options"]).list("s3memo/")]
-
-    def read(name: str) -> bytes:
-        body: bytes = raw.get_object(Bucket=job["bucket"], Key=name)["Body"].read()
-        return body
-
-    with ThreadPoolExecutor(job.get("threads", THREADS)) as pool:
-        return timed(lambda: list(pool.map(read, names)))
-
-
-def run_cachier(job: dict[str, Any]) -> float:
-    """Read all by cachier in threads."""
-    function = by_cachier(job)
-    with ThreadPoolExecutor(THREADS) as pool:
-        return timed(lambda: list(pool.map(function, range(CALLS))))
-
-
-def run_names(job: dict[str, Any]) -> list[float]:
-    """List a million names and hold them; return seconds, names, and bytes that this process has grown by."""
-    server = {
-        "endpoint_url": job["endpoint"],
-        "aws_access_key_id": "a",
-        "aws_secret_access_key": "b",
-        "region_name": "r",
+def hold_names(settings: Mapping[str, Any]) -> Measured:
+    """List all names there are and hold them."""
+    function = cached(settings["client_options"])
+    function.cache_get(0)  # the client is made, and the time known
+    gc.collect()
+    before = memory("VmRSS")
+    watch = Stopwatch()
+    names = function.preload(trust_for=None)
+    took = watch.read()
+    gc.collect()
+    numbers = range(2_000)
+    looked = time.perf_counter()
+    for number in numbers:
+        function.cache_get(number)
+    return {
+        "names": names,
+        **took,
+        "lists": function.cache_info().requests["LIST"],
+        "held_megabytes": (memory("VmRSS") - before) / 1e6,
+        "peak_megabytes": (memory("VmHWM") - before) / 1e6,
+        "miss_microseconds": (time.perf_counter() - looked) / len(numbers) * 1e6,
     }
-    function = Cache(S3Store("b", client_options=server)).cached(name="jobs.score", version=1)(result)
-    function.cache_history(1)
-    before = resident()
-    count = 0
-
-    def preload() -> None:
-        nonlocal count
-        count = function.preload(trust_for=None)
-
-    seconds = timed(preload)
-    return [seconds, count, resident() - before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024]
 
 
-def resident() -> int:
-    """Return how many bytes of memory this process has."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+SIDES: dict[str, Callable[[Mapping[str, Any]], Measured]] = {
+    "map": read_by_map,
+    "boto3": read_by_boto3,
+    "cachier": read_by_cachier,
+    "names": hold_names,
+}
 
 
-SIDES = {"store": store, "map": run_map, "raw boto3": run_raw, "cachier": run_cachier, "names": run_names}
+def cached(client_options: Mapping[str, Any]) -> CachedFunction[[int], dict[str, Any]]:
+    """Return the cached function of a process that has read nothing."""
+    cache = Cache(S3Store(BUCKET, "s3memo", client_options=client_options), on_error="raise")
+    return cache.cached(name=NAMESPACE, version=TAG)(summary)
 
 
-def apart(side: str, job: dict[str, Any]) -> Any:
-    """Run one side in a process of its own."""
-    command = [sys.executable, __file__, "--side", side, "--job", json.dumps(job)]
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+def plain_client(client_options: Mapping[str, Any], threads: int) -> Any:
+    """Return boto3's client as it is, but with a connection for each thread."""
+    return boto3.client("s3", config=Config(max_pool_connections=threads), **client_options)
 
 
-def main(rounds: int) -> None:
-    """Run all and print what was measured."""
-    from tests.servers.ceph import ceph_server  # noqa: PLC0415  it is found by the path set above
+class Stopwatch:
+    """Measures from when it is made: the seconds that pass, and those that this process keeps processors busy."""
 
+    def __init__(self) -> None:
+        self._began = time.perf_counter(), time.process_time()
+
+    def read(self) -> Measured:
+        """Return both."""
+        seconds, processor = self._began
+        return {"seconds": time.perf_counter() - seconds, "processor": time.process_time() - processor}
+
+
+def check(is_right: object, told: object) -> None:
+    """Refuse to measure what should not be measured."""
+    if not is_right:
+        raise RuntimeError(f"not all results were read from the store: {told}")
+
+
+def memory(name: str) -> int:
+    """Return how many bytes of memory this process takes (VmRSS), or took at most (VmHWM)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
+
+
+# the tables
+
+
+def main() -> None:
+    """Measure, print the tables, and say which targets were missed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=int, default=5_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--names", type=int, default=1_000_000)
+    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.side:
+        sys.stdout.write(json.dumps(SIDES[options.side](json.load(sys.stdin))))
+        return
     print(
-        f"Python {platform.python_version()}, boto3 {version('boto3')}, cachier {version('cachier')}, {os.cpu_count()} CPUs"
+        f"Python {platform.python_version()}, boto3 {version('boto3')}, cachier {version('cachier')}, "
+        f"{platform.platform()}, {os.cpu_count()} processors"
     )
+    missed = [*compare_sides(options.results, options.rounds), *measure_names(options.names)]
+    sys.exit(f"missed: {'; '.join(missed)}" if missed else 0)
+
+
+def compare_sides(results: int, rounds: int) -> Iterator[str]:
+    """Measure all sides on one gateway; yield the target if it was missed."""
     with ceph_server() as server:
-        job = {"bucket": server.make_bucket(), "options": server.client_options}
-        apart("store", job)
-        seconds: dict[str, list[float]] = {}
-        for number in range(rounds):
-            sides = ["map", "raw boto3", "cachier"]
-            for side in sides[number % 3 :] + sides[: number % 3]:
-                seconds.setdefault(side, []).append(apart(side, job))
-        for side, measured in seconds.items():
-            median = statistics.median(measured)
-            ratio = statistics.median(seconds["map"]) / median
-            print(
-                f"{side:10} {CALLS / median:7.0f} results/s (median of {measured}); map has {1 / ratio:.2f} of its throughput"
-            )
-        for threads in (1, 2, 4, 8, 16, 32, 64):
-            took = {side: apart(side, job | {"threads": threads}) for side in ("map", "raw boto3")}
-            print(f"concurrency {threads:2}: " + ", ".join(f"{side} {CALLS / took[side]:5.0f}/s" for side in took))
-    names = subprocess.Popen(
-        [sys.executable, ROOT / "benchmarks/listing_server.py", "1000000"], stdout=subprocess.PIPE, text=True
+        settings = filled(server, results)
+        size = settings.pop("bytes") / results
+        print(f"\n{results:,} results of {size:.0f} bytes in a Ceph gateway, {THREADS} threads")
+        print("       results a second               processor ms a result          map as fast as")
+        print("round      map   boto3  cachier       map   boto3  cachier        boto3   cachier")
+        ratios: dict[str, list[float]] = {"boto3": [], "cachier": []}
+        order = [*SIDES_OF_READS]
+        for number in range(1, rounds + 1):
+            found = {side: run(side, settings) for side in order}
+            order.append(order.pop(0))
+            rates = [results / found[side]["seconds"] for side in SIDES_OF_READS]
+            costs = [found[side]["processor"] / results * 1000 for side in SIDES_OF_READS]
+            for side, each in ratios.items():
+                each.append(found[side]["seconds"] / found["map"]["seconds"])
+            print(f"{number:5}{rates[0]:9.0f}{rates[1]:8.0f}{rates[2]:9.0f}", end="")
+            print(f"{costs[0]:10.2f}{costs[1]:8.2f}{costs[2]:9.2f}", end="")
+            print(f"{ratios['boto3'][-1]:13.2f}{ratios['cachier'][-1]:10.2f}", flush=True)
+        print(f"median{median(ratios['boto3']):71.2f}{median(ratios['cachier']):10.2f}")
+        print(f"map sent {found['map']['LIST']} LISTs and {found['map']['GET']} GETs")
+        print_growth(settings, results)
+    if median(ratios["boto3"]) < TARGET:
+        yield f"{TARGET} of boto3's throughput"
+
+
+def filled(server: S3Server, results: int) -> dict[str, Any]:
+    """Store the results for each side; return what sides are told."""
+    server.client.create_bucket(Bucket=BUCKET)
+    settings = {"client_options": server.client_options, "results": results, "threads": THREADS}
+    function = cached(server.client_options)
+    names, size = [], 0
+    for number, entry in enumerate(function.map(range(results), returns="entry")):
+        names.append(f"s3memo/{function.cache_key(number).prefix}{entry.version.name}")
+        size += entry.size
+    settings |= {"names": names, "bytes": size}
+    run("cachier", settings | {"is_fill": True})
+    return settings
+
+
+def print_growth(settings: Mapping[str, Any], results: int) -> None:
+    """Print how fast both sides are with more and more threads."""
+    print("\nthreads   s3memo map   boto3   map / boto3   results a second")
+    rates = []
+    for threads in GROWTH:
+        ours, theirs = (results / run(side, {**settings, "threads": threads})["seconds"] for side in ("map", "boto3"))
+        rates.append(ours)
+        print(f"{threads:7} {ours:12.0f} {theirs:7.0f} {ours / theirs:13.2f}", flush=True)
+    steps = ", ".join(f"{after / before:.2f}" for before, after in pairwise(rates))
+    print(f"from each to the next: {steps}")
+
+
+def measure_names(count: int) -> Iterator[str]:
+    """Measure what it takes to list and hold so many names; yield the target if it was missed."""
+    with synthetic_server(Names(NAMESPACE, TAG, count, root="s3memo/")) as server:
+        found = run("names", {"client_options": server.client_options})
+    print(f"\n{found['names']:,} names preloaded: {found['seconds']:.1f} s in {found['lists']} LISTs", end="")
+    print(f" ({found['processor']:.1f} s of processor time)")
+    held = found["held_megabytes"]
+    print(f"held in {held:.0f} MB, {held * 1e6 / found['names']:.0f} bytes a name", end="")
+    print(
+        f"; {found['peak_megabytes']:.0f} MB at most meanwhile; a miss then takes {found['miss_microseconds']:.0f} µs"
     )
-    assert names.stdout is not None
-    with names:
-        took, count, grown, peak = apart("names", {"endpoint": f"http://127.0.0.1:{int(names.stdout.readline())}"})
-        print(
-            f"{count:,} names listed in {took:.1f} s; held in {grown / 1e6:.0f} MB, {grown / count:.0f} bytes each; peak of the process {peak / 1e6:.0f} MB"
-        )
-        names.kill()
+    if held > MOST_MEGABYTES * count / 1e6:
+        yield f"{MOST_MEGABYTES} MB for a million names"
+
+
+def run(side: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a side measured in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.batch", "--side", side]
+    done = subprocess.run(
+        command, cwd=PROJECT, check=True, input=json.dumps(settings), stdout=subprocess.PIPE, text=True
+    )
+    measured: dict[str, Any] = json.loads(done.stdout)
+    return measured
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--side")
-    parser.add_argument("--job", default="{}")
-    given = parser.parse_args()
-    if given.side:
-        print(json.dumps(SIDES[given.side](json.loads(given.job))))
-    else:
-        main(given.rounds)
+    main()

@@ -115,10 +115,10 @@ Behaviour: TypeAlias = Callable[[Exchange], None]
 class RecordingServer:
     """Runs within a with statement. `behave` answers each request, in its connection's thread; it may be replaced."""
 
-    def __init__(self, behave: Behaviour) -> None:
+    def __init__(self, behave: Behaviour, *, port: int = 0) -> None:
         self.behave = behave
         self.requests: list[Received] = []
-        self._http = _Server(self)
+        self._http = _Server(self, port)
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02})
 
     def __enter__(self) -> Self:
@@ -152,11 +152,11 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = False
     request_queue_size = 128
 
-    def __init__(self, owner: RecordingServer) -> None:
+    def __init__(self, owner: RecordingServer, port: int) -> None:
         self.owner = owner
         self.accepted = 0
         self._connections: set[socket.socket] = set()
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(("127.0.0.1", port), _Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         self.accepted += 1

@@ -72,10 +72,12 @@ def free_port(ports: Iterable[int] = (0,), *, count: int = 1) -> int:
 
 
 @contextmanager
-def process(command: Sequence[str | Path], *, endpoint: str, log: Path, patience: float = 30) -> Iterator[None]:
+def process(
+    command: Sequence[str | Path], *, endpoint: str, log: Path, patience: float = 30, cwd: Path | None = None
+) -> Iterator[None]:
     """Run a server until the end of the block; it is ready when its endpoint accepts connections."""
     with log.open("wb") as output:
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=cwd)
     try:
         _await_listening(child, endpoint, log, patience)
         yield
