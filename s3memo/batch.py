@@ -198,20 +198,13 @@ class Batch:
 
     def end(self, item: Item) -> None:
         """Note that a call has been made, and share what it brought with those of the same key."""
+        self.progress.count(item)
         for other in self.board.end(item):
-            if item.outcome is None or item.outcome.share is None:
+            if not self._share(item, other):
                 self.board.again(other)
                 continue
-            try:
-                value = item.outcome.share()
-            except Exception:  # noqa: BLE001  it makes the call itself
-                self.board.again(other)
-                continue
-            other.outcome = replace(item.outcome, value=value, is_hit=True)
-            self._tell_shared(other)
             self.board.settle(other)
             self.progress.count(other)
-        self.progress.count(item)
 
     def result(self, item: Item) -> Any:
         """Return what a call brought as the caller wants it, or raise its error."""
@@ -265,9 +258,20 @@ class Batch:
         except Exception as error:  # noqa: BLE001  the argument's, which fails this call alone
             return Item(error=error)
 
-    def _tell_shared(self, item: Item) -> None:
-        if item.call is not None and item.outcome is not None:
-            item.call.terms.recorder.emit("hit", key=str(item.call.key), tier="memory", seconds=item.outcome.seconds)
+    def _share(self, item: Item, other: Item) -> bool:
+        """Let a call have what another of the same key brought; return whether that could be."""
+        other.error = item.error
+        if item.outcome is None or other.call is None:
+            return True
+        if item.outcome.share is None:
+            return False
+        try:
+            value = item.outcome.share()
+        except Exception:  # noqa: BLE001  it makes the call itself
+            return False
+        other.outcome = replace(item.outcome, value=value, is_hit=True)
+        other.call.terms.recorder.emit("hit", key=str(other.key), tier="memory", seconds=item.outcome.seconds)
+        return True
 
     def _entry(self, key: Key, terms: Terms, outcome: Outcome[Any]) -> Entry[Any]:
         version = outcome.version

@@ -87,11 +87,19 @@ class Names:
         newest = listing.newest and listing.newest.name
         return listing, next((size for name, size in known.versions if name == newest), 0)
 
-    def learn(self, key: Key, draft: Draft) -> None:
-        """Take what a write made of a listing. Its name counts for as long as what was listed before it."""
-        listing, version = draft.listing, draft.held.version
-        versions = ((version.name, draft.held.size), *((other.name, 0) for other in listing.versions))
-        self._learn(key, Known(tuple(sorted(versions)), listing.seen_at))
+    def learn(self, key: Key, draft: Draft, gone: Iterable[Version]) -> None:
+        """Take what a write made of a listing, beside what others of this process have made of it meanwhile.
+
+        The name counts for as long as what was listed before it.
+        """
+        index, version = self._index(key), draft.held.version
+        names = {other.name: 0 for other in draft.listing.versions} | {version.name: draft.held.size}
+        with process_lock:
+            former = index.find(key.digest)
+            names = dict(former.versions if former else ()) | names
+            for other in gone:
+                names.pop(other.name, None)
+            index.learn(key.digest, Known(tuple(sorted(names.items())), draft.listing.seen_at))
 
     def bury(self, key: Key, grave: Version, listing: Listing) -> None:
         """Take what an invalidation made of a listing."""

@@ -273,12 +273,10 @@ class Tiers:
         """
         version = draft.held.version
         self._memo.put(key, terms, draft)
-        self._names.learn(key, draft)
         terms.recorder.emit("store", key=str(key), size=draft.held.size)
         taken_back = computing is not None and computing.detached
         void = [version] if taken_back else draft.listing.superseded(version, keep=terms.keep)
-        if taken_back:
-            self._names.forget(key)
+        self._names.learn(key, draft, void)
         self._memo.delete(key, terms, void)
 
     def _remember_if_possible(

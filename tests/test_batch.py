@@ -152,6 +152,13 @@ def test_duplicates_that_wait_hold_up_no_thread(store: TroubledStore, job: Job) 
     assert set(job.calls.values()) == {1}
 
 
+def test_duplicates_of_what_fails_share_the_failure(store: TroubledStore, job: Job) -> None:
+    job.before = fail_on(1)
+    first, second, third = job.on(store).map([1, 1, 1], return_exceptions=True)
+    assert first is second is third
+    assert job.calls == {1: 1}
+
+
 def test_duplicates_of_what_cannot_be_shared_are_computed_each(store: TroubledStore) -> None:
     calls = []
 

@@ -136,6 +136,22 @@ def test_a_process_sees_its_own_writes_and_invalidations_at_once(fifty: Troubled
     assert f.cache_get(3) is None
 
 
+def test_a_write_that_lands_late_hides_no_newer_one(store: TroubledStore, clock: Clock) -> None:
+    cache = Cache(store, memory=None, on_error="raise")
+    f = cache.cached(name="double", version=1, keep=5)(double)
+
+    def overtake() -> None:
+        clock.now += 10
+        f.with_options(ttl="1h").cache_set(7, 1)
+
+    store.before_put = once(overtake)  # after it has listed
+    f(1)
+    assert f(1) == 7
+    store.before_put = lambda _: None
+    f.cache_invalidate(1)
+    assert f.cache_get(1) is None
+
+
 @pytest.mark.parametrize("overtake", ["set", "invalidate"])
 def test_a_page_that_was_on_its_way_does_not_bring_back_what_was_made_void(
     fifty: TroubledStore, monkeypatch: pytest.MonkeyPatch, overtake: str
