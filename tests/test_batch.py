@@ -153,10 +153,20 @@ def test_duplicates_that_wait_hold_up_no_thread(store: TroubledStore, job: Job) 
 
 
 def test_duplicates_of_what_fails_share_the_failure(store: TroubledStore, job: Job) -> None:
-    job.before = fail_on(1)
-    first, second, third = job.on(store).map([1, 1, 1], return_exceptions=True)
+    others_wait = threading.Event()
+
+    def before(x: int) -> None:
+        if x == 2:
+            others_wait.set()
+        else:
+            assert others_wait.wait(10)
+            raise ValueError(x)
+
+    job.before = before
+    first, second, third, last = job.on(store).map([1, 1, 1, 2], concurrency=2, return_exceptions=True)
     assert first is second is third
-    assert job.calls == {1: 1}
+    assert last == [2, 2]
+    assert job.calls == {1: 1, 2: 1}
 
 
 def test_duplicates_of_what_cannot_be_shared_are_computed_each(store: TroubledStore) -> None:
