@@ -97,7 +97,9 @@ def test_the_second_run_computes_nothing_and_finds_the_same(
     assert second.served() == (0, 5)
     assert second.findings == first.findings
     assert "4 PUT" in first.row("requests")
-    assert second.row("requests") == "1 LIST, 4 GET"
+    assert re.fullmatch(
+        "[12] LIST, 4 GET", second.row("requests")
+    )  # a busy machine may cut the inputs into two windows
 
 
 def test_it_shows_what_it_found(source: Path, store: str, environment: dict[str, str]) -> None:
