@@ -15,19 +15,20 @@ from functools import partial
 from operator import length_hint
 from types import TracebackType
 from typing import Any, Generic, Literal, NamedTuple, Self, TypeAlias, TypedDict, TypeVar, get_args
+from weakref import WeakSet
 
 from s3memo import settings, threads
 from s3memo.cache import Cache
 from s3memo.entry import Entry
-from s3memo.errors import NotFoundError, SettingsError
+from s3memo.errors import SettingsError
 from s3memo.events import Counts, logger, price
 from s3memo.flight import Outcome
+from s3memo.locks import rebuild_after_fork
 from s3memo.memory import itself
 from s3memo.settings import check_choice, check_count
 from s3memo.stores.base import PAGE_SIZE
 from s3memo.subject import Subject
-from s3memo.terms import Terms
-from s3memo.versions import Key, Version
+from s3memo.versions import MICROSECONDS, Key, Version
 from s3memo.windows import Board, Item, Progress
 
 R = TypeVar("R")
@@ -215,9 +216,9 @@ class Batch:
             if isinstance(error, StopIteration | StopAsyncIteration):  # which would end the caller's loop
                 raise RuntimeError(f"{self.subject.namespace} raised {error!r}") from error
             raise error
-        if self.options.returns == "value" or item.call is None:
+        if self.options.returns == "value":
             return item.outcome.value
-        return self._entry(item.call.key, item.call.terms, item.outcome)
+        return self._entry(item.key or self.subject.key((*self._bound, *item.args), {}), item.outcome)
 
     def known(self, item: Item) -> Outcome[Any] | None:
         """Return a stored result that need not be read, because its value may never be asked for."""
@@ -273,21 +274,14 @@ class Batch:
         other.call.terms.recorder.emit("hit", key=str(other.key), tier="memory", seconds=item.outcome.seconds)
         return True
 
-    def _entry(self, key: Key, terms: Terms, outcome: Outcome[Any]) -> Entry[Any]:
+    def _entry(self, key: Key, outcome: Outcome[Any]) -> Entry[Any]:
+        cache, terms = self.subject.bind()
         version = outcome.version
-        if version is None:  # it could not be stored
-            at = self.cache.store.time().earliest
-            version = Version(int(at * 1e6), int(at * 1e6), None, int(outcome.seconds * 1000), "0" * 8)
+        if version is None:  # it is not stored, and the store, which may be down, is not asked for the time
+            at = int(time.time() * MICROSECONDS)
+            version = Version(at, at, None, int(outcome.seconds * 1000), "0" * 8)
             return Entry(key, partial(itself, outcome.value), version, 0)
-        load = outcome.share or partial(_load, self.cache, key, terms)
-        return Entry(key, load, version, outcome.size)
-
-
-def _load(cache: Cache, key: Key, terms: Terms) -> Any:
-    entry = cache.get(key, terms)
-    if entry is None:
-        raise NotFoundError(f"the result of {key} is not in {cache.store.url} any more: call the function again")
-    return entry.value
+        return Entry(key, partial(cache.value_of, key, version, terms), version, outcome.size)
 
 
 class _Crew:
@@ -303,6 +297,8 @@ class _Crew:
         self._at_work = 0
         self._remote = set[Future[Any]]()
         self._is_dismissed = False
+        _crews.add(self)
+        rebuild_after_fork(self._forget)
 
     def call(self) -> None:
         """Let as many threads work as there are calls to make."""
@@ -314,10 +310,16 @@ class _Crew:
 
     def dismiss(self) -> None:
         """Cancel what has not started."""
+        if self._is_dismissed:
+            return
         self._is_dismissed = True
         for future in [*self._remote]:
             future.cancel()
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _forget(self) -> None:
+        """Touch nothing in a forked child, which has none of the threads, and maybe locks that one of them held."""
+        self._is_dismissed = True
 
     def _work(self) -> None:
         while True:
@@ -325,9 +327,9 @@ class _Crew:
                 board = self._batch.board
                 is_full = board.running >= self._batch.options.concurrency
                 item = None if self._is_dismissed or is_full else board.start()
+                self._tell()  # that it was the last one planned, or of what failed before it could start
                 if item is None:
                     self._at_work -= 1
-                    self._tell()  # of what failed before it could start
                     return
             if self._make(item):
                 self._land(item)
@@ -365,8 +367,20 @@ class _Crew:
             self._tell()
 
     def _tell(self) -> None:
-        if self._batch.board.has_ready:
+        if self._batch.board.has_ready or self._batch.wants_window:
             self.changed.notify()
+
+
+_crews: WeakSet[_Crew] = WeakSet()
+
+
+def _dismiss_all() -> None:
+    """Let the end of the interpreter wait for what runs, and for no call more."""
+    for crew in [*_crews]:
+        crew.dismiss()
+
+
+threading._register_atexit(_dismiss_all)  # type: ignore[attr-defined]  # noqa: SLF001  atexit comes after threads are joined
 
 
 class Results(Iterator[R], Generic[R]):

@@ -146,6 +146,12 @@ class Recorder:
         finally:
             _counting.reset(token)
 
+    def apart(self) -> Recorder:
+        """Return a recorder that counts for itself, and warns of nothing that this one has warned of."""
+        other = Recorder(self.function, self._hooks)
+        other._warned = self._warned
+        return other
+
     def counts(self) -> Counts:
         """Return the numbers so far as another process's recorder takes them in."""
         with process_lock:

@@ -27,7 +27,7 @@ from weakref import WeakValueDictionary
 from s3memo import batch, fingerprint, quick, settings, threads
 from s3memo.batch import Batch, BatchOptions, Report, Results, Returns, Rows, ValueOptions
 from s3memo.entry import Entry
-from s3memo.events import CacheInfo, Recorder
+from s3memo.events import CacheInfo
 from s3memo.flight import Outcome
 from s3memo.freshness import Duration
 from s3memo.options import Options, TermOptions
@@ -355,7 +355,7 @@ def _elsewhere(cached: Cached[Any], is_disabled: bool, args: tuple[Any, ...], re
     if is_disabled:
         return Report(Outcome(subject.function(*bound, *args)), ({}, {}, 0.0))
     call = subject.call((*bound, *args), {})
-    recorder = Recorder(subject.namespace, call.cache.hooks)
+    recorder = call.terms.recorder.apart()
     outcome = threads.bring(replace(call, terms=replace(call.terms, recorder=recorder)))
     stays = returns == "entry" and outcome.version is not None
     return Report(replace(outcome, value=None if stays else outcome.value, share=None), recorder.counts())

@@ -219,6 +219,24 @@ class Tiers:
             return None
         return (newest, found[1]) if self._judge_listed(newest, key, terms) == "fresh" else None
 
+    def value_of(self, key: Key, version: Version, terms: Terms) -> Any:
+        """Return what one version holds, for nobody but the caller. Raises StoreError and CodecError.
+
+        Memory does not get it: a newer one may be there that this process has not seen.
+        """
+        slot = self._slot(key, terms)
+        if slot is not None and slot.held.version == version:
+            return slot.held.load()
+        self._memo.breaker.check()
+        try:
+            _, value = self._memo.load(key, version, terms, Listing(), lambda _: False)
+        except NotFoundError as error:
+            raise NotFoundError(
+                f"{key.prefix}{version.name} is not in {self.store.url} any more: it was replaced, invalidated or "
+                "collected; call the function again"
+            ) from error
+        return value
+
     def look_for_refresh(self, key: Key, terms: Terms) -> Miss:
         """List the key for a computation that takes place whatever is stored."""
         listing = None

@@ -22,10 +22,12 @@ from s3memo import (
     NotFoundError,
     SettingsError,
     StoreAccessError,
+    StoreUnavailableError,
     batch,
     disabled,
 )
 from s3memo.functions import CachedFunction
+from tests.measuring import peak
 from tests.troubled import Clock, TroubledStore, raising
 
 
@@ -203,6 +205,26 @@ def test_inputs_are_taken_where_the_results_are(store: TroubledStore, job: Job) 
     assert next(job.on(store).map(inputs()))[0] == threading.get_ident()
 
 
+def test_inputs_are_taken_while_the_first_call_lasts(
+    store: TroubledStore, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "_WINDOW_SECONDS", 0.0)
+    last_is_begun, two_run = threading.Event(), threading.Event()
+
+    def before(x: int) -> None:
+        if x == 0:
+            assert last_is_begun.wait(10)
+        elif x == 1:
+            assert two_run.wait(10)
+        elif x == 5:
+            last_is_begun.set()
+
+    job.before = before
+    results = job.on(store).map(range(6), concurrency=2)
+    threading.Timer(0.2, two_run.set).start()  # when both threads have work and the taker waits
+    assert list(results) == doubles(range(6))
+
+
 def test_a_failure_is_raised_in_its_place_and_loses_no_other(store: TroubledStore, job: Job) -> None:
     job.before = fail_on(2, 4)
     results = job.on(store).map(range(6))
@@ -315,6 +337,44 @@ def test_an_entry_that_is_gone_says_so(store: TroubledStore, job: Job) -> None:
         _ = entry.value
 
 
+def test_an_entry_is_of_its_version_and_tells_an_outage_from_an_absence(store: TroubledStore, job: Job) -> None:
+    f = job.on(store, memory=None, keep=2)
+    list(f.map(range(2)))
+    first, second = f.map(range(2), returns="entry")
+    f.cache_set(["new"], 0)
+    info = f.cache_info()
+    assert first.value == [0, 0]
+    assert f.cache_info().hits == info.hits
+    assert f.cache_info().seconds_saved == info.seconds_saved
+    store.before_get = raising(StoreAccessError("403: may not GET"))
+    with pytest.raises(StoreAccessError, match="403"):
+        _ = second.value
+
+
+def test_entries_of_computed_results_hold_no_values(store: TroubledStore) -> None:
+    @Cache(store, memory=None).cached(name="large", version=1)
+    def large(x: int) -> bytes:
+        return bytes([x]) * 1_000_000
+
+    def take() -> None:
+        entries = list(large.map(range(40), returns="entry", concurrency=2))
+        assert [len(entry.value) for entry in entries] == [1_000_000] * 40
+
+    assert peak(take) < 20_000_000  # compressed, a stored one takes next to nothing
+
+
+def test_entries_where_nothing_can_be_asked_or_nothing_is_cached(store: TroubledStore, job: Job) -> None:
+    down = raising(StoreUnavailableError("down"))
+    with pytest.MonkeyPatch.context() as patch:
+        for verb in ("list", "get", "put", "time"):
+            patch.setattr(store, verb, down)
+        (entry,) = job.on(store).map([1], returns="entry")
+        assert (entry.value, entry.size) == ([1, 1], 0)
+    with disabled():
+        (entry,) = job.on(store).map([1], returns="entry")
+    assert (entry.value, entry.size, entry.key) == ([1, 1], 0, job.on(store).cache_key(1))
+
+
 def test_entries_of_computed_results_and_of_what_could_not_be_stored(store: TroubledStore, job: Job) -> None:
     f = job.on(store)
     (entry,) = f.map([1], returns="entry")
@@ -398,6 +458,15 @@ def test_an_executor_of_threads_shares_the_cache(store: TroubledStore, job: Job)
     assert job.calls == {1: 1, 2: 1, 3: 1, 5: 1}
     with pytest.raises(RuntimeError, match="shutdown"):
         list(f.map([9], executor=pool))
+
+
+def test_workers_warn_once_of_each_trouble(store: TroubledStore, job: Job, caplog: pytest.LogCaptureFixture) -> None:
+    store.before_put = raising(StoreAccessError("403: may not PUT"))
+    f = job.on(store)
+    with ThreadPoolExecutor(2) as pool, caplog.at_level(logging.WARNING, "s3memo"):
+        assert list(f.map(range(20), executor=pool)) == doubles(range(20))
+    assert len(caplog.records) == 1
+    assert f.cache_info().errors == 20
 
 
 @pytest.mark.parametrize(

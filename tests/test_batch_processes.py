@@ -124,6 +124,27 @@ def test_an_interrupt_loses_nothing_that_was_finished(notes: Path, tmp_path: Pat
     assert set(begun) == stored(tmp_path, 400)  # those under way ended, and were stored
 
 
+@pytest.mark.parametrize("end", ["raise KeyboardInterrupt", "raise SystemExit", "break"])
+def test_the_end_of_the_interpreter_waits_for_what_runs_alone(notes: Path, end: str) -> None:
+    program = f"""
+import time
+from tests.batches import noted
+from s3memo import s3_cached
+
+@s3_cached(name="batches.lasting", version=1)
+def lasting(x: int) -> int:
+    time.sleep(0.2 * bool(x))
+    noted.__wrapped__(x)
+    return x
+
+results = lasting.map(range(1000), concurrency=4)
+for _ in results:
+    {end}
+"""
+    subprocess.run([sys.executable, "-c", program], stderr=subprocess.DEVNULL, timeout=60, check=False)
+    assert len(notes_of(notes)) <= 1 + 4 + 4  # the first, what ran, and what a slow machine began meanwhile
+
+
 def test_a_driver_that_is_killed_again_and_again_computes_only_what_is_not_stored(notes: Path, tmp_path: Path) -> None:
     chance, count = random.Random(1), 2000
     done = set[int]()
