@@ -50,7 +50,8 @@ class AsyncResults(AsyncIterator[R], Generic[R]):
             await self.aclose()
             raise
         if item is None:
-            self._batch.tell_end()
+            if not self._is_closed:
+                self._batch.tell_end()
             await self.aclose()
             raise StopAsyncIteration
         return self._batch.result(item)  # type: ignore[no-any-return]  # it is what the function returned
@@ -76,18 +77,19 @@ class AsyncResults(AsyncIterator[R], Generic[R]):
         if not self._has_begun:
             self._has_begun = True
             self._update = self._screen.enter_context(batch.show())
-        while True:
+        while not self._is_closed:
             self._start()
-            while batch.wants_window:
+            while batch.wants_window and not self._is_closed:
                 window = batch.take_window()
                 batch.plan(window, await tasks.blocking(batch.cache, partial(batch.survey, window)))
                 self._start()
             item = batch.board.take()
             if item is not None or batch.is_over:
                 return item
-            self._settle(await self._landed.get())
+            self._settle(await self._landed.get())  # of what was cancelled, if another task closes the batch
             while not self._landed.empty():
                 self._settle(self._landed.get_nowait())
+        return None
 
     def _start(self) -> None:
         batch = self._batch

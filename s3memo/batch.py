@@ -37,6 +37,8 @@ Returns: TypeAlias = Literal["value", "entry"]
 
 _WINDOW_SECONDS = 0.1
 _FRAME_SECONDS = 0.5
+"""So often who waits for a result shows the progress, and sees that another thread has closed the batch."""
+
 _AHEAD = 4
 """So many times `concurrency` calls may have started and not been taken, so that memory stays bounded."""
 
@@ -268,10 +270,13 @@ class Batch:
             return False
         try:
             value = item.outcome.share()
+            other.call.terms.recorder.emit("hit", key=str(other.key), tier="memory", seconds=item.outcome.seconds)
         except Exception:  # noqa: BLE001  it makes the call itself
             return False
-        other.outcome = replace(item.outcome, value=value, is_hit=True)
-        other.call.terms.recorder.emit("hit", key=str(other.key), tier="memory", seconds=item.outcome.seconds)
+        except BaseException as error:  # noqa: BLE001  out of a hook; no thread of ours may end of it
+            other.error = error
+        else:
+            other.outcome = replace(item.outcome, value=value, is_hit=True)
         return True
 
     def _entry(self, key: Key, outcome: Outcome[Any]) -> Entry[Any]:
@@ -415,7 +420,8 @@ class Results(Iterator[R], Generic[R]):
             self.close()
             raise
         if item is None:
-            self._batch.tell_end()
+            if not self._is_closed:
+                self._batch.tell_end()
             self.close()
             raise StopIteration
         return self._batch.result(item)  # type: ignore[no-any-return]  # it is what the function returned
@@ -448,10 +454,12 @@ class Results(Iterator[R], Generic[R]):
         while True:
             is_waiting = False
             with crew.changed:
+                if self._is_closed:
+                    return None
                 item = batch.board.take()
                 crew.call()
                 if item is None and not batch.is_over and not batch.wants_window:
-                    crew.changed.wait(_FRAME_SECONDS if batch.options.progress else None)
+                    crew.changed.wait(_FRAME_SECONDS)
                     is_waiting = True
             self._update(batch.progress)
             if is_waiting:

@@ -302,6 +302,35 @@ def test_what_runs_when_a_batch_is_closed_is_stored_and_the_rest_never_starts(st
     assert list(results) == []
 
 
+def test_a_batch_may_be_closed_while_its_inputs_are_taken(store: TroubledStore, job: Job) -> None:
+    def inputs() -> Iterator[int]:
+        yield 0
+        results.close()
+        yield 1
+
+    results = job.on(store).map(inputs())
+    assert list(results) == []
+
+
+def test_a_hook_that_ends_the_program_does_so_where_results_are_taken(store: TroubledStore) -> None:
+    both = threading.Barrier(2)
+
+    def hook(event: Any) -> None:
+        if event.kind == "hit":
+            raise SystemExit
+
+    @Cache(store, hooks=[hook]).cached(name="waits", version=1)
+    def waits(x: int) -> int:
+        both.wait(10)
+        return x
+
+    results = waits.map([1, 1, 2], concurrency=2)
+    assert next(results) == 1
+    with pytest.raises(SystemExit):
+        next(results)
+    assert list(results) == [2]
+
+
 def test_a_batch_that_is_dropped_stops(store: TroubledStore, job: Job) -> None:
     results = job.on(store).map(itertools.count(), concurrency=2)
     next(results)

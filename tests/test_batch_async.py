@@ -84,6 +84,19 @@ async def test_executors_are_for_plain_functions(store: TroubledStore) -> None:
         Job().on(store).map([1], executor=pool)
 
 
+async def test_a_batch_may_be_closed_by_another_task(store: TroubledStore) -> None:
+    @Cache(store).cached(name="sleeps", version=1)
+    async def sleeps(x: int) -> int:
+        await asyncio.sleep(3600)
+        return x
+
+    results = sleeps.map(range(50), concurrency=2)
+    taker = asyncio.create_task(gathered(results))
+    await asyncio.sleep(0.2)
+    await results.aclose()
+    assert await asyncio.wait_for(taker, 10) == []
+
+
 async def test_what_runs_is_cancelled_with_the_batch(store: TroubledStore) -> None:
     cancelled = []
 
