@@ -10,8 +10,9 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
-import obstore.store
 import urllib3
 from obstore.store import AzureStore, GCSStore, MemoryStore, S3Store
 
@@ -33,6 +34,8 @@ Result = TypeVar("Result")
 
 _CREDENTIALS_TTL = timedelta(minutes=9)
 """boto3 hands out credentials that hold ten minutes at least; obstore asks again five minutes before the end."""
+_FROM_A_PROXY = frozenset({407, 502, 503, 504})
+"""Statuses that a proxy gives by itself, dated by its own clock."""
 
 
 class _Runtime:
@@ -100,7 +103,7 @@ def endpoint_of(engine: Engine) -> str:
             region = _first(config, ("region", "default_region")) or os.environ.get("AWS_REGION", "us-east-1")
             return given or f"https://s3.{region}.amazonaws.com"
         case GCSStore():
-            given = _first(config, ("base_url", "google_base_url")) or os.environ.get("GOOGLE_BASE_URL")
+            given = _first(config, ("base_url", "google_base_url")) or _first(os.environ, ("GOOGLE_BASE_URL",))
             return given or "https://storage.googleapis.com"
         case AzureStore():
             given = _first(config, ("endpoint", "azure_storage_endpoint"))
@@ -180,7 +183,7 @@ class ObstoreConnection:
                 sent = self._clock()
                 answer = http.request("HEAD", endpoint, timeout=timeout, retries=False, redirect=False)
                 date = parse_date(answer.headers.get("Date", ""))
-                if date is not None:
+                if date is not None and answer.status not in _FROM_A_PROXY:
                     server_clock.observe(date, sent, self._clock())
 
         self.ask("GET", url, send)
@@ -192,4 +195,7 @@ def _http(endpoint: str, engine: Engine) -> urllib3.PoolManager:
     trust = ssl.create_default_context()
     if certificate := options.get("root_certificate"):
         trust.load_verify_locations(cadata=certificate if isinstance(certificate, str) else bytes(certificate).decode())
-    return urllib3.PoolManager(ssl_context=trust)
+    address = urlsplit(endpoint)
+    by_environment = "" if proxy_bypass(address.netloc) else getproxies().get(address.scheme, "")
+    proxy = str(options.get("proxy_url") or by_environment)
+    return urllib3.ProxyManager(proxy, ssl_context=trust) if proxy else urllib3.PoolManager(ssl_context=trust)
