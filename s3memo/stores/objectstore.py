@@ -253,8 +253,11 @@ class ObjectStore:
     def _path(self, object_key: str) -> str:
         """Return a whole name, or raise StoreNotSupportedError for one that obstore would change without a word."""
         path = self._root + object_key
-        if not path or path.startswith("/") or path.endswith("/"):
-            raise StoreNotSupportedError(f"{object_key!r} is no object key here: obstore drops a slash at either end")
+        if any(_is_refused(part) for part in path.split("/")):
+            raise StoreNotSupportedError(
+                f"{object_key!r} is no object key for obstore, which knows no empty parts, no . or .., and no control "
+                "characters: use another, or s3:// for this bucket"
+            )
         return path
 
     def _walk(self, prefix: str, start_after: str, limit: int | None) -> Iterator[ObjectInfo]:
@@ -284,6 +287,8 @@ class ObjectStore:
                 return None
             except Exception:
                 stream = None  # the next attempt begins after what is known
+                if seen:
+                    count_request("LIST")
                 raise
             seen += len(chunk)
             while sent * PAGE_SIZE < seen:
@@ -408,6 +413,10 @@ def _read(engine: Engine, path: str) -> bytearray:
     return data
 
 
+def _is_refused(part: str) -> bool:
+    return part in {"", ".", ".."} or any(ord(character) < ord(" ") or character == "\x7f" for character in part)
+
+
 def _offset(whole: str, after: str) -> str:
     """Return a name that obstore takes, not beyond `after` nor beyond what begins with `whole`, and near the later one.
 
@@ -418,6 +427,6 @@ def _offset(whole: str, after: str) -> str:
         before = chr(ord(stem[-1]) - 1) + "~" if "!" < stem[-1] <= "~" else ""
         after = max(after, whole[:-1] + before)
     for position, part in enumerate(parts := after.split("/")):
-        if part in {"", ".", ".."} or not part.isprintable():
+        if _is_refused(part):
             return "/".join(parts[:position])
     return after

@@ -40,6 +40,7 @@ _KEPT = re.compile(r"DeleteObjects request failed for key .*\(code: (\w+)\)", re
 _CAUSE = re.compile(r"(?:kind: (Connect|Timeout)\b)|(TimedOut)")
 _NAME = Meaning(StoreNotSupportedError, "obstore has no such names: delete the object, or use s3:// for this bucket")
 _BY_WORDS: tuple[tuple[str, Meaning], ...] = (
+    ("token request", CREDENTIALS),
     ("redirect without LOCATION", REGION),
     ("Got invalid", NOT_S3),
     ("Unable to extract metadata", NOT_S3),
@@ -77,7 +78,7 @@ def translate(error: Exception, request: Request) -> StoreError:
     text = str(error).partition("\n\nDebug source")[0]
     kept = _KEPT.search(text)
     answered = _STATUS.search(text)
-    if kept or answered:
+    if (kept or answered) and "token request" not in text:
         status = int(answered[1] or 200) if answered else 200
         code = (kept or _CODE.search(text) or [""] * 2)[1]
         message = _MESSAGE.search(text)
