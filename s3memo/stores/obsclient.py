@@ -21,7 +21,7 @@ from s3memo.errors import StoreUnavailableError
 from s3memo.events import RequestKind, count_request
 from s3memo.locks import rebuild_after_fork
 from s3memo.stores.clock import ServerClock, parse_date
-from s3memo.stores.obserrors import FOREIGN_ERRORS, translate, translate_setup
+from s3memo.stores.obserrors import FOREIGN_ERRORS, translate, translate_panic, translate_setup
 from s3memo.stores.retry import Deadline, RetryPolicy
 from s3memo.stores.s3errors import FOREIGN_ERRORS as BOTO_ERRORS
 from s3memo.stores.s3errors import Request
@@ -168,6 +168,10 @@ class ObstoreConnection:
                 pause = self._policy.pause(tried=tried, elapsed=deadline.elapsed, jitter=jitter)
                 if pause is None or tried == attempts or not isinstance(failure, StoreUnavailableError):
                     raise failure from error
+            except BaseException as error:
+                if type(error).__name__ != "PanicException":  # a BaseException of pyo3's, which nothing exports
+                    raise
+                raise translate_panic(error, Request(kind, url, endpoint_of(engine), tried)) from error
             self._sleep(pause)
 
     def observe_date(self, url: str, server_clock: ServerClock) -> None:

@@ -39,6 +39,7 @@ _MESSAGE = re.compile(r"<Message>(.*?)</Message>", re.DOTALL)
 _KEPT = re.compile(r"DeleteObjects request failed for key .*\(code: (\w+)\)", re.DOTALL)
 _CAUSE = re.compile(r"(?:kind: (Connect|Timeout)\b)|(TimedOut)")
 _NAME = Meaning(StoreNotSupportedError, "obstore has no such names: delete the object, or use s3:// for this bucket")
+_PANIC = Meaning(StoreNotSupportedError, "use s3:// for this bucket, and report it to obstore")
 _BY_WORDS: tuple[tuple[str, Meaning], ...] = (
     ("token request", CREDENTIALS),
     ("redirect without LOCATION", REGION),
@@ -96,6 +97,11 @@ def translate_setup(error: Exception, request: Request) -> StoreError:
     advice = "set up or correct the credentials and settings of this machine"
     text = str(error).partition("\n\nDebug source")[0]
     return explain(Meaning(StoreAccessError, advice), request, f"{type(error).__name__}: {text}")
+
+
+def translate_panic(error: BaseException, request: Request) -> StoreError:
+    """Return what it means that obstore met what its makers thought impossible, mostly an answer of a strange server."""
+    return explain(_PANIC, request, f"obstore broke down: {error}")
 
 
 def is_kept(error: StoreError) -> bool:

@@ -10,9 +10,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from urllib.parse import unquote
 
 import obstore.store
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from s3memo import ObjectStore
 from s3memo.errors import (
@@ -25,7 +28,8 @@ from s3memo.errors import (
     StoreUnavailableError,
 )
 from s3memo.stores import store_at
-from s3memo.stores.base import TimeBounds
+from s3memo.stores.base import ObjectInfo, TimeBounds
+from s3memo.stores.objectstore import _offset
 from s3memo.stores.obsclient import endpoint_of, make_engine
 from s3memo.stores.retry import RetryPolicy
 from tests.servers.recording import Behaviour, Exchange
@@ -186,25 +190,54 @@ def test_create_only_elsewhere(
     with pytest.raises(AlreadyExistsError):
         store.put("job/a", b"x", mode="create")
 
-    assert scripted.requests[0].target.startswith("/bucket/root/job/a")
+    assert unquote(scripted.requests[0].target) == "/bucket/root/job/a"
     assert scripted.requests[0].headers[condition[0]] == condition[1]
     assert not store.enforces_create_only
 
 
+def test_deletes_on_google_go_one_by_one_in_order(scripted: ScriptedServer) -> None:
+    store = google(scripted)
+    scripted.behave = script(answer(204), refusal(404, "NoSuchKey"), answer(204))
+
+    assert requests_of(lambda: store.delete(["b", "missing", "a"])) == {"DELETE": 3}
+    assert [unquote(request.target) for request in scripted.requests] == [
+        "/bucket/root/b",
+        "/bucket/root/missing",
+        "/bucket/root/a",
+    ]
+
+
+def test_a_listing_of_google(scripted: ScriptedServer) -> None:
+    scripted.behave = objects("job/b", "job/c")
+
+    assert keys(google(scripted).list("job/", start_after="job/a", limit=1)) == ["job/b"]
+    assert scripted.requests[0].target == "/bucket?list-type=2&prefix=root%2Fjob%2F&start-after=root%2Fjob%2Fa"
+
+
+def test_a_listing_of_azure_is_sorted(scripted: ScriptedServer) -> None:
+    properties = f"<Last-Modified>{DATED['Date']}</Last-Modified><Content-Length>7</Content-Length><Content-Type>a</Content-Type><Etag>1</Etag>"
+    blobs = "".join(
+        f"<Blob><Name>root/{name}</Name><Properties>{properties}</Properties></Blob>"
+        for name in ("j/a", "j-1", "j/b", "k")
+    )
+    scripted.behave = answer(200, f"<EnumerationResults><Blobs>{blobs}</Blobs><NextMarker/></EnumerationResults>")
+    store = azure(scripted)
+
+    assert list(store.list("j", limit=2)) == [ObjectInfo("j-1", 7, THEN), ObjectInfo("j/a", 7, THEN)]
+    assert keys(store.list("j/", start_after="j/a")) == ["j/b"]
+    assert scripted.requests[0].target.startswith("/bucket?restype=container&comp=list&prefix=root%2F")
+
+
 @pytest.mark.parametrize("make", [google, azure])
-def test_deletes_elsewhere_go_one_by_one_in_order(
+def test_trouble_elsewhere_is_told_without_words_of_aws(
     scripted: ScriptedServer, make: Callable[[ScriptedServer], ObjectStore]
 ) -> None:
     store = make(scripted)
-    if make is google:
-        scripted.behave = script(answer(204), refusal(404, "NoSuchKey"), answer(204))
-
-        assert requests_of(lambda: store.delete(["b", "missing", "a"])) == {"DELETE": 3}
-        assert [request.target for request in scripted.requests] == [
-            "/bucket/root/b",
-            "/bucket/root/missing",
-            "/bucket/root/a",
-        ]
+    for status, error in ((403, StoreAccessError), (404, NotFoundError), (503, StoreUnavailableError)):
+        scripted.behave = refusal(status)
+        with pytest.raises(error, match=f"root/a at {scripted.endpoint}.*{status}") as caught:
+            store.get("a")
+        assert "s3:" not in str(caught.value)
 
 
 # what goes wrong
@@ -414,14 +447,28 @@ def test_what_a_listing_asks_for(
     assert scripted.requests[0].target == f"/bucket?list-type=2&{target}"
 
 
+_names = st.text("ab-/~0\x01", max_size=5)
+
+
+@given(whole=_names, after=_names, rest=_names)
+def test_an_offset_passes_nothing_over(whole: str, after: str, rest: str) -> None:
+    offset = _offset(whole, after)
+
+    if whole + rest > after:
+        assert offset < whole + rest or not offset
+    assert not any(part in {"", ".", ".."} for part in offset.split("/") if offset)
+
+
 # deletes
 
 
 def test_every_object_that_a_server_keeps_is_named(scripted: ScriptedServer, store: ObjectStore) -> None:
-    no = ("x", "AccessDenied")
     scripted.behave = script(
         delete_answer(("root/b", "AccessDenied"), ("root/d", "AccessDenied")),
-        *(delete_answer(), delete_answer(no), delete_answer(("x", "NoSuchKey")), delete_answer(no)),
+        delete_answer(),
+        delete_answer(("root/b", "AccessDenied")),
+        delete_answer(("root/c", "NoSuchKey")),
+        delete_answer(("root/d", "AccessDenied")),
     )
     with pytest.raises(StoreAccessError, match=r"'b' .*AccessDenied.*'d' .*AccessDenied.* 0 objects after") as caught:
         store.delete(["a", "b", "c", "d"])
@@ -430,8 +477,14 @@ def test_every_object_that_a_server_keeps_is_named(scripted: ScriptedServer, sto
     assert len(scripted.requests) == 5
 
 
+def test_an_answer_that_breaks_obstore_down_is_an_error(scripted: ScriptedServer, store: ObjectStore) -> None:
+    scripted.behave = delete_answer(("a name that was not given", "AccessDenied"))
+    with pytest.raises(StoreNotSupportedError, match="obstore broke down"):
+        store.delete(["a", "b"])
+
+
 def test_nothing_is_deleted_after_a_batch_of_which_some_was_kept(scripted: ScriptedServer, store: ObjectStore) -> None:
-    scripted.behave = script(delete_answer(("x", "AccessDenied")), refusal(503, "SlowDown"))
+    scripted.behave = script(delete_answer(("root/0007", "AccessDenied")), refusal(503, "SlowDown"))
     with pytest.raises(StoreUnavailableError, match=r"'0000' .* 999 objects after that were not tried"):
         store.delete([*CROWD, "later"])
 
@@ -478,6 +531,8 @@ def test_a_proxys_own_date_counts_for_nothing(scripted: ScriptedServer, store: O
 
 _FORKS = """
 import os, signal, sys, warnings
+from urllib.parse import unquote
+
 import obstore.store
 from s3memo import ObjectStore
 from s3memo.errors import StoreNotSupportedError
