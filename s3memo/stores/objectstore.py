@@ -16,6 +16,7 @@ from s3memo.events import count_request
 from s3memo.settings import parse_url
 from s3memo.stores.base import PAGE_SIZE, Buffer, ObjectInfo, PutMode, TimeBounds
 from s3memo.stores.clock import ServerClock, local_clock
+from s3memo.stores.obsnames import folder, is_refused, offset
 from s3memo.stores.retry import RetryPolicy
 from s3memo.stores.s3 import DIRECTORY_BUCKET, S3Store
 
@@ -42,7 +43,12 @@ _BLOCK = 1024 * 1024
 _LEARN_AGAIN = 3600.0
 """After so many seconds drift has made the bounds of the server's clock twice as wide."""
 
-_CREATE_ONLY = (".amazonaws.com", ".amazonaws.com.cn", ".googleapis.com", ".blob.core.windows.net")
+_CREATE_ONLY = {
+    "s3+obstore": (".amazonaws.com", ".amazonaws.com.cn"),
+    "gs": ("storage.googleapis.com",),
+    "az": (".blob.core.windows.net",),
+}
+"""Hosts that enforce create-only, by scheme."""
 
 
 class ObjectStore:
@@ -133,7 +139,7 @@ class ObjectStore:
     @property
     def enforces_create_only(self) -> bool:
         """Whether that is known without a trial: AWS, Google and Azure do, and so does obstore's memory."""
-        return self._scheme == "memory" or (urlsplit(self.endpoint).hostname or "").endswith(_CREATE_ONLY)
+        return self._scheme == "memory" or (urlsplit(self.endpoint).hostname or "").endswith(_CREATE_ONLY[self._scheme])
 
     def list(self, prefix: str, *, start_after: str = "", limit: int | None = None) -> Iterator[ObjectInfo]:
         """Yield the objects under a prefix, ascending; see Store. On Azure all are read, and sorted, before the first."""
@@ -253,7 +259,7 @@ class ObjectStore:
     def _path(self, object_key: str) -> str:
         """Return a whole name, or raise StoreNotSupportedError for one that obstore would change without a word."""
         path = self._root + object_key
-        if any(_is_refused(part) for part in path.split("/")):
+        if any(is_refused(part) for part in path.split("/")):
             raise StoreNotSupportedError(
                 f"{object_key!r} is no object key for obstore, which knows no empty parts, no . or .., and no control "
                 "characters: use another, or s3:// for this bucket"
@@ -277,8 +283,8 @@ class ObjectStore:
         def read(engine: Engine) -> Sequence[ObjectMeta] | None:
             nonlocal stream, seen, sent
             if stream is None:
-                offset = _offset(whole, after)
-                stream = obstore.list(engine, _folder(whole), offset=offset or None, chunk_size=size)
+                begin = offset(whole, after)
+                stream = obstore.list(engine, folder(whole), offset=begin or None, chunk_size=size)
                 seen, sent = 0, 1
                 count_request("LIST")
             try:
@@ -310,7 +316,7 @@ class ObjectStore:
         whole, after = self._root + prefix, self._root + start_after if start_after else ""
 
         def read(engine: Engine) -> Sequence[ObjectMeta]:
-            return obstore.list(engine, _folder(whole)).collect()
+            return obstore.list(engine, folder(whole)).collect()
 
         metas = self._connection.ask("LIST", self._place(whole), read)
         found = [self._info(meta) for meta in metas if meta["path"].startswith(whole) and meta["path"] > after]
@@ -400,10 +406,6 @@ def _root(prefix: str) -> str:
     return root + "/" if root else ""
 
 
-def _folder(whole: str) -> str | None:
-    return whole[: whole.rfind("/") + 1] or None
-
-
 def _read(engine: Engine, path: str) -> bytearray:
     answer = obstore.get(engine, path)
     data, filled = bytearray(answer.meta["size"]), 0
@@ -411,22 +413,3 @@ def _read(engine: Engine, path: str) -> bytearray:
         data[filled : filled + len(block)] = block
         filled += len(block)
     return data
-
-
-def _is_refused(part: str) -> bool:
-    return part in {"", ".", ".."} or any(ord(character) < ord(" ") or character == "\x7f" for character in part)
-
-
-def _offset(whole: str, after: str) -> str:
-    """Return a name that obstore takes, not beyond `after` nor beyond what begins with `whole`, and near the later one.
-
-    obstore lists folders only; `~` sorts after every character of our names.
-    """
-    stem = whole[whole.rfind("/") + 1 :]
-    if after < whole and stem:
-        before = chr(ord(stem[-1]) - 1) + "~" if "!" < stem[-1] <= "~" else ""
-        after = max(after, whole[:-1] + before)
-    for position, part in enumerate(parts := after.split("/")):
-        if _is_refused(part):
-            return "/".join(parts[:position])
-    return after
