@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from s3memo.stores.base import ObjectInfo, Store, TimeBounds
     from s3memo.stores.local import LocalStore
     from s3memo.stores.memory import MemoryStore
+    from s3memo.stores.objectstore import ObjectStore
     from s3memo.stores.s3 import S3Store
     from s3memo.versions import Key, Version
 
@@ -72,6 +73,7 @@ __all__ = [
     "NotFoundError",
     "NotStoredError",
     "ObjectInfo",
+    "ObjectStore",
     "S3MemoError",
     "S3Store",
     "S3TTLCache",
@@ -148,6 +150,7 @@ _HOMES = {
     ),
     "s3memo.stores.local": ("LocalStore",),
     "s3memo.stores.memory": ("MemoryStore",),
+    "s3memo.stores.objectstore": ("ObjectStore",),
     "s3memo.stores.s3": ("S3Store",),
     "s3memo.versions": (
         "Key",

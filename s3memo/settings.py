@@ -17,7 +17,7 @@ from s3memo.errors import SettingsError
 from s3memo.locks import process_lock
 from s3memo.signing import NO_KEYS, SigningKey, SigningKeys
 
-Scheme: TypeAlias = Literal["s3", "file", "memory"]
+Scheme: TypeAlias = Literal["s3", "s3+obstore", "gs", "az", "file", "memory"]
 
 _FLAGS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
@@ -63,7 +63,7 @@ def parse_url(url: str | os.PathLike[str]) -> Location:
     if location is None:
         raise SettingsError(
             f"{text!r} names no store: give s3://bucket/prefix, file:///directory, memory://, "
-            "or a directory that starts with /, ./ or ~"
+            "a directory that starts with /, ./ or ~, or with s3memo[obstore] s3+obstore://, gs:// or az://"
         )
     return location
 
@@ -73,8 +73,8 @@ def _location(text: str, *, is_path: bool) -> Location | None:
         return _directory(text)
     parts = urlsplit(text)
     match parts.scheme:
-        case "s3" if parts.netloc and not parts.query and not parts.fragment:
-            return Location("s3", parts.netloc, parts.path.strip("/"))
+        case "s3" | "s3+obstore" | "gs" | "az" as scheme if parts.netloc and not parts.query and not parts.fragment:
+            return Location(scheme, parts.netloc, parts.path.strip("/"))
         case "file" if parts.netloc in {"", "localhost"} and parts.path.startswith("/"):
             return _directory(os.fsdecode(unquote_to_bytes(parts.path)))
         case "memory" if not parts.path.strip("/"):

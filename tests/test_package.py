@@ -22,7 +22,7 @@ PUBLIC_NAMES = {
         "Event",
     ),
     *("Hook", "IntegrityError", "Key", "KeyDerivationError", "LocalStore", "MemoryStore", "MemoryTier"),
-    *("NotFoundError", "ObjectInfo", "PRICES", "S3MemoError", "S3Store", "SettingsError", "Store"),
+    *("NotFoundError", "ObjectInfo", "ObjectStore", "PRICES", "S3MemoError", "S3Store", "SettingsError", "Store"),
     *("StoreAccessError", "StoreError", "StoreNotSupportedError", "StoreUnavailableError", "TimeBounds", "Version"),
     *("Collected", "Lease", "LeaseTimeout", "NotStoredError", "S3TTLCache", "ServiceState", "StateConflictError"),
     *("StateVersion", "gc"),

@@ -17,6 +17,9 @@ from s3memo.signing import SigningKeys
         ("s3://bucket/", Location("s3", "bucket")),
         ("s3://bucket/a/b/", Location("s3", "bucket", "a/b")),
         ("s3://bucket//a", Location("s3", "bucket", "a")),
+        ("s3+obstore://bucket/a", Location("s3+obstore", "bucket", "a")),
+        ("gs://bucket/a/", Location("gs", "bucket", "a")),
+        ("az://container", Location("az", "container")),
         ("file:///data/store", Location("file", "/data/store")),
         ("file:///data/store/", Location("file", "/data/store")),
         ("file://localhost/data/a%20b", Location("file", "/data/a b")),
@@ -45,7 +48,7 @@ def test_paths_are_taken_from_here_and_from_home(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize(
     "url",
     ["", "bucket", "bucket/prefix", "s3://", "s3:///prefix", "s3://bucket?x=1", "s3://bucket#x", "s3:bucket",
-     "file://host/data", "file:data", "gs://bucket", "https://bucket.s3.amazonaws.com", "memory://a/b", "S4://bucket",
+     "file://host/data", "file:data", "gs://", "https://bucket.s3.amazonaws.com", "memory://a/b", "S4://bucket",
      "s3://[bucket", "s3://[bucket]", "~no-such-user/data", "~\0/data", "/data\0", "file:///data%00"],
 )  # fmt: skip
 def test_what_names_no_store_is_refused(url: str) -> None:

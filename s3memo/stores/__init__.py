@@ -1,4 +1,4 @@
-"""Where the bytes are: in this process, in one file on this machine, or in S3."""
+"""Where the bytes are: in this process, in one file on this machine, or in a bucket."""
 
 from __future__ import annotations
 
@@ -34,6 +34,10 @@ def open_store(location: Location) -> Store:
             from s3memo.stores.s3 import S3Store  # noqa: PLC0415  a program on the embedded store need not load it
 
             return S3Store(location.root, location.prefix)
+        case "s3+obstore" | "gs" | "az":
+            from s3memo.stores.objectstore import ObjectStore  # noqa: PLC0415  as above: obstore
+
+            return ObjectStore(str(location))
         case "file":
             from s3memo.stores.local import LocalStore  # noqa: PLC0415  as above: sqlite3
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from s3memo.stores.s3client import Connection
 
 _S3_KEY_BYTES = 1024
-_DIRECTORY_BUCKET = ("--x-s3", "--xa-s3")
+DIRECTORY_BUCKET = ("--x-s3", "--xa-s3")
 _OURS = frozenset({"Bucket", "Key", "Body", "IfMatch", "IfNoneMatch"})
 _EVERYWHERE = frozenset({"ExpectedBucketOwner", "RequestPayer"})
 _ON_GET = _EVERYWHERE | {"SSECustomerAlgorithm", "SSECustomerKey", "SSECustomerKeyMD5"}
@@ -100,7 +100,7 @@ class S3Store:
 
     def list(self, prefix: str, *, start_after: str = "", limit: int | None = None) -> Iterator[ObjectInfo]:
         """Yield the objects under a prefix, ascending; see Store. A directory bucket is read whole before the first."""
-        if self._bucket.endswith(_DIRECTORY_BUCKET):
+        if self._bucket.endswith(DIRECTORY_BUCKET):
             return islice(self._sort(prefix, start_after), limit)
         return self._walk(prefix, start_after, limit)
 

@@ -47,44 +47,44 @@ class Request:
         return f"{_VERBS[self.kind]} {self.url}{place}" + (f" in {self.tried} attempts" if self.tried > 1 else "")
 
 
-class _Meaning(NamedTuple):
+class Meaning(NamedTuple):
+    """The error that it is, and what to do."""
+
     error: type[StoreError]
     advice: str = ""
 
 
-_BUCKET = _Meaning(StoreAccessError, "create the bucket, or correct its name or the endpoint")
-_DENIED = _Meaning(StoreAccessError, "grant these credentials {permission}")
-_CREDENTIALS = _Meaning(StoreAccessError, "set up or correct the AWS credentials, for example with AWS_PROFILE")
-_EXPIRED = _Meaning(StoreAccessError, "renew the credentials, for example with `aws sso login`")
-_REGION = _Meaning(StoreAccessError, "name the bucket's region, in AWS_REGION or client_options")
-_SETTINGS = _Meaning(StoreAccessError, "correct client_options, put_options, or the AWS settings of this machine")
-_MISSING = _Meaning(NotFoundError)
-_EXISTS = _Meaning(AlreadyExistsError)
-_UNSUPPORTED = _Meaning(StoreNotSupportedError, "this server lacks a part of S3 that s3memo needs: use another")
-_NOT_S3 = _Meaning(StoreNotSupportedError, "what answers there does not speak S3: correct the endpoint")
-_UNAVAILABLE = _Meaning(StoreUnavailableError, "try again later")
-_UNREACHABLE = _Meaning(StoreUnavailableError, "check the endpoint and the network, or try again later")
-_CERTIFICATE = _Meaning(
-    StoreUnavailableError, "check the endpoint and its certificate, or name its CA in AWS_CA_BUNDLE"
-)
+_BUCKET = Meaning(StoreAccessError, "create the bucket, or correct its name or the endpoint")
+_DENIED = Meaning(StoreAccessError, "grant these credentials {permission}")
+CREDENTIALS = Meaning(StoreAccessError, "set up or correct the AWS credentials, for example with AWS_PROFILE")
+_EXPIRED = Meaning(StoreAccessError, "renew the credentials, for example with `aws sso login`")
+REGION = Meaning(StoreAccessError, "name the bucket's region, in AWS_REGION or client_options")
+SETTINGS = Meaning(StoreAccessError, "correct client_options, put_options, or the AWS settings of this machine")
+MISSING = Meaning(NotFoundError)
+EXISTS = Meaning(AlreadyExistsError)
+_UNSUPPORTED = Meaning(StoreNotSupportedError, "this server lacks a part of S3 that s3memo needs: use another")
+NOT_S3 = Meaning(StoreNotSupportedError, "what answers there does not speak S3: correct the endpoint")
+_UNAVAILABLE = Meaning(StoreUnavailableError, "try again later")
+UNREACHABLE = Meaning(StoreUnavailableError, "check the endpoint and the network, or try again later")
+_CERTIFICATE = Meaning(StoreUnavailableError, "check the endpoint and its certificate, or name its CA in AWS_CA_BUNDLE")
 
 _BY_CODE = {
     "NoSuchBucket": _BUCKET,
     "InvalidBucketName": _BUCKET,
     "AccessDenied": _DENIED,
-    "InvalidAccessKeyId": _CREDENTIALS,
-    "SignatureDoesNotMatch": _CREDENTIALS,
-    "InvalidToken": _CREDENTIALS,
+    "InvalidAccessKeyId": CREDENTIALS,
+    "SignatureDoesNotMatch": CREDENTIALS,
+    "InvalidToken": CREDENTIALS,
     "ExpiredToken": _EXPIRED,
     "TokenRefreshRequired": _EXPIRED,
-    "RequestTimeTooSkewed": _Meaning(StoreAccessError, "set this machine's clock"),
-    "PermanentRedirect": _REGION,
-    "TemporaryRedirect": _REGION,
-    "AuthorizationHeaderMalformed": _REGION,
-    "IllegalLocationConstraintException": _REGION,
-    "InvalidObjectState": _Meaning(StoreAccessError, "the object is archived: keep lifecycle rules off this prefix"),
-    "NoSuchKey": _MISSING,
-    "PreconditionFailed": _EXISTS,
+    "RequestTimeTooSkewed": Meaning(StoreAccessError, "set this machine's clock"),
+    "PermanentRedirect": REGION,
+    "TemporaryRedirect": REGION,
+    "AuthorizationHeaderMalformed": REGION,
+    "IllegalLocationConstraintException": REGION,
+    "InvalidObjectState": Meaning(StoreAccessError, "the object is archived: keep lifecycle rules off this prefix"),
+    "NoSuchKey": MISSING,
+    "PreconditionFailed": EXISTS,
     "ConditionalRequestConflict": _UNAVAILABLE,
     "OperationAborted": _UNAVAILABLE,
     "RequestTimeout": _UNAVAILABLE,
@@ -95,21 +95,21 @@ _BY_CODE = {
     "ServiceUnavailable": _UNAVAILABLE,
     "NotImplemented": _UNSUPPORTED,
 }
-_BY_STATUS: dict[int, _Meaning] = {
+_BY_STATUS: dict[int, Meaning] = {
     HTTPStatus.UNAUTHORIZED: _DENIED,
     HTTPStatus.FORBIDDEN: _DENIED,
     HTTPStatus.NOT_FOUND: _BUCKET,
     HTTPStatus.METHOD_NOT_ALLOWED: _UNSUPPORTED,
     HTTPStatus.CONFLICT: _UNAVAILABLE,
-    HTTPStatus.PRECONDITION_FAILED: _EXISTS,
+    HTTPStatus.PRECONDITION_FAILED: EXISTS,
     HTTPStatus.TOO_MANY_REQUESTS: _UNAVAILABLE,
     HTTPStatus.NOT_IMPLEMENTED: _UNSUPPORTED,
 }
-_BY_TYPE: tuple[tuple[tuple[type[Exception], ...], _Meaning], ...] = (
-    ((foreign.NoCredentialsError, foreign.PartialCredentialsError, foreign.CredentialRetrievalError), _CREDENTIALS),
-    ((ResponseParserError,), _NOT_S3),
+_BY_TYPE: tuple[tuple[tuple[type[Exception], ...], Meaning], ...] = (
+    ((foreign.NoCredentialsError, foreign.PartialCredentialsError, foreign.CredentialRetrievalError), CREDENTIALS),
+    ((ResponseParserError,), NOT_S3),
     ((foreign.SSLError,), _CERTIFICATE),
-    ((foreign.ConnectionError, foreign.HTTPClientError, HTTPError, OSError), _UNREACHABLE),
+    ((foreign.ConnectionError, foreign.HTTPClientError, HTTPError, OSError), UNREACHABLE),
     ((foreign.IncompleteReadError, foreign.ChecksumError, foreign.FlexibleChecksumError), _UNAVAILABLE),
 )
 
@@ -117,46 +117,51 @@ _BY_TYPE: tuple[tuple[tuple[type[Exception], ...], _Meaning], ...] = (
 def translate(error: Exception, request: Request) -> StoreError:
     """Return what `error` means for the request, in words that say what to do."""
     if isinstance(error, foreign.ClientError):
-        return _translate_answer(error, request)
-    meaning = next((meaning for types, meaning in _BY_TYPE if isinstance(error, types)), _SETTINGS)
-    return _explain(meaning, request, f"{type(error).__name__}: {error}")
+        return _translate_error(error, request)
+    meaning = next((meaning for types, meaning in _BY_TYPE if isinstance(error, types)), SETTINGS)
+    return explain(meaning, request, f"{type(error).__name__}: {error}")
 
 
 def translate_setup(error: Exception, request: Request) -> StoreError:
     """Return what `error` means if it was raised while the client was made: the settings are wrong, not the network."""
-    return _explain(_SETTINGS, request, f"{type(error).__name__}: {error}")
+    return explain(SETTINGS, request, f"{type(error).__name__}: {error}")
 
 
 def translate_deletions(failures: Mapping[str, str], request: Request) -> StoreError:
     """Return one error for objects that could not be deleted, given by object key and S3's error code."""
     meanings = {_by_code(code) for code in failures.values()}
-    meaning = meanings.pop() if len(meanings) == 1 else _Meaning(StoreError)
+    meaning = meanings.pop() if len(meanings) == 1 else Meaning(StoreError)
     named = ", ".join(f"{key!r} ({code})" for key, code in failures.items())
-    return _explain(meaning, request, f"the server kept {named}; nothing after that was tried")
+    return explain(meaning, request, f"the server kept {named}; nothing after that was tried")
 
 
-def _translate_answer(error: foreign.ClientError, request: Request) -> StoreError:
+def _translate_error(error: foreign.ClientError, request: Request) -> StoreError:
     details = error.response.get("Error", {})
-    code = details.get("Code") or ""
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return translate_answer(status, details.get("Code") or "", details.get("Message") or "", request)
+
+
+def translate_answer(status: int, code: str, message: str, request: Request) -> StoreError:
+    """Return what an HTTP status with S3's error code and message, either may be empty, means for the request."""
     answered = str(status) if code in {"", str(status)} else f"{status} {code}"
-    said = ": ".join(filter(None, [f"the server answered {answered}", details.get("Message")]))
-    return _explain(_by_code(code, status, request.kind), request, said)
+    said = ": ".join(filter(None, [f"the server answered {answered}", message]))
+    return explain(_by_code(code, status, request.kind), request, said)
 
 
-def _by_code(code: str, status: int = HTTPStatus.BAD_REQUEST, kind: RequestKind = "DELETE") -> _Meaning:
+def _by_code(code: str, status: int = HTTPStatus.BAD_REQUEST, kind: RequestKind = "DELETE") -> Meaning:
     if code in _BY_CODE:
         return _BY_CODE[code]
     if status == HTTPStatus.NOT_FOUND and kind == "GET":
-        return _MISSING
+        return MISSING
     if status in _BY_STATUS:
         return _BY_STATUS[status]
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return _UNAVAILABLE
-    return _REGION if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST else _SETTINGS
+    return REGION if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST else SETTINGS
 
 
-def _explain(meaning: _Meaning, request: Request, said: str) -> StoreError:
+def explain(meaning: Meaning, request: Request, said: str) -> StoreError:
+    """Return the error in words: what was asked, what was said, what to do."""
     advice = meaning.advice.format(permission=_PERMISSIONS[request.kind])
     sentence = " ".join(f"cannot {request}: {said}".split()).rstrip(".")
     return meaning.error(f"{sentence}; {advice}" if advice else sentence)

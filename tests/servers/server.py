@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import pytest
+
 from s3memo.stores.retry import RetryPolicy
 from s3memo.stores.s3client import make_client
 
@@ -41,6 +43,14 @@ class S3Server:
             "aws_secret_access_key": self.secret_key,
             "region_name": self.region,
         }
+
+    def set_environment(self, patch: pytest.MonkeyPatch) -> None:
+        """Let the environment name this server and who may use it, as boto3 reads it."""
+        patch.setenv("AWS_ENDPOINT_URL_S3", self.endpoint)
+        patch.setenv("AWS_ACCESS_KEY_ID", self.access_key)
+        patch.setenv("AWS_SECRET_ACCESS_KEY", self.secret_key)
+        patch.setenv("AWS_REGION", self.region)
+        patch.setenv("AWS_DEFAULT_REGION", self.region)
 
     @cached_property
     def client(self) -> S3Client:

@@ -1,0 +1,205 @@
+"""obstore, as s3memo sets it up and asks it: bounded in time, tried again, and never in a forked child."""
+
+from __future__ import annotations
+
+import os
+import random
+import ssl
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import urllib3
+from obstore.store import AzureStore, GCSStore, MemoryStore, S3Store
+
+from s3memo._about import __version__
+from s3memo.errors import StoreUnavailableError
+from s3memo.events import RequestKind, count_request
+from s3memo.locks import rebuild_after_fork
+from s3memo.stores.clock import ServerClock, parse_date
+from s3memo.stores.obserrors import FOREIGN_ERRORS, translate, translate_panic, translate_setup
+from s3memo.stores.retry import Deadline, RetryPolicy
+from s3memo.stores.s3errors import FOREIGN_ERRORS as BOTO_ERRORS
+from s3memo.stores.s3errors import Request
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, RetryConfig
+
+Engine: TypeAlias = S3Store | GCSStore | AzureStore | MemoryStore
+Result = TypeVar("Result")
+
+_CREDENTIALS_TTL = timedelta(minutes=9)
+"""boto3 hands out credentials that hold ten minutes at least; obstore asks again five minutes before the end."""
+_FROM_A_PROXY = frozenset({407, 502, 503, 504})
+"""Statuses that a proxy gives by itself, dated by its own clock."""
+
+
+class _Runtime:
+    """obstore's threads, of which a process has one set. fork() leaves them behind, and whoever asks then waits for ever."""
+
+    def __init__(self) -> None:
+        self.started = False
+        self.lost = False
+        rebuild_after_fork(self._note_fork)
+
+    def _note_fork(self) -> None:
+        self.lost = self.started
+
+
+runtime = _Runtime()
+
+
+def make_engine(scheme: str, bucket: str, policy: RetryPolicy) -> Engine:
+    """Return obstore's own store, with credentials and settings by its own chain; on S3 by boto3's."""
+    options: ClientConfig = {
+        "connect_timeout": timedelta(seconds=policy.connect_timeout),
+        "read_timeout": timedelta(seconds=policy.read_timeout),
+        "timeout": timedelta(seconds=policy.longest_silence),
+        "user_agent": f"s3memo/{__version__}",
+    }
+    once: RetryConfig = {"max_retries": 0}
+    match scheme:
+        case "gs":
+            return GCSStore(bucket, client_options=options, retry_config=once)
+        case "az":
+            return AzureStore(bucket, client_options=options, retry_config=once)
+    return _make_s3(bucket, policy, options, once)
+
+
+def _make_s3(bucket: str, policy: RetryPolicy, options: ClientConfig, once: RetryConfig) -> S3Store:
+    from obstore.auth.boto3 import Boto3CredentialProvider  # noqa: PLC0415  boto3 is for S3 alone, and loads slowly
+
+    from s3memo.stores.s3client import make_client  # noqa: PLC0415  as above
+
+    client = make_client({}, policy)
+    endpoint, region = client.meta.endpoint_url, client.meta.region_name
+    client.close()
+    if endpoint.startswith("http://"):
+        options["allow_http"] = True
+    if bundle := os.environ.get("AWS_CA_BUNDLE"):
+        options["root_certificate"] = Path(bundle).read_bytes()
+    return S3Store(
+        bucket,
+        aws_endpoint_url_s3=endpoint,
+        region=region if region and region != "aws-global" else "us-east-1",
+        virtual_hosted_style_request=False,
+        credential_provider=Boto3CredentialProvider(ttl=_CREDENTIALS_TTL),
+        client_options=options,
+        retry_config=once,
+    )
+
+
+def endpoint_of(engine: Engine) -> str:
+    """Return where its requests are sent; empty for obstore's own memory."""
+    config: dict[str, Any] = {} if isinstance(engine, MemoryStore) else dict(engine.config)
+    match engine:
+        case S3Store():
+            given = _first(config, ("endpoint_url_s3", "aws_endpoint_url_s3", "endpoint", "aws_endpoint"))
+            given = given or _first(os.environ, ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"))
+            region = _first(config, ("region", "default_region")) or os.environ.get("AWS_REGION", "us-east-1")
+            return given or f"https://s3.{region}.amazonaws.com"
+        case GCSStore():
+            given = _first(config, ("base_url", "google_base_url")) or _first(os.environ, ("GOOGLE_BASE_URL",))
+            return given or "https://storage.googleapis.com"
+        case AzureStore():
+            given = _first(config, ("endpoint", "azure_storage_endpoint"))
+            given = given or _first(os.environ, ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"))
+            account = _first(config, ("account_name", "azure_storage_account_name"))
+            account = account or os.environ.get("AZURE_STORAGE_ACCOUNT_NAME", "")
+            return given or f"https://{account}.blob.core.windows.net"
+    return ""
+
+
+def _first(texts: Any, names: tuple[str, ...]) -> str:
+    return next((str(texts[name]) for name in names if texts.get(name)), "")
+
+
+class ObstoreConnection:
+    """How one process asks obstore; the engine is made by `make` when first needed, and shared by its threads."""
+
+    def __init__(
+        self,
+        make: Callable[[], Engine],
+        policy: RetryPolicy,
+        clock: Callable[[], float],
+        sleep: Callable[[float], None],
+    ) -> None:
+        self._make = make
+        self._policy = policy
+        self._clock = clock
+        self._sleep = sleep
+        self._engine: Engine | None = None
+        self._making = threading.RLock()  # as in s3client
+
+    def engine(self, request: Request) -> Engine:
+        """Return obstore's store; raises StoreAccessError if it cannot be set up."""
+        with self._making:
+            if self._engine is None:
+                runtime.started = True
+                try:
+                    self._engine = self._make()
+                except (*FOREIGN_ERRORS, *BOTO_ERRORS) as error:
+                    raise translate_setup(error, request) from error
+            return self._engine
+
+    def ask(
+        self, kind: RequestKind, url: str, send: Callable[[Engine], Result], *, counted: bool = True, attempts: int = 0
+    ) -> Result:
+        """Ask until it is answered or the policy gives up, at most `attempts` times if given; raises a StoreError.
+
+        `url` says in messages what the request is about; what is not `counted` is counted by `send`.
+        """
+        engine = self.engine(Request(kind, url))
+        deadline = Deadline(self._clock, self._policy)
+        tried = 0
+        while True:
+            tried += 1
+            if counted:
+                count_request(kind)
+            try:
+                return send(engine)
+            except FOREIGN_ERRORS as error:
+                failure = translate(error, Request(kind, url, endpoint_of(engine), tried))
+                jitter = random.random()  # noqa: S311  it spreads load and keeps no secret
+                pause = self._policy.pause(tried=tried, elapsed=deadline.elapsed, jitter=jitter)
+                if pause is None or tried == attempts or not isinstance(failure, StoreUnavailableError):
+                    raise failure from error
+            except BaseException as error:
+                if type(error).__name__ != "PanicException":  # a BaseException of pyo3's, which nothing exports
+                    raise
+                raise translate_panic(error, Request(kind, url, endpoint_of(engine), tried)) from error
+            self._sleep(pause)
+
+    def observe_date(self, url: str, server_clock: ServerClock) -> None:
+        """Learn what time it is by the server's `Date` header, which obstore does not show.
+
+        The request is a HEAD of the endpoint's root without credentials: whatever the answer, it is dated.
+        """
+
+        def send(engine: Engine) -> None:
+            endpoint = endpoint_of(engine)
+            timeout = urllib3.Timeout(connect=self._policy.connect_timeout, read=self._policy.read_timeout)
+            with _http(endpoint, engine) as http:
+                sent = self._clock()
+                answer = http.request("HEAD", endpoint, timeout=timeout, retries=False, redirect=False)
+                date = parse_date(answer.headers.get("Date", ""))
+                if date is not None and answer.status not in _FROM_A_PROXY:
+                    server_clock.observe(date, sent, self._clock())
+
+        self.ask("GET", url, send)
+
+
+def _http(endpoint: str, engine: Engine) -> urllib3.PoolManager:
+    """Return what sends a request as obstore's client would: by the same proxy, trusting the same certificates."""
+    options: dict[str, Any] = {} if isinstance(engine, MemoryStore) else dict(engine.client_options or {})
+    trust = ssl.create_default_context()
+    if certificate := options.get("root_certificate"):
+        trust.load_verify_locations(cadata=certificate if isinstance(certificate, str) else bytes(certificate).decode())
+    address = urlsplit(endpoint)
+    by_environment = "" if proxy_bypass(address.netloc) else getproxies().get(address.scheme, "")
+    proxy = str(options.get("proxy_url") or by_environment)
+    return urllib3.ProxyManager(proxy, ssl_context=trust) if proxy else urllib3.PoolManager(ssl_context=trust)

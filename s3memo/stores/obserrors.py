@@ -1,0 +1,129 @@
+"""The one seam where what obstore raises becomes a StoreError. It says all it knows in words, so they are read here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from html import unescape
+
+from obstore import exceptions as foreign
+from urllib3.exceptions import HTTPError
+
+from s3memo.errors import (
+    AlreadyExistsError,
+    NotFoundError,
+    StoreAccessError,
+    StoreError,
+    StoreNotSupportedError,
+    StoreUnavailableError,
+)
+from s3memo.stores.s3errors import (
+    CREDENTIALS,
+    EXISTS,
+    MISSING,
+    NOT_S3,
+    REGION,
+    UNREACHABLE,
+    Meaning,
+    Request,
+    explain,
+    translate_answer,
+)
+
+FOREIGN_ERRORS = (foreign.BaseError, OSError, ValueError, HTTPError)
+"""All that a call of obstore raises for what goes wrong outside this process, or for a name that it cannot take."""
+
+_STATUS = re.compile(r"status code: (\d{3})|Server returned error response")
+_CODE = re.compile(r"<Code>\s*(\w+)\s*</Code>")
+_MESSAGE = re.compile(r"<Message>(.*?)</Message>", re.DOTALL)
+_KEPT = re.compile(r"DeleteObjects request failed for key .*\(code: (\w+)\)", re.DOTALL)
+_CAUSE = re.compile(r"(?:kind: (Connect|Timeout)\b)|(TimedOut)")
+_NAME = Meaning(StoreNotSupportedError, "obstore has no such names: delete the object, or use s3:// for this bucket")
+_PANIC = Meaning(StoreNotSupportedError, "use s3:// for this bucket, and report it to obstore")
+_BY_WORDS: tuple[tuple[str, Meaning], ...] = (
+    ("token request", CREDENTIALS),
+    ("redirect without LOCATION", REGION),
+    ("Got invalid", NOT_S3),
+    ("Unable to extract metadata", NOT_S3),
+)
+_BY_TYPE: tuple[tuple[type[Exception], Meaning], ...] = (
+    (FileNotFoundError, MISSING),
+    (foreign.AlreadyExistsError, EXISTS),
+    (foreign.UnauthenticatedError, CREDENTIALS),
+    (foreign.InvalidPathError, _NAME),
+    (ValueError, _NAME),
+)
+_OF_AZURE = {
+    "BlobAlreadyExists": "PreconditionFailed",
+    "BlobNotFound": "NoSuchKey",
+    "ContainerNotFound": "NoSuchBucket",
+    "ContainerBeingDeleted": "OperationAborted",
+    "AuthenticationFailed": "SignatureDoesNotMatch",
+    "AuthorizationFailure": "AccessDenied",
+    "AuthorizationPermissionMismatch": "AccessDenied",
+    "ServerBusy": "SlowDown",
+}
+_ELSEWHERE: dict[type[StoreError], str] = {
+    StoreAccessError: "check the bucket's name, the credentials, and what they are allowed to do",
+    StoreUnavailableError: "check the network, or try again later",
+    StoreNotSupportedError: "use another store",
+}
+"""What to do where there is no S3, by the error."""
+
+
+def translate(error: Exception, request: Request) -> StoreError:
+    """Return what `error` means for the request, in words that say what to do.
+
+    A 409 to a create is no proof that the object is there, though obstore says so: it may be another's that is under way.
+    """
+    text = str(error).partition("\n\nDebug source")[0]
+    kept = _KEPT.search(text)
+    answered = _STATUS.search(text)
+    if (kept or answered) and "token request" not in text:
+        status = int(answered[1] or 200) if answered else 200
+        code = (kept or _CODE.search(text) or [""] * 2)[1]
+        message = _MESSAGE.search(text)
+        told = unescape(message[1]) if message else ""
+        failure = translate_answer(status, _OF_AZURE.get(code, code), told, request)
+    else:
+        cause = _CAUSE.search(str(error))
+        said = f"{type(error).__name__}: {text}" + (f" ({cause[1] or cause[2]})" if cause else "")
+        failure = explain(_by_words(error, text), request, said)
+    return failure if request.url.startswith("s3") else _elsewhere(failure)
+
+
+def translate_setup(error: Exception, request: Request) -> StoreError:
+    """Return what `error` means if it was raised while obstore was set up: settings are wrong, not the network."""
+    advice = "set up or correct the credentials and settings of this machine"
+    text = str(error).partition("\n\nDebug source")[0]
+    return explain(Meaning(StoreAccessError, advice), request, f"{type(error).__name__}: {text}")
+
+
+def translate_panic(error: BaseException, request: Request) -> StoreError:
+    """Return what it means that obstore met what its makers thought impossible, mostly an answer of a strange server."""
+    return explain(_PANIC, request, f"obstore broke down: {error}")
+
+
+def is_kept(error: StoreError) -> bool:
+    """Return whether it is one object that the server would not delete, rather than the whole request."""
+    return isinstance(error.__cause__, foreign.GenericError) and _KEPT.search(str(error.__cause__)) is not None
+
+
+def deletion_error(failures: Mapping[str, StoreError], untried: int, request: Request) -> StoreError:
+    """Return one error for objects that could not be deleted, given by object key with the error of each."""
+    types = {type(error) for error in failures.values()}
+    kind = types.pop() if len(types) == 1 else StoreError
+    named = "; ".join(f"{key!r} ({error})" for key, error in failures.items())
+    return kind(f"cannot {request}: the server kept {named}; {untried} objects after that were not tried")
+
+
+def _by_words(error: Exception, text: str) -> Meaning:
+    said = next((meaning for words, meaning in _BY_WORDS if words in text), None)
+    return said or next((meaning for kind, meaning in _BY_TYPE if isinstance(error, kind)), UNREACHABLE)
+
+
+def _elsewhere(failure: StoreError) -> StoreError:
+    if isinstance(failure, NotFoundError | AlreadyExistsError):
+        return failure
+    sentence = str(failure).rpartition("; ")[0] or str(failure)
+    return type(failure)(f"{sentence}; {_ELSEWHERE[type(failure)]}")
