@@ -71,7 +71,7 @@ Elsewhere: TypeAlias = Callable[[tuple[Any, ...], Returns], Report]
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class BatchSettings:
     """Checked options, all of them."""
 
     executor: Executor | None = None
@@ -112,7 +112,7 @@ class Rows:
 class Batch:
     """Calls of one function with one set of options, before it is said who carries them out."""
 
-    def __init__(self, subject: Subject, bound: tuple[Any, ...], inputs: Iterable[Any], options: Options) -> None:
+    def __init__(self, subject: Subject, bound: tuple[Any, ...], inputs: Iterable[Any], options: BatchSettings) -> None:
         self.subject = subject
         self.options = options
         self.board = Board(ordered=options.ordered, most=_AHEAD * options.concurrency)

@@ -9,9 +9,9 @@ from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, Unpack, overload
 
-from s3memo import batch, settings, tasks
+from s3memo import settings, tasks
 from s3memo.abatch import AsyncResults
-from s3memo.batch import Batch, BatchOptions, Rows, ValueOptions
+from s3memo.batch import BatchOptions, Rows, ValueOptions
 from s3memo.entry import Entry
 from s3memo.errors import SettingsError
 from s3memo.freshness import Duration
@@ -73,12 +73,11 @@ class CachedCoroutineFunction(Cached[P], Generic[P, R]):
     ) -> AsyncResults[Entry[R]]: ...
     @overload
     def starmap(self, iterable: Iterable[Iterable[Any]], /, **options: Unpack[BatchOptions]) -> AsyncResults[Any]: ...
-    def starmap(self, iterable: Iterable[Iterable[Any]], /, **options: Any) -> Any:
+    def starmap(self, iterable: Iterable[Iterable[Any]], /, **options: Unpack[BatchOptions]) -> Any:
         """Call the function with each of the tuples of arguments that `iterable` gives; see `map`."""
         if options.get("executor") is not None:
             raise SettingsError("executor= is for plain functions: an async one runs in the loop that awaits it")
-        work = Batch(self._subject, self._bound, iterable, batch.Options(**options))
-        return AsyncResults(work)
+        return AsyncResults(self._batch(iterable, options))
 
     @overload
     def __get__(self, instance: None, owner: type | None = None) -> CachedCoroutineFunction[P, R]: ...

@@ -24,8 +24,8 @@ from typing import (
 )
 from weakref import WeakValueDictionary
 
-from s3memo import batch, fingerprint, quick, settings, threads
-from s3memo.batch import Batch, BatchOptions, Report, Results, Returns, Rows, ValueOptions
+from s3memo import fingerprint, quick, settings, threads
+from s3memo.batch import Batch, BatchOptions, BatchSettings, Report, Results, Returns, Rows, ValueOptions
 from s3memo.entry import Entry
 from s3memo.events import CacheInfo
 from s3memo.flight import Outcome
@@ -147,6 +147,9 @@ class Cached(Generic[P]):
         """Return the same function on the same results with other options, of those that change no keys."""
         origin = self, "with_options", (), {**changes}
         return type(self)(self._subject.with_options(changes), binding=self._binding, bound=self._bound, origin=origin)
+
+    def _batch(self, iterable: Iterable[Any], options: BatchOptions) -> Batch:
+        return Batch(self._subject, self._bound, iterable, BatchSettings(**options))
 
     def _preload(self, *, values: bool, trust_for: Duration | None) -> int:
         cache, terms = self._subject.bind()
@@ -274,10 +277,10 @@ class CachedFunction(Cached[P], Generic[P, R]):
         """Call the function with the items of one or more iterables; return an iterator of the results.
 
         What is stored is found by listing, a thousand names at a time; calls of equal arguments are computed once. Up to
-        `concurrency` calls (32) are read, computed and stored at once, in threads; with `executor`,
-        any of concurrent.futures, computations run there, and its workers store what they compute. Inputs may be endless: no more than four
-        times `concurrency` calls run ahead of what was taken. Results come in order, or with `ordered=False` as they come.
-        What a call raises is raised in its place, and the iterator goes on after it; with `return_exceptions=True` it is
+        `concurrency` calls (32) are read, computed and stored at once, in threads; with `executor`, any of
+        concurrent.futures, computations run there, and its workers store what they compute. Inputs may be endless: no
+        more than four times `concurrency` calls run ahead of what was taken. Results come in order, or with
+        `ordered=False` as they come. What a call raises is raised in its place, and the iterator goes on after it; with `return_exceptions=True` it is
         returned. With `returns="entry"` each result is an Entry, whose value is read when it is asked for; its size is 0
         where it could not be stored. `progress=True` shows a bar. Raises SettingsError.
         """
@@ -291,10 +294,9 @@ class CachedFunction(Cached[P], Generic[P, R]):
     ) -> Results[Entry[R]]: ...
     @overload
     def starmap(self, iterable: Iterable[Iterable[Any]], /, **options: Unpack[BatchOptions]) -> Results[Any]: ...
-    def starmap(self, iterable: Iterable[Iterable[Any]], /, **options: Any) -> Any:
+    def starmap(self, iterable: Iterable[Iterable[Any]], /, **options: Unpack[BatchOptions]) -> Any:
         """Call the function with each of the tuples of arguments that `iterable` gives; see `map`."""
-        work = Batch(self._subject, self._bound, iterable, batch.Options(**options))
-        return Results(work, partial(_elsewhere, self, settings.is_disabled()))
+        return Results(self._batch(iterable, options), partial(_elsewhere, self, settings.is_disabled()))
 
     @overload
     def __get__(self, instance: None, owner: type | None = None) -> CachedFunction[P, R]: ...

@@ -14,7 +14,7 @@ from operator import attrgetter
 from typing import NamedTuple, TypeAlias
 
 from s3memo.stores.base import PAGE_SIZE
-from s3memo.versions import VERSION_NAME
+from s3memo.versions import BASE32_DIGITS, VERSION_NAME, base32
 
 END = "~"
 """Sorts after every digest."""
@@ -26,7 +26,6 @@ Name: TypeAlias = tuple[str, int]
 """An object's key below its function's prefix, and its size in bytes."""
 
 _DIGEST = 32
-_DIGITS = "0123456789abcdefghijklmnopqrstuv"
 _MAX_BYTES = 256 * 1024 * 1024
 _MAX_SINGLES = 10_000
 _SPARSE = 8.0
@@ -34,7 +33,7 @@ _NEAR = 4.0
 _WIDE = 8
 _MOST_SHARDS = 8
 _SHARD = 4
-_OURS = re.compile(rf"[{_DIGITS}]{{{_DIGEST}}}/{VERSION_NAME}", re.ASCII)
+_OURS = re.compile(rf"[{BASE32_DIGITS}]{{{_DIGEST}}}/{VERSION_NAME}", re.ASCII)
 _by_low = attrgetter("low")
 
 
@@ -270,8 +269,12 @@ class Index:
         """Whether by now a page of names is worth its price."""
         return self.has_rented and now - self._whole_at >= names_ttl
 
+    def begin_page(self) -> None:
+        """Begin to count again, so that nobody else lists the page that is asked for now."""
+        self._listed = 0
+
     def count_page(self, span: Span) -> None:
-        """Begin to count again after a page from the beginning: as often as reading all its pages would be worth."""
+        """Count on from a page from the beginning: the next one comes when reading all its pages would be worth it."""
         self._listed = 0
         is_whole = span.high == END
         self._whole_at = span.seen_at if is_whole else float("-inf")
@@ -294,10 +297,9 @@ def _place(digest: str) -> float:
     """Return where among all digests one is, between 0 and 1."""
     if digest >= END:
         return 1.0
-    return sum(max(_DIGITS.find(digit), 0) / 32.0 ** (at + 1) for at, digit in enumerate(digest[:8]))
+    return sum(max(BASE32_DIGITS.find(digit), 0) / 32.0 ** (at + 1) for at, digit in enumerate(digest[:8]))
 
 
 def _digest(place: float) -> str:
     """Return the beginning of a digest at a place between 0 and 1."""
-    number = int(place * 32**8)
-    return "".join(_DIGITS[number >> shift & 31] for shift in range(35, -1, -5))
+    return base32(int(place * 2**40).to_bytes(5, "big"))

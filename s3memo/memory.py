@@ -76,12 +76,12 @@ class Held:
         size, raw_size = len(sealed.data), sealed.header.raw_size
         raised = type(value) if sealed.header.raised else None
         is_immutable = codec.is_immutable(value, classes)
-        isitself = is_immutable or not (copy or raised)
-        if isitself:
+        is_itself = is_immutable or not (copy or raised)
+        if is_itself:
             weight, load = raw_size, partial(itself, value)
         else:
             weight, load = size, partial(packing.unpack, sealed, classes)
-        return cls(version, size, raw_size, weight + _OVERHEAD, confirmed, isitself and not is_immutable, raised, load)
+        return cls(version, size, raw_size, weight + _OVERHEAD, confirmed, is_itself and not is_immutable, raised, load)
 
     @property
     def is_shared(self) -> bool:

@@ -49,11 +49,13 @@ class Names:
 
     def look(self, key: Key, terms: Terms) -> Listing:
         """LIST one digest."""
-        index = self._index(key)
+        index = self._index(key)  # before it is listed, so that what is forgotten meanwhile stays so
         listing = self._memo.look(key, terms)
+        known = Known(tuple((version.name, 0) for version in listing.versions), listing.seen_at)
         with process_lock:
             index.count_single()
-        self._take(key, index, listing)
+            index.learn(key.digest, known)
+        self._notice(key, listing)
         return listing
 
     def survey(self, keys: Iterable[Key], terms: Terms) -> float:
@@ -103,8 +105,10 @@ class Names:
 
     def bury(self, key: Key, grave: Version, listing: Listing) -> None:
         """Take what an invalidation made of a listing."""
-        versions = {grave.name, *(version.name for version in listing.versions)}
-        self._learn(key, Known(tuple((name, 0) for name in sorted(versions)), listing.seen_at))
+        index = self._index(key)
+        names = sorted({grave.name, *(version.name for version in listing.versions)})
+        with process_lock:
+            index.learn(key.digest, Known(tuple((name, 0) for name in names), listing.seen_at))
 
     def forget(self, key: Key) -> None:
         """Know nothing of a key any more."""
@@ -145,8 +149,8 @@ class Names:
             now = self._memo.store.time().latest
             with process_lock:
                 wants_page = index.wants_page(now, self._ttl)
-                if wants_page:  # nobody else needs to
-                    index.count_page(Span("", "", "", now))
+                if wants_page:
+                    index.begin_page()
         if wants_page:
             span = self._page(key, Walk(), index, terms, trust_for=0.0)
             with process_lock:
@@ -189,17 +193,6 @@ class Names:
             if self._is_held(other):
                 self._notice(other, self._listing(span.find(digest)))
         return span
-
-    def _take(self, key: Key, index: Index, listing: Listing) -> None:
-        known = Known(tuple((version.name, 0) for version in listing.versions), listing.seen_at)
-        with process_lock:
-            index.learn(key.digest, known)
-        self._notice(key, listing)
-
-    def _learn(self, key: Key, known: Known) -> None:
-        index = self._index(key)
-        with process_lock:
-            index.learn(key.digest, known)
 
     def _listing(self, known: Known) -> Listing:
         now = known.seen_at, self._memo.store.time().latest

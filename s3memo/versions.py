@@ -34,8 +34,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_PART_BYTES = 180
 _PART = r"(?:[A-Za-z0-9._-]|=[0-9a-f]{2}|=h)+"
 _PREFIX = re.compile(rf"(?:{MEMO_ROOT}{_PART}|{MAP_ROOT.rstrip('/')})/{_PART}/[0-9a-v]{{32}}", re.ASCII)
-_DIGITS = "0123456789abcdefghijklmnopqrstuv"
-_PAIRS = [first + second for first in _DIGITS for second in _DIGITS]  # a table of ten bits is faster than base64's way
+BASE32_DIGITS = "0123456789abcdefghijklmnopqrstuv"
+_PAIRS = [
+    first + second for first in BASE32_DIGITS for second in BASE32_DIGITS
+]  # a table of ten bits is faster than base64's way
 _UNSAFE = re.compile(rb"[^A-Za-z0-9._-]")
 VERSION_NAME = (
     r"(?P<order>[0-9a-f]{14})_(?P<created>\d{8}T\d{6}\.\d{6}Z)_(?P<ttl>0|[1-9]\d{0,11}|inf)"

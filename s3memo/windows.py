@@ -102,16 +102,14 @@ class Board:
 
     def start(self) -> Item | None:
         """Return the next call to be made, None if none may start now. Of one key only one is made at a time."""
-        while True:
+        while self.can_start:
             if self._again:
                 item = self._again.popleft()
-            elif self._planned and self._begun < self._most:
+            else:
                 item = self._planned.popleft()
                 self._begun += 1
                 if self._ordered or item.has_landed:
                     self._line.append(item)
-            else:
-                return None
             if item.has_landed:
                 continue
             if item.key is not None and item.key in self._led:
@@ -121,6 +119,7 @@ class Board:
                 self._led[item.key] = []
             self.running += 1
             return item
+        return None
 
     def end(self, item: Item) -> list[Item]:
         """Note that a call has been made; return those that waited for it, which are to be shared with or made again."""

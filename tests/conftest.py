@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from s3memo import batch
 from tests.servers import ceph, rclone
 from tests.servers.moto import moto_server
 from tests.servers.scripted import ScriptedServer
@@ -89,6 +90,12 @@ def s3_server(request: pytest.FixtureRequest) -> S3Server:
     server = request.getfixturevalue(request.param)
     assert isinstance(server, S3Server)
     return server
+
+
+@pytest.fixture
+def whole_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no busy machine cut a batch's window of inputs short, so that listings can be counted."""
+    monkeypatch.setattr(batch, "_WINDOW_SECONDS", 3600.0)
 
 
 @pytest.fixture

@@ -30,11 +30,7 @@ from s3memo.functions import CachedFunction
 from tests.measuring import peak
 from tests.troubled import Clock, TroubledStore, raising
 
-
-@pytest.fixture(autouse=True)
-def _whole_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no busy machine cut a window of inputs short, so that listings can be counted."""
-    monkeypatch.setattr(batch, "_WINDOW_SECONDS", 3600.0)
+pytestmark = pytest.mark.usefixtures("whole_windows")
 
 
 class Job:

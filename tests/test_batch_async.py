@@ -11,15 +11,11 @@ from typing import Any
 
 import pytest
 
-from s3memo import Cache, Entry, SettingsError, batch, disabled
+from s3memo import Cache, Entry, SettingsError, disabled
 from s3memo.coroutines import CachedCoroutineFunction
 from tests.troubled import TroubledStore
 
-
-@pytest.fixture(autouse=True)
-def _whole_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no busy machine cut a window of inputs short, so that listings can be counted."""
-    monkeypatch.setattr(batch, "_WINDOW_SECONDS", 3600.0)
+pytestmark = pytest.mark.usefixtures("whole_windows")
 
 
 class Job:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import sys
-from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
@@ -12,17 +11,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from s3memo.progress import Estimate, duration, showing
-
-
-@dataclass
-class Progress:
-    total: int | None = None
-    done: int = 0
-    hits: int = 0
-    computed: int = 0
-    failed: int = 0
-    seconds_saved: float = 0.0
-    seconds_computed: float = 0.0
+from s3memo.windows import Progress
 
 
 class Clock:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from s3memo import Cache, S3Store, batch
+from s3memo import Cache, S3Store
 from s3memo.functions import CachedFunction
 from tests.servers.proxy import CountingProxy
 from tests.servers.server import S3Server
@@ -17,10 +17,7 @@ from tests.servers.server import S3Server
 SIZES = (1, 10, 1_000, 5_000)
 
 
-@pytest.fixture(autouse=True)
-def _whole_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no busy machine cut a window of inputs short, so that listings can be counted."""
-    monkeypatch.setattr(batch, "_WINDOW_SECONDS", 3600.0)
+pytestmark = pytest.mark.usefixtures("whole_windows")
 
 
 @pytest.fixture(scope="module")

@@ -168,9 +168,8 @@ class ObjectStore:
             instead.put(object_key, data, mode=mode)
             return
         path = self._path(object_key)
-        whole = (
-            data if isinstance(data, bytes) else memoryview(data).tobytes()
-        )  # obstore keeps hold of what it is given
+        # obstore keeps hold of what it is given.
+        whole = data if isinstance(data, bytes) else memoryview(data).tobytes()
         self._connection.ask(
             "PUT",
             self._url(object_key),
