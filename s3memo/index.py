@@ -6,7 +6,9 @@ Pure: nothing here asks a store or reads a clock. Moments are POSIX seconds by t
 from __future__ import annotations
 
 import re
+import sys
 from bisect import bisect_left, bisect_right
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -34,6 +36,7 @@ _WIDE = 8
 _MOST_SHARDS = 8
 _SHARD = 4
 _OURS = re.compile(rf"[{BASE32_DIGITS}]{{{_DIGEST}}}/{VERSION_NAME}", re.ASCII)
+_NEVER = float("inf"), sys.maxsize
 _by_low = attrgetter("low")
 
 
@@ -52,7 +55,8 @@ class Known(NamedTuple):
 class Span:
     """All names of the digests from `low` up to but not including `high`, as one listing showed them.
 
-    They are one text, a line for each, which takes about a hundred bytes a name.
+    They are one text, a line for each, which takes about a hundred bytes a name. `asked` is the number of the question
+    that it answers.
     """
 
     low: str
@@ -60,6 +64,7 @@ class Span:
     names: str
     seen_at: float
     trusted_until: float = 0.0
+    asked: int = 0
 
     def find(self, digest: str) -> Known:
         """Return what it shows of a digest within it."""
@@ -112,23 +117,24 @@ class Walk:
         self._high = high
         self._width = width
         self._cut: list[Name] = []
-        self._cut_at = float("inf")
+        self._cut_at, self._cut_asked = _NEVER
         self.low = low
         self.start_after: str | None = low
         if wanted is not None:
             self._jump(low)
 
-    def read(self, page: Sequence[Name], *, seen_at: float, trusted_until: float = 0.0) -> Span:
+    def read(self, page: Sequence[Name], *, seen_at: float, trusted_until: float = 0.0, asked: int = 0) -> Span:
         """Take the page listed there, and return what it shows; a digest that the page cuts is left to the next one."""
-        names, seen_at = [*self._cut, *page], min(seen_at, self._cut_at)
-        high, self._cut, self._cut_at = END, [], float("inf")
-        low, last = self.low, page[-1][0] if page else ""
+        names, seen_at, asked = [*self._cut, *page], min(seen_at, self._cut_at), min(asked, self._cut_asked)
+        self._forget_cut()
+        low, high, last = self.low, END, page[-1][0] if page else ""
         if len(page) == PAGE_SIZE:
             high = last[:_DIGEST]
             kept = bisect_left(names, high, key=lambda name: name[0][:_DIGEST])
-            names, self._cut, self._cut_at = names[:kept], names[kept:], seen_at
+            names, self._cut = names[:kept], names[kept:]
+            self._cut_at, self._cut_asked = seen_at, asked
         lines = "".join(f"{name} {size}\n" for name, size in names if _OURS.fullmatch(name))
-        span = Span(low, high, lines, seen_at, trusted_until)
+        span = Span(low, high, lines, seen_at, trusted_until, asked)
         self._width = span.width or self._width
         self._advance(high, last)
         return span
@@ -172,12 +178,17 @@ class Walk:
     def _advance(self, high: str, last: str) -> None:
         """Go on after a page whose last name is `last` and which covered all up to `high`."""
         if high >= self._high:
-            self.start_after, self._cut = None, []
+            self.start_after = None
+            self._forget_cut()
         elif self._wanted is None or self._is_near(high):
             self.low, self.start_after = high, last
         else:
-            self._cut, self._cut_at = [], float("inf")
+            self._forget_cut()
             self._jump(high)
+
+    def _forget_cut(self) -> None:
+        self._cut = []
+        self._cut_at, self._cut_asked = _NEVER
 
     def _is_near(self, high: str) -> bool:
         """Whether the next wanted digest is so near that to jump there would save no page."""
@@ -197,20 +208,21 @@ class Walk:
 class Index:
     """What is known of one function's names: spans of digests as pages showed them, and single digests seen since.
 
-    It is bounded: what was seen first is forgotten first. `find` needs no lock: spans are replaced as a whole.
+    Listings overlap, and their answers come in any order: each is asked for with a number, and of each digest that
+    counts which has the highest. It is bounded: what was seen first is forgotten first. `find` needs no lock.
     """
 
     def __init__(self, *, max_bytes: int = _MAX_BYTES, max_singles: int = _MAX_SINGLES) -> None:
         self._max_bytes = max_bytes
         self._max_singles = max_singles
         self._spans: list[Span] = []
-        self._singles: dict[str, tuple[int, Known]] = {}
+        self._singles: OrderedDict[str, tuple[int, Known | None]] = OrderedDict()
         self._size = 0
+        self._asked = 0
+        self._lost = 0
         self._listed = 0
         self._patience = RENT
         self._whole_at = float("-inf")
-        self.changes = 0
-        """Counts what was learned of single digests: a page asked for before that does not show it."""
 
     @property
     def size(self) -> int:
@@ -226,35 +238,47 @@ class Index:
         single = self._singles.get(digest)
         if single is not None:
             return single[1]
-        spans = self._spans
-        at = bisect_right(spans, digest, key=_by_low) - 1
-        return spans[at].find(digest) if at >= 0 and digest < spans[at].high else None
+        span = self._span(digest)
+        return None if span is None else span.find(digest)
 
-    def learn(self, digest: str, known: Known) -> None:
-        """Take what a listing of one digest showed, or a write made of it; how long it is trusted stays as it was."""
-        self.changes += 1
+    def ask(self) -> int:
+        """Return the number of a listing that is asked for now."""
+        self._asked += 1
+        return self._asked
+
+    def learn(self, digest: str, known: Known | None, *, asked: int | None = None) -> None:
+        """Take what the listing `asked` showed of one digest, or what a write has made of it now.
+
+        None: nothing is known of it any more. How long it is trusted stays as it was.
+        """
+        asked = self.ask() if asked is None else asked
+        if asked < self._last_word(digest):
+            return
         former = self.find(digest)
-        if former is not None:
+        if known is not None and former is not None:
             known = known._replace(trusted_until=max(known.trusted_until, former.trusted_until))
-        self._singles.pop(digest, None)
-        self._singles[digest] = self.changes, known
+        self._singles[digest] = asked, known
+        self._singles.move_to_end(digest)
         if len(self._singles) > self._max_singles:
-            self.forget(next(iter(self._singles)))
+            oldest, (number, _) = next(iter(self._singles.items()))
+            self._keep(_over(self._spans, oldest, oldest + END), lost=number)
+            del self._singles[oldest]
 
-    def forget(self, digest: str) -> None:
-        """Know nothing of a digest any more."""
-        self._singles.pop(digest, None)
-        self._replace(digest, digest + END)
-
-    def land(self, span: Span, *, asked: int) -> None:
-        """Take what a page showed that was asked for when `changes` was `asked`."""
+    def land(self, span: Span) -> None:
+        """Take what a page showed."""
+        if span.asked < self._lost:
+            return
+        later = [other for other in self._overlapping(span) if other.asked > span.asked]
+        spans = _over(self._spans, span.low, span.high, span)
+        for other in later:
+            spans = _over(spans, other.low, other.high, other)
+        self._keep(spans)
         for digest, (number, _) in [*self._singles.items()]:
-            if number <= asked and span.low <= digest < span.high:
+            if number < span.asked and span.low <= digest < span.high:
                 del self._singles[digest]
-        self._replace(span.low, span.high, span)
         while self._size > self._max_bytes and len(self._spans) > 1:
             oldest = min(self._spans, key=lambda other: other.seen_at)
-            self._replace(oldest.low, oldest.high)
+            self._keep(_over(self._spans, oldest.low, oldest.high), lost=oldest.asked)
 
     def count_single(self) -> None:
         """Count one listing of a single digest."""
@@ -280,17 +304,35 @@ class Index:
         self._whole_at = span.seen_at if is_whole else float("-inf")
         self._patience = RENT if is_whole else int(RENT / max(span.width, 1e-6))
 
-    def _replace(self, low: str, high: str, by: Span | None = None) -> None:
-        """Replace what all spans show of the digests between two by another span, or by nothing."""
+    def _last_word(self, digest: str) -> int:
+        """Return the number of what is known of a digest, or may have been before it was forgotten for want of room."""
+        single, span = self._singles.get(digest), self._span(digest)
+        return max(self._lost, single[0] if single else 0, span.asked if span else 0)
+
+    def _span(self, digest: str) -> Span | None:
         spans = self._spans
-        first = bisect_right(spans, low, key=_by_low) - 1
-        first += first < 0 or spans[first].high <= low
-        end = bisect_left(spans, high, key=_by_low)
-        left = [span.part(span.low, low) for span in spans[first:end] if span.low < low]
-        right = [span.part(high, span.high) for span in spans[first:end] if span.high > high]
-        added = [*left, *([] if by is None or by.low >= by.high else [by]), *right]
-        self._size += sum(len(span.names) for span in added) - sum(len(span.names) for span in spans[first:end])
-        self._spans = [*spans[:first], *added, *spans[end:]]
+        at = bisect_right(spans, digest, key=_by_low) - 1
+        return spans[at] if at >= 0 and digest < spans[at].high else None
+
+    def _overlapping(self, span: Span) -> list[Span]:
+        return [other for other in self._spans if other.low < span.high and span.low < other.high]
+
+    def _keep(self, spans: list[Span], *, lost: int = 0) -> None:
+        """Know these spans from now on; the highest number of what is forgotten with that is `lost`."""
+        self._lost = max(self._lost, lost)
+        self._size = sum(len(span.names) for span in spans)
+        self._spans = spans
+
+
+def _over(spans: list[Span], low: str, high: str, by: Span | None = None) -> list[Span]:
+    """Return spans with what all of them show of the digests between two replaced by another span, or by nothing."""
+    first = bisect_right(spans, low, key=_by_low) - 1
+    first += first < 0 or spans[first].high <= low
+    end = bisect_left(spans, high, key=_by_low)
+    left = [span.part(span.low, low) for span in spans[first:end] if span.low < low]
+    right = [span.part(high, span.high) for span in spans[first:end] if span.high > high]
+    added = [] if by is None or by.low >= by.high else [by]
+    return [*spans[:first], *left, *added, *right, *spans[end:]]
 
 
 def _place(digest: str) -> float:

@@ -39,10 +39,12 @@ class Names:
         self._is_held = is_held
         self._indexes: dict[str, tuple[Key, Index]] = {}
 
-    def sightings(self, key: Key, terms: Terms, absent_since: float, *, looks: int, lists: bool) -> Iterator[Sighting]:
-        """Yield what is known of a key, and then, as long as that is not enough, what a few looks show."""
-        known = None if lists else self._current(key)
-        if known is not None:
+    def sightings(
+        self, key: Key, terms: Terms, absent_since: float, *, looks: int, seen_since: float
+    ) -> Iterator[Sighting]:
+        """Yield what is known of a key, if it was seen since then, and as long as that is not enough, a few looks."""
+        known = self._current(key)
+        if known is not None and known.seen_at >= seen_since:
             yield Sighting(self._listing(known), self._counts_absence(known, absent_since))
         for _ in range(looks):
             yield Sighting(self._sight(key, terms), is_proof=True)
@@ -50,11 +52,13 @@ class Names:
     def look(self, key: Key, terms: Terms) -> Listing:
         """LIST one digest."""
         index = self._index(key)  # before it is listed, so that what is forgotten meanwhile stays so
+        with process_lock:
+            asked = index.ask()
         listing = self._memo.look(key, terms)
         known = Known(tuple((version.name, 0) for version in listing.versions), listing.seen_at)
         with process_lock:
             index.count_single()
-            index.learn(key.digest, known)
+            index.learn(key.digest, known, asked=asked)
         self._notice(key, listing)
         return listing
 
@@ -114,7 +118,7 @@ class Names:
         """Know nothing of a key any more."""
         index = self._index(key)
         with process_lock:
-            index.forget(key.digest)
+            index.learn(key.digest, None)
 
     def forget_all(self, belongs: Callable[[Key], bool]) -> None:
         """Know nothing any more of the keys of those functions that `belongs` is true of; pages under way are lost."""
@@ -182,12 +186,13 @@ class Names:
         return seen
 
     def _page(self, key: Key, walk: Walk, index: Index, terms: Terms, *, trust_for: float) -> Span:
-        asked = index.changes
+        with process_lock:
+            asked = index.ask()
         names, (earliest, latest) = self._memo.page(key.folder, walk.start_after or "", terms)
         trusted_until = latest + trust_for if trust_for else 0.0
-        span = walk.read(names, seen_at=earliest, trusted_until=trusted_until)
+        span = walk.read(names, seen_at=earliest, trusted_until=trusted_until, asked=asked)
         with process_lock:
-            index.land(span, asked=asked)
+            index.land(span)
         for digest in span.digests():
             other = replace(key, digest=digest)
             if self._is_held(other):

@@ -164,7 +164,8 @@ class Tiers:
             return hit
         self._memo.breaker.check()
         listing, fallback = Listing(), None
-        for sighting in self._names.sightings(key, terms, absent_since, looks=_LOOKS, lists=lists):
+        seen_since = math.inf if lists else self._seen_since(key, terms)
+        for sighting in self._names.sightings(key, terms, absent_since, looks=_LOOKS, seen_since=seen_since):
             listing, fallback = sighting.listing, None
             version = listing.newest
             if version is not None:
@@ -369,6 +370,11 @@ class Tiers:
         """Return where memory holds what these callers may get: not what others were lent and may have changed."""
         slot = self._memory.slot(key)
         return None if slot is None or (slot.held.is_lent and terms.copy) else slot
+
+    def _seen_since(self, key: Key, terms: Terms) -> float:
+        """Return from when on a listing confirms what memory holds of a key, in POSIX seconds; without that any does."""
+        trust = self._memory.revalidate_after
+        return -math.inf if trust is None or self._slot(key, terms) is None else self.store.time().latest - trust
 
     def _judge(self, held: Held, terms: Terms) -> Freshness:
         return terms.judge(self._memo.age(held.version), held.raised)

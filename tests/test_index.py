@@ -69,7 +69,7 @@ def test_a_walk_shows_every_version_of_what_it_covers(
         everything = walk.start_after == ""
         held = Index()
         for span in walk_over(walk, names):
-            held.land(span, asked=0)
+            held.land(span)
         for digest in {*wanted, *stored} if everything else wanted:
             known = held.find(digest)
             assert known is not None or not everything
@@ -95,7 +95,7 @@ def test_a_walk_takes_no_more_pages_than_digests_nor_than_there_are(
             skipped += 1
             walk.skip()
             continue
-        held.land(walk.read([name for name in names if name[0] > walk.start_after][:PAGE], seen_at=0), asked=0)
+        held.land(walk.read([name for name in names if name[0] > walk.start_after][:PAGE], seen_at=0))
         pages += 1
     assert pages + skipped <= min(wanted, math.ceil(stored / PAGE) + 1)
     assert sum(held.find(digest) is None for digest in chosen) == skipped
@@ -106,15 +106,12 @@ def test_shards_cover_together_what_one_walk_would(stored: dict[str, int], wante
     names = names_of(stored)
     walk = Walk(None if wanted is None else sorted(wanted))
     held = Index()
-    held.land(
-        walk.read(names[:PAGE] if wanted is None else [n for n in names if n[0] > min(wanted)][:PAGE], seen_at=0),
-        asked=0,
-    )
+    held.land(walk.read(names[:PAGE] if wanted is None else [n for n in names if n[0] > min(wanted)][:PAGE], seen_at=0))
     with patch.object(index, "_WIDE", 2), patch.object(index, "_SHARD", 1):
         shards = walk.shards()
     for shard in reversed(shards):
         for span in walk_over(shard, names):
-            held.land(span, asked=0)
+            held.land(span)
     for digest in stored if wanted is None else wanted:
         known = held.find(digest)
         assert wanted is not None or known is not None
@@ -135,48 +132,72 @@ def test_wide_walks_are_sharded() -> None:
 
 steps = st.lists(
     st.one_of(
-        st.tuples(st.just("learn"), numbers, numbers),
-        st.tuples(st.just("forget"), numbers, numbers),
-        st.tuples(st.just("land"), numbers, numbers),
-        st.tuples(st.just("land late"), numbers, numbers),
+        st.tuples(st.just("ask"), numbers, numbers),
+        st.tuples(st.just("answer"), st.integers(0, 5), st.booleans()),
+        st.tuples(st.just("learn"), numbers, st.booleans()),
     ),
-    max_size=30,
+    max_size=40,
 )
 
 
 @given(steps)
-def test_an_index_knows_of_each_digest_what_was_learned_last(todo: list[tuple[str, int, int]]) -> None:
-    held, model = Index(), dict[str, Known]()
-    learned_since: dict[str, int] = {}
+def test_an_index_knows_of_each_digest_what_was_asked_for_last(todo: list[tuple[str, int, int]]) -> None:
+    held, model, asked = Index(), dict[str, tuple[int, Known | None]](), list[tuple[int, str, str]]()
     all_digests = sorted(digest_of(number) for number in range(61))
     for moment, (what, one, other) in enumerate(todo):
-        digest = digest_of(one)
-        if what == "learn":
-            model[digest] = Known(((version(moment + 1), 1),), moment)
-            held.learn(digest, model[digest])
-            learned_since[digest] = held.changes
-        elif what == "forget":
-            held.forget(digest)
-            model.pop(digest, None)
-            learned_since.pop(digest, None)
-        else:
-            asked = held.changes - (what == "land late")
-            low, high = sorted((digest, digest_of(other)))
-            shown = {each: Known(((version(moment + 1), 2),), moment) for each in all_digests if low <= each < high}
-            lines = "".join(f"{each}/{known.versions[0][0]} 2\n" for each, known in shown.items())
-            held.land(Span(low, high, lines, moment), asked=asked)
-            model |= {each: known for each, known in shown.items() if learned_since.get(each, -1) <= asked}
-            for each in shown:
-                if learned_since.get(each, -1) <= asked:
-                    learned_since.pop(each, None)
+        if what == "ask":
+            asked.append((held.ask(), *sorted((digest_of(one), digest_of(other)))))
+        elif what == "learn":
+            known = Known(((version(moment + 1), 1),), moment) if other else None
+            held.learn(digest_of(one), known)
+            model[digest_of(one)] = held.ask(), known
+        elif one < len(asked):
+            number, low, high = asked.pop(one)
+            if other:  # a page, else a look at one digest
+                shown = {each: Known(((version(moment + 1), 2),), moment) for each in all_digests if low <= each < high}
+                lines = "".join(f"{each}/{known.versions[0][0]} 2\n" for each, known in shown.items())
+                held.land(Span(low, high, lines, moment, asked=number))
+            else:
+                shown = {low: Known((), moment)}
+                held.learn(low, shown[low], asked=number)
+            model |= {each: (number, known) for each, known in shown.items() if model.get(each, (0,))[0] < number}
         for each in all_digests:
-            assert held.find(each) == model.get(each)
+            assert held.find(each) == model.get(each, (0, None))[1]
         assert held.size == sum(len(span.names) for span in held.spans())
+
+
+@given(steps)
+def test_what_was_forgotten_for_want_of_room_does_not_come_back_as_it_was_before(
+    todo: list[tuple[str, int, int]],
+) -> None:
+    held, written, asked = Index(max_bytes=300, max_singles=2), dict[str, Known](), list[tuple[int, str, str, float]]()
+    for moment, (what, one, other) in enumerate(todo):
+        if what == "ask":
+            asked.append((held.ask(), *sorted((digest_of(one), digest_of(other))), float(moment)))
+        elif what == "learn":
+            written[digest_of(one)] = Known(((version(moment + 1), 1),), moment)
+            held.learn(digest_of(one), written[digest_of(one)])
+        elif one < len(asked):
+            number, low, high, since = asked.pop(one)
+            shown = {each: Known(((version(1), 2),), since) for each in map(digest_of, range(61)) if low <= each < high}
+            lines = "".join(f"{each}/{version(1)} 2\n" for each in sorted(shown))
+            held.land(Span(low, high, lines, since, asked=number))
+        for digest, known in written.items():
+            found = held.find(digest)
+            assert found is None or found.seen_at >= known.seen_at
+
+
+def test_a_digest_cut_by_a_page_is_as_old_as_its_first_part() -> None:
+    names = names_of({digest_of(1): PAGE + 5})
+    walk = Walk()
+    walk.read(names[:PAGE], seen_at=10.0, asked=1)
+    span = walk.read(names[PAGE:], seen_at=20.0, asked=2)
+    assert (len(span.find(digest_of(1)).versions), span.seen_at, span.asked) == (PAGE + 5, 10.0, 1)
 
 
 def test_what_is_learned_keeps_the_trust_of_what_was_known() -> None:
     held = Index()
-    held.land(Span("", END, "", 5.0, trusted_until=100.0), asked=0)
+    held.land(Span("", END, "", 5.0, trusted_until=100.0))
     held.learn(digest_of(1), Known(((version(1), 1),), 7.0))
     assert held.find(digest_of(1)) == Known(((version(1), 1),), 7.0, 100.0)
 
@@ -185,7 +206,7 @@ def test_an_index_is_bounded_and_what_was_seen_first_goes_first() -> None:
     names = names_of({digest_of(number): 1 for number in range(100)})
     held = Index(max_bytes=3000, max_singles=5)
     for span in walk_over(Walk(), names):
-        held.land(span, asked=0)
+        held.land(span)
         assert held.size <= 3000
     assert held.find(names[0][0][:32]) is None
     assert held.find(names[-1][0][:32]) is not None
@@ -196,7 +217,7 @@ def test_an_index_is_bounded_and_what_was_seen_first_goes_first() -> None:
 
 def test_a_single_digest_that_is_forgotten_for_want_of_room_does_not_come_back_as_it_was_before() -> None:
     held = Index(max_singles=1)
-    held.land(Span("", END, f"{digest_of(1)}/{version(1)} 7\n", 0.0), asked=0)
+    held.land(Span("", END, f"{digest_of(1)}/{version(1)} 7\n", 0.0))
     held.learn(digest_of(1), Known((), 1.0))
     held.learn(digest_of(2), Known((), 2.0))
     assert held.find(digest_of(1)) is None

@@ -172,6 +172,76 @@ def test_a_page_that_was_on_its_way_does_not_bring_back_what_was_made_void(
     assert (entry and entry.value) == (7 if overtake == "set" else None)
 
 
+@pytest.mark.parametrize("overtake", ["set", "invalidate", "look"])
+def test_a_look_that_was_on_its_way_does_not_bring_back_what_was_made_void(
+    fifty: TroubledStore, monkeypatch: pytest.MonkeyPatch, overtake: str
+) -> None:
+    f = on(fifty, on_error="compute")
+    fifty.before_delete = Refusal()
+    memo = f._subject.bind()[0]._memo
+    look = memo.look
+
+    def change() -> None:
+        if overtake == "look":
+            on(fifty, on_error="compute").cache_set(7, 1)
+            f.cache_get(1)
+        elif overtake == "set":
+            f.cache_set(7, 1)
+        else:
+            f.cache_invalidate(1)
+
+    meanwhile = once(change)
+
+    def slow_look(*arguments: Any) -> Any:
+        answer = look(*arguments)
+        meanwhile()
+        return answer
+
+    monkeypatch.setattr(memo, "look", slow_look)
+    f.cache_get(1)
+    entry = f.cache_get(1)
+    assert (entry and entry.value) == (None if overtake == "invalidate" else 7)
+
+
+def test_a_page_that_lands_late_hides_no_newer_one(fifty: TroubledStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    f, writer = on(fifty), on(fifty, on_error="compute")
+    fifty.before_delete = Refusal()
+    memo = f._subject.bind()[0]._memo
+    page = memo.page
+
+    def change() -> None:
+        writer.cache_set(7, 1)
+        f.preload(trust_for=None)
+
+    meanwhile = once(change)
+
+    def slow_page(*arguments: Any) -> Any:
+        answer = page(*arguments)
+        meanwhile()
+        return answer
+
+    monkeypatch.setattr(memo, "page", slow_page)
+    f.preload(trust_for=None)
+    assert f(1) == 7
+
+
+def test_what_another_process_wrote_is_seen_when_memory_is_to_be_confirmed(fifty: TroubledStore, clock: Clock) -> None:
+    f = on(fifty, memory=MemoryTier(revalidate_after=10))
+    writer = on(fifty, on_error="compute")
+    fifty.before_delete = Refusal()
+    f.preload(trust_for=None)
+    assert f(1) == 2
+    writer.cache_set(7, 1)
+    clock.now += 11
+    assert requests(f, lambda: f(1)) == {"LIST": 1, "GET": 1}
+    assert f(1) == 7
+    clock.now += 5
+    f.preload()
+    clock.now += 9  # the page confirms it as a look would
+    assert requests(f, lambda: f(1)) == {}
+    assert requests(f, lambda: f(2)) == {"GET": 1}
+
+
 def test_a_clear_voids_a_page_that_is_on_its_way(fifty: TroubledStore, monkeypatch: pytest.MonkeyPatch) -> None:
     f = on(fifty)
     memo = f._subject.bind()[0]._memo
