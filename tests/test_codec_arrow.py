@@ -315,7 +315,8 @@ def test_an_altered_stream_is_valid_or_refused(random: Random) -> None:
         with contextlib.suppress(ValueError, TypeError, pa.ArrowException, NotImplementedError, OSError, KeyError):
             for batch in read_stream(memoryview(altered))[1]:
                 if batch.num_rows < 100:
-                    batch.to_pylist()
+                    with contextlib.suppress(ArithmeticError):  # Arrow holds decimals and times that Python does not
+                        batch.to_pylist()
 
 
 POLARS = [
