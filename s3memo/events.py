@@ -111,9 +111,12 @@ class Recorder:
 
     def emit(self, kind: EventKind, **details: Any) -> None:
         """Count an event and tell the hooks; `details` are fields of Event."""
-        event = Event(kind, self.function, **details)
         with process_lock:
-            self._count(event)
+            self._count(kind, **details)
+        if self._hooks:
+            self._tell(Event(kind, self.function, **details))
+
+    def _tell(self, event: Event) -> None:
         for hook in self._hooks:
             try:
                 hook(event)
@@ -187,15 +190,17 @@ class Recorder:
                 cost=price(requests),
             )
 
-    def _count(self, event: Event) -> None:
-        self._counts[event.kind] += 1
-        if event.tier is not None:
-            self._counts[f"from {event.tier}"] += 1
-            self._seconds_saved += event.seconds
-            if event.tier == "store":
-                self._counts["bytes read"] += event.size
-        elif event.kind == "store":
-            self._counts["bytes written"] += event.size
+    def _count(
+        self, kind: EventKind, *, tier: Tier | None = None, seconds: float = 0.0, size: int = 0, **_: object
+    ) -> None:
+        self._counts[kind] += 1
+        if tier is not None:
+            self._counts[f"from {tier}"] += 1
+            self._seconds_saved += seconds
+            if tier == "store":
+                self._counts["bytes read"] += size
+        elif kind == "store":
+            self._counts["bytes written"] += size
 
     def count_request(self, kind: RequestKind) -> None:
         """Count one request."""

@@ -41,11 +41,12 @@ class Flight:
     """One look-up or computation under way.
 
     `detached` says that what it brings is for those who wait for it already, and for nobody else: its key was set,
-    invalidated or cleared meanwhile. Where an asyncio.Task does the work, that is `task`.
+    invalidated or cleared meanwhile. The lock `landed` is free from when it has landed. Where an asyncio.Task does the
+    work, that is `task`.
     """
 
     __slots__ = (
-        *("_newest", "_tombstone", "detached", "error", "key", "landed", "outcome", "scope", "task"),
+        *("_newest", "_tombstone", "detached", "error", "has_landed", "key", "landed", "outcome", "scope", "task"),
         *("waiters", "waits_for"),
     )
 
@@ -54,7 +55,9 @@ class Flight:
         self.scope = scope
         self.detached = False
         self.task: Any = None
-        self.landed = threading.Event()
+        self.has_landed = False
+        self.landed = threading.Lock()
+        self.landed.acquire()
         self.outcome: Outcome[Any] | None = None
         self.error: Exception | None = None
         self.waiters = 0
@@ -66,9 +69,13 @@ class Flight:
         """Learn what the store, or memory, was seen to have meanwhile."""
         newest = listing.newest
         if newest is not None:
-            self._newest = min(self._newest, newest.name)
+            self.notice_version(newest)
         if listing.tombstone is not None:
             self._tombstone = max(self._tombstone, listing.tombstone)
+
+    def notice_version(self, version: Version) -> None:
+        """Learn of a result."""
+        self._newest = min(self._newest, version.name)
 
     def may_land(self, version: Version) -> bool:
         """Whether memory may hold the version: nothing seen meanwhile is newer or buries it."""
@@ -131,10 +138,9 @@ class Flights:
                     outer.waits_for.append(flight)
             yield flight, flight is own
         finally:
-            if own.task is None:  # else the task ends it, whoever has left meanwhile
-                own.landed.set()
-                self._end(own)
             with process_lock:
+                if own.task is None and not own.has_landed:  # a task ends it itself, whoever has left meanwhile
+                    self._land(own)
                 flight.waiters -= 1
                 for outer in within:
                     outer.waits_for.remove(flight)
@@ -148,8 +154,7 @@ class Flights:
         try:
             yield
         finally:
-            flight.landed.set()
-            self._end(flight)
+            self._land(flight)
             _within.reset(token)
 
     def is_led(self, key: Key, scope: Hashable) -> bool:
@@ -181,7 +186,8 @@ class Flights:
         """Run `action`, which hands the version to memory, unless something overtook the flight."""
         with process_lock:
             if flight.may_land(version):
-                self.notice(key, Listing((version,)))
+                for running in self._running.get(key, ()):
+                    running.notice_version(version)
                 action()
 
     def detach(self, key: Key, *, but: Flight | None = None) -> None:
@@ -202,6 +208,12 @@ class Flights:
     def _close(self, flight: Flight) -> None:
         if self._led.get((flight.key, flight.scope)) is flight:
             del self._led[flight.key, flight.scope]
+
+    def _land(self, flight: Flight) -> None:
+        """Let those who wait for a flight go on."""
+        flight.has_landed = True
+        flight.landed.release()
+        self._end(flight)
 
     def _end(self, flight: Flight) -> None:
         with process_lock:

@@ -68,8 +68,12 @@ class Span:
 
     def find(self, digest: str) -> Known:
         """Return what it shows of a digest within it."""
-        lines = self.names[self._offset(digest) : self._offset(digest + END)].splitlines()
-        versions = ((name[_DIGEST + 1 :], int(size)) for name, _, size in (line.partition(" ") for line in lines))
+        versions, names, at = list[Name](), self.names, self._offset(digest)
+        while names.startswith(digest, at):
+            end = names.index("\n", at)
+            name, _, size = names[at + _DIGEST + 1 : end].partition(" ")
+            versions.append((name, int(size)))
+            at = end + 1
         return Known(tuple(versions), self.seen_at, self.trusted_until)
 
     def digests(self, *, having: str = "") -> Iterator[str]:
@@ -235,11 +239,13 @@ class Index:
 
     def find(self, digest: str) -> Known | None:
         """Return what is known of a digest."""
+        source = self.source(digest)
+        return source.find(digest) if isinstance(source, Span) else source
+
+    def source(self, digest: str) -> Known | Span | None:
+        """Return what tells of a digest, itself or among others."""
         single = self._singles.get(digest)
-        if single is not None:
-            return single[1]
-        span = self._span(digest)
-        return None if span is None else span.find(digest)
+        return self._span(digest) if single is None else single[1]
 
     def ask(self) -> int:
         """Return the number of a listing that is asked for now."""

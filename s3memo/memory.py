@@ -101,18 +101,24 @@ class Slot:
     for whoever wanted it to call.
     """
 
-    __slots__ = ("cells", "evicted", "held", "made_room", "until")
+    __slots__ = ("_cells", "evicted", "held", "made_room", "until")
 
     def __init__(self, held: Held, until: float, evicted: Callable[[], None]) -> None:
         self.held = held
         self.until = until
         self.evicted = evicted
         self.made_room = False
-        self.cells: WeakSet[Cell] = WeakSet()
+        self._cells: WeakSet[Cell] | None = None
+
+    def add_cell(self, cell: Cell) -> None:
+        """Note that a cell leads to it."""
+        if self._cells is None:  # most have none
+            self._cells = WeakSet()
+        self._cells.add(cell)
 
     def give_up(self) -> None:
         """Close all cells that lead to it."""
-        for cell in self.cells:
+        for cell in self._cells or ():
             cell.close()
 
 
@@ -188,11 +194,14 @@ class Memory:
 
         Returns the slots that were given up, for the caller to release when it holds no lock.
         """
+        if not self.tier.max_entries:
+            return []
         slot = Slot(held, self.timer() + lifetime, evicted)
         with process_lock:
             present = self._slots.get(key)
             if present is None or held.version.name <= present.held.version.name:
-                self._slots.drop(key)
+                if present is not None:
+                    self._slots.drop(key)
                 if self.takes(held.weight):
                     self._slots[key] = slot
                     while len(self._slots) > self.tier.max_entries:

@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
+from typing import TypeGuard
 
 from s3memo.index import Index, Known, Span, Walk
 from s3memo.locks import process_lock
@@ -67,7 +68,7 @@ class Names:
 
         Digests far apart are left: a page would show no more than the one. Wide walks take place side by side.
         """
-        unknown = {key.digest: key for key in keys if self._current(key) is None}
+        unknown = {key.digest: key for key in keys if not self._is_current(self._index(key).source(key.digest))}
         if not unknown or not self._ttl:  # names that count for no time are of no use
             return math.inf
         key = next(iter(unknown.values()))
@@ -82,7 +83,7 @@ class Names:
         index = self._index(key)
         with process_lock:
             spans = index.spans()
-        return (replace(key, digest=digest) for span in spans for digest in span.digests(having=".s3m "))
+        return (type(key)(key.namespace, key.tag, digest) for span in spans for digest in span.digests(having=".s3m "))
 
     def known(self, key: Key) -> tuple[Listing, int] | None:
         """Return what is known of a key without asking, and the size in bytes of its newest version."""
@@ -136,11 +137,15 @@ class Names:
 
     def _current(self, key: Key) -> Known | None:
         """Return what is known of a key, if it still counts."""
-        known = self._index(key).find(key.digest)
-        if known is None:
+        source = self._index(key).source(key.digest)
+        if not self._is_current(source):
             return None
-        now = self._memo.store.time().latest
-        return known if now < max(known.trusted_until, known.seen_at + self._ttl) else None
+        return source.find(key.digest) if isinstance(source, Span) else source
+
+    def _is_current(self, source: Known | Span | None) -> TypeGuard[Known | Span]:
+        if source is None:
+            return False
+        return self._memo.store.time().latest < max(source.trusted_until, source.seen_at + self._ttl)
 
     def _counts_absence(self, known: Known, absent_since: float) -> bool:
         return known.seen_at >= absent_since or self._memo.store.time().latest < known.trusted_until
@@ -194,7 +199,7 @@ class Names:
         with process_lock:
             index.land(span)
         for digest in span.digests():
-            other = replace(key, digest=digest)
+            other = type(key)(key.namespace, key.tag, digest)
             if self._is_held(other):
                 self._notice(other, self._listing(span.find(digest)))
         return span

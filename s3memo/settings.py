@@ -125,6 +125,8 @@ class _Process:
         self._used = False
 
     def use(self) -> Settings:
+        if self._used and self._settings is not None:  # no lock, for which all threads of a batch would wait in turn
+            return self._settings
         with process_lock:
             self._used = True
             if self._settings is None:

@@ -81,7 +81,8 @@ def run(call: Call, work: Work) -> Outcome[Any]:
 
 def _brought(flight: Flight) -> Outcome[Any] | None:
     """Wait for a flight of another thread."""
-    flight.landed.wait()
+    with flight.landed:
+        pass
     if flight.error is not None:
         raise flight.error
     return flight.outcome

@@ -97,7 +97,7 @@ class Tiers:
                 left = min(left, self._memory.revalidate_after - (self.store.time().latest - slot.held.confirmed))
             tally = terms.recorder.tally(slot.held.version.elapsed / 1000)
             cell.lease = slot.held.load(), time.monotonic() + left, tally
-            slot.cells.add(cell)
+            slot.add_cell(cell)
 
     def holds_large(self, key: Key, size: int) -> bool:
         """Whether memory holds a value of more than so many bytes, which is decoded for each caller."""

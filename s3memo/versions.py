@@ -61,6 +61,7 @@ class Version:
     elapsed: int
     nonce: str
     dead: bool = False
+    _name: str = field(default="", init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not (self.created == self.order if self.dead else 0 <= self.created <= self.order):
@@ -73,10 +74,13 @@ class Version:
     @property
     def name(self) -> str:
         """The last part of the object's key; a newer version's name sorts before an older one's."""
-        ttl = "inf" if self.ttl is None else self.ttl
-        suffix = "dead" if self.dead else "s3m"
-        created = self.created_at.isoformat(timespec="microseconds")[:-6].replace("-", "").replace(":", "")
-        return f"{_ORDER_LIMIT - self.order:014x}_{created}Z_{ttl}_{self.elapsed}_{self.nonce}.{suffix}"
+        if not self._name:
+            ttl = "inf" if self.ttl is None else self.ttl
+            suffix = "dead" if self.dead else "s3m"
+            created = self.created_at.isoformat(timespec="microseconds")[:-6].replace("-", "").replace(":", "")
+            name = f"{_ORDER_LIMIT - self.order:014x}_{created}Z_{ttl}_{self.elapsed}_{self.nonce}.{suffix}"
+            object.__setattr__(self, "_name", name)
+        return self._name
 
     def is_foreign(self, latest: float) -> bool:
         """Whether it is dated over a day after `latest`, in POSIX seconds, and so none of ours."""
@@ -115,6 +119,9 @@ class Key:
     namespace: str
     tag: str
     digest: str
+
+    def __hash__(self) -> int:
+        return hash(self.digest)  # which text remembers: it is asked for twenty times a call
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.tag}/{self.digest}"

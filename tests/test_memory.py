@@ -112,7 +112,7 @@ def test_what_has_expired_is_given_up_as_soon_as_its_key_is_forgotten() -> None:
     memory.put(key("a"), held(1), lifetime=1)
     slot, cell = memory.slot(key("a")), Cell()
     assert slot is not None
-    slot.cells.add(cell)
+    slot.add_cell(cell)
     cell.lease = 1, math.inf, Tally()
     clock.now = 2
     memory.discard(key("a"))

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from functools import partial
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 from s3memo.stores.base import TimeBounds
@@ -24,6 +24,7 @@ local_clock: Callable[[], float] = partial(time.clock_gettime, getattr(time, "CL
 """Seconds since some fixed moment, by a clock that nobody sets and, where there is one, no suspend stops."""
 
 
+@lru_cache(16)  # a second's answers have one date
 def parse_date(header: str) -> float | None:
     """Return an HTTP `Date` header as POSIX seconds, or None if it is none."""
     try:
@@ -60,8 +61,8 @@ class ServerClock:
         if known is None:
             return None
         now = self._clock()
-        low, high, _ = known.at_time(now)
-        return TimeBounds(now + low, now + high)
+        margin = DRIFT * abs(now - known.at)
+        return TimeBounds(now + known.low - margin, now + known.high + margin)
 
 
 class _Offset(NamedTuple):

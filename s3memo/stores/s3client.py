@@ -155,6 +155,8 @@ class Connection:
             self._client.close()
 
     def _connect(self, request: Request) -> S3Client:
+        if self._client is not None:  # no lock, for which all threads of a batch would wait in turn
+            return self._client
         with self._making:
             if self._client is None:
                 try:

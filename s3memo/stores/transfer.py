@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping
 from contextlib import closing, suppress
 from typing import Any
@@ -16,16 +17,18 @@ _BLOCK = 256 * 1024
 def read_body(answer: Mapping[str, Any], deadline: Deadline) -> bytearray:
     """Return the body of a GET's answer in a buffer of its own, so that values may be built over it without a copy."""
     data = bytearray()
+    size = answer.get("ContentLength", math.inf)
+    at_once = None if size <= _BLOCK else _BLOCK
     with closing(answer["Body"]) as body:
         while True:
             left = deadline.left()
-            if left < deadline.policy.read_timeout and len(data) < answer.get("ContentLength", 0):
+            if left < deadline.policy.read_timeout and len(data) < size:
                 with suppress(AttributeError):  # a mocked client's body comes from no socket
                     body.set_socket_timeout(left)
-            block = body.read(_BLOCK)
-            if not block:
-                return data
+            block = body.read(at_once)
             data += block
+            if not block or at_once is None:
+                return data
 
 
 def as_body(data: Buffer, deadline: Deadline) -> io.BufferedReader:
