@@ -66,7 +66,9 @@ class AsyncResults(AsyncIterator[R], Generic[R]):
 
     async def aclose(self) -> None:
         """Cancel what has not ended."""
-        self._is_closed = True
+        if not self._is_closed:
+            self._is_closed = True
+            self._batch.count_requests()
         for task in self._tasks:
             task.cancel()
         self._screen.close()

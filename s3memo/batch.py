@@ -1,21 +1,18 @@
-"""Many calls of one function: what is stored is found by listing in windows; reads, computations and writes overlap."""
+"""Many calls of one function: inputs are taken in windows, and what is stored of each is found by listing."""
 
 from __future__ import annotations
 
 import math
-import threading
+import pickle
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, nullcontext
-from contextvars import copy_context
+from concurrent.futures import CancelledError, Executor
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from operator import length_hint
-from types import TracebackType
-from typing import Any, Generic, Literal, NamedTuple, Self, TypeAlias, TypedDict, TypeVar, get_args
-from weakref import WeakSet
+from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict, get_args
 
 from s3memo import settings, threads
 from s3memo.cache import Cache
@@ -23,7 +20,6 @@ from s3memo.entry import Entry
 from s3memo.errors import SettingsError
 from s3memo.events import Counts, logger, price
 from s3memo.flight import Outcome
-from s3memo.locks import rebuild_after_fork
 from s3memo.memory import itself
 from s3memo.settings import check_choice, check_count
 from s3memo.stores.base import PAGE_SIZE
@@ -31,16 +27,14 @@ from s3memo.subject import Subject
 from s3memo.versions import MICROSECONDS, Key, Version
 from s3memo.windows import Board, Item, Progress
 
-R = TypeVar("R")
-
 Returns: TypeAlias = Literal["value", "entry"]
 
 _WINDOW_SECONDS = 0.1
-_FRAME_SECONDS = 0.5
-"""So often who waits for a result shows the progress, and sees that another thread has closed the batch."""
-
 _AHEAD = 4
 """So many times `concurrency` calls may have started and not been taken, so that memory stays bounded."""
+
+
+_COUNTS = "_s3memo_counts"
 
 
 class ValueOptions(TypedDict, total=False):
@@ -64,6 +58,21 @@ class Report(NamedTuple):
 
     outcome: Outcome[Any]
     counts: Counts
+
+
+def sendable(error: Exception, counts: Counts) -> Exception:
+    """Return an exception as a worker may raise it, with its counts: one that cannot be unpickled breaks a whole pool."""
+    with suppress(Exception):  # what cannot even be pickled, the executor tells itself
+        pickled = pickle.dumps(error)
+        try:
+            pickle.loads(pickled)  # noqa: S301  it was made a line above
+        except Exception:  # noqa: BLE001  whatever its class makes of its own parts
+            error = RuntimeError(
+                f"{type(error).__qualname__}: {error} (the error itself cannot be sent to another process: let its "
+                "class pass all its arguments to super().__init__, or define __reduce__)"
+            )
+    vars(error)[_COUNTS] = counts
+    return error
 
 
 Elsewhere: TypeAlias = Callable[[tuple[Any, ...], Returns], Report]
@@ -195,9 +204,14 @@ class Batch:
     def receive(self, item: Item, report: Report) -> None:
         """Take what another process sent back of a call."""
         item.outcome = report.outcome
-        if item.call is not None:
-            item.call.terms.recorder.absorb(report.counts)
-            item.call.cache.forget_names(item.call.key)
+        self._absorb(item, report.counts)
+
+    def receive_error(self, item: Item, error: BaseException) -> None:
+        """Take what a call raised in another process, or why it was not made there."""
+        item.error = error
+        counts = vars(error).pop(_COUNTS, None)
+        if counts is not None:
+            self._absorb(item, counts)
 
     def end(self, item: Item) -> None:
         """Note that a call has been made, and share what it brought with those of the same key."""
@@ -242,17 +256,25 @@ class Batch:
 
         return showing(self.progress.total, self.subject.namespace)
 
+    def count_requests(self) -> None:
+        """Note what the store has been sent for the function since the batch was begun."""
+        self.progress.requests = Counter(self.subject.bind()[1].recorder.counts()[1]) - self._sent_before
+
     def tell_end(self) -> None:
         """Log what the batch did, what that saved, and what it cost."""
-        _, terms = self.subject.bind()
-        done, requests = self.progress, Counter(terms.recorder.counts()[1])
-        requests.subtract(self._sent_before)
-        sent = ", ".join(f"{kind} {count:,}" for kind, count in sorted(requests.items()) if count) or "none"
+        self.count_requests()
+        done = self.progress
+        sent = ", ".join(f"{kind} {count:,}" for kind, count in sorted(done.requests.items())) or "none"
         logger.info(
             "s3memo: %s: %s calls: %s stored, %s computed, %s failed; %.1f s saved; requests: %s, about $%.4f",
-            *(terms.recorder.function, f"{done.done:,}", f"{done.hits:,}", f"{done.computed:,}", f"{done.failed:,}"),
-            *(done.seconds_saved, sent, price(requests)),
+            *(self.subject.namespace, f"{done.done:,}", f"{done.hits:,}", f"{done.computed:,}", f"{done.failed:,}"),
+            *(done.seconds_saved, sent, price(done.requests)),
         )
+
+    def _absorb(self, item: Item, counts: Counts) -> None:
+        if item.call is not None:
+            item.call.terms.recorder.absorb(counts)
+            item.call.cache.forget_names(item.call.key)
 
     def _item(self, given: Any) -> Item:
         try:
@@ -287,189 +309,6 @@ class Batch:
             version = Version(at, at, None, int(outcome.seconds * 1000), "0" * 8)
             return Entry(key, partial(itself, outcome.value), version, 0)
         return Entry(key, partial(cache.value_of, key, version, terms), version, outcome.size)
-
-
-class _Crew:
-    """The threads that make a batch's calls, each one after the other; the board is touched with `changed` held."""
-
-    def __init__(self, batch: Batch, elsewhere: Elsewhere) -> None:
-        self.changed = threading.Condition()
-        self._batch = batch
-        self._elsewhere = elsewhere
-        self._executor = batch.options.executor
-        self._context = copy_context()
-        self._pool = ThreadPoolExecutor(batch.options.concurrency, thread_name_prefix="s3memo-map")
-        self._at_work = 0
-        self._remote = set[Future[Any]]()
-        self._is_dismissed = False
-        _crews.add(self)
-        rebuild_after_fork(self._forget)
-
-    def call(self) -> None:
-        """Let as many threads work as there are calls to make."""
-        board, most = self._batch.board, self._batch.options.concurrency
-        wanted = min(most, board.running + board.waiting) if board.can_start else 0
-        while self._at_work < wanted and not self._is_dismissed:
-            self._at_work += 1
-            self._pool.submit(self._context.copy().run, self._work)
-
-    def dismiss(self) -> None:
-        """Cancel what has not started."""
-        if self._is_dismissed:
-            return
-        self._is_dismissed = True
-        for future in [*self._remote]:
-            future.cancel()
-        self._pool.shutdown(wait=False, cancel_futures=True)
-
-    def _forget(self) -> None:
-        """Touch nothing in a forked child, which has none of the threads, and maybe locks that one of them held."""
-        self._is_dismissed = True
-
-    def _work(self) -> None:
-        while True:
-            with self.changed:
-                board = self._batch.board
-                is_full = board.running >= self._batch.options.concurrency
-                item = None if self._is_dismissed or is_full else board.start()
-                self._tell()  # that it was the last one planned, or of what failed before it could start
-                if item is None:
-                    self._at_work -= 1
-                    return
-            if self._make(item):
-                self._land(item)
-
-    def _make(self, item: Item) -> bool:
-        """Make a call, or let it be made elsewhere; return whether it has ended."""
-        try:
-            if self._executor is None:
-                item.outcome = self._batch.make(item)
-            else:
-                item.outcome = self._batch.look(item)
-                if item.outcome is None:
-                    future = self._executor.submit(self._elsewhere, item.args, self._batch.options.returns)
-                    self._remote.add(future)
-                    future.add_done_callback(partial(self._receive, item))
-                    return False
-        except BaseException as error:  # noqa: BLE001  it is raised where its result would have been
-            item.error = error
-        return True
-
-    def _receive(self, item: Item, future: Future[Report]) -> None:
-        """Take what was made elsewhere."""
-        self._remote.discard(future)
-        try:
-            self._batch.receive(item, future.result())
-        except BaseException as error:  # noqa: BLE001  as above; that it was cancelled, too
-            item.error = error
-        self._land(item)
-
-    def _land(self, item: Item) -> None:
-        with self.changed:
-            self._batch.end(item)
-            if self._executor is not None:  # no thread of ours goes on from here to the next call
-                self.call()
-            self._tell()
-
-    def _tell(self) -> None:
-        if self._batch.board.has_ready or self._batch.wants_window:
-            self.changed.notify()
-
-
-_crews: WeakSet[_Crew] = WeakSet()
-
-
-def _dismiss_all() -> None:
-    """Let the end of the interpreter wait for what runs, and for no call more."""
-    for crew in [*_crews]:
-        crew.dismiss()
-
-
-threading._register_atexit(_dismiss_all)  # type: ignore[attr-defined]  # noqa: SLF001  atexit comes after threads are joined
-
-
-class Results(Iterator[R], Generic[R]):
-    """The results of a batch, as the iterator is asked for them; a context manager.
-
-    After it has raised what one call raised it goes on with the next. To close it, or to drop it, cancels what has not
-    started; what runs ends, and is stored. `progress` tells how far it is.
-    """
-
-    def __init__(self, batch: Batch, elsewhere: Elsewhere) -> None:
-        self._batch = batch
-        self._elsewhere = elsewhere
-        self._update: Callable[[Progress], None] = show_nothing
-        self._screen = ExitStack()
-        self._crew: _Crew | None = None
-        self._is_closed = False
-
-    @property
-    def progress(self) -> Progress:
-        """How far it is."""
-        return self._batch.progress
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> R:
-        if self._is_closed:
-            raise StopIteration
-        try:
-            item = self._next()
-        except BaseException:  # an interruption, or a store's error that is let out
-            self.close()
-            raise
-        if item is None:
-            if not self._is_closed:
-                self._batch.tell_end()
-            self.close()
-            raise StopIteration
-        return self._batch.result(item)  # type: ignore[no-any-return]  # it is what the function returned
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Cancel what has not started."""
-        if not self._is_closed:
-            self._is_closed = True
-            if self._crew is not None:
-                self._crew.dismiss()
-            self._screen.close()
-
-    def _next(self) -> Item | None:
-        """Return the next one that goes out; None after the last."""
-        batch, crew = self._batch, self._crew
-        if crew is None:
-            crew = self._crew = _Crew(batch, self._elsewhere)
-            self._update = self._screen.enter_context(batch.show())
-        while True:
-            is_waiting = False
-            with crew.changed:
-                if self._is_closed:
-                    return None
-                item = batch.board.take()
-                crew.call()
-                if item is None and not batch.is_over and not batch.wants_window:
-                    crew.changed.wait(_FRAME_SECONDS)
-                    is_waiting = True
-            self._update(batch.progress)
-            if is_waiting:
-                continue
-            if item is not None or batch.is_over:
-                return item
-            window = batch.take_window()
-            absent_since = batch.survey(window)
-            with crew.changed:
-                batch.plan(window, absent_since)
 
 
 def show_nothing(_: Progress) -> None:

@@ -25,7 +25,8 @@ from typing import (
 from weakref import WeakValueDictionary
 
 from s3memo import fingerprint, quick, settings, threads
-from s3memo.batch import Batch, BatchOptions, BatchSettings, Report, Results, Returns, Rows, ValueOptions
+from s3memo.batch import Batch, BatchOptions, BatchSettings, Report, Returns, Rows, ValueOptions, sendable
+from s3memo.crew import Results
 from s3memo.entry import Entry
 from s3memo.events import CacheInfo
 from s3memo.flight import Outcome
@@ -358,6 +359,12 @@ def _elsewhere(cached: Cached[Any], is_disabled: bool, args: tuple[Any, ...], re
         return Report(Outcome(subject.function(*bound, *args)), ({}, {}, 0.0))
     call = subject.call((*bound, *args), {})
     recorder = call.terms.recorder.apart()
-    outcome = threads.bring(replace(call, terms=replace(call.terms, recorder=recorder)))
+    try:
+        outcome = threads.bring(replace(call, terms=replace(call.terms, recorder=recorder)))
+    except Exception as error:
+        told = sendable(error, recorder.counts())
+        if told is error:
+            raise
+        raise told from error
     stays = returns == "entry" and outcome.version is not None
     return Report(replace(outcome, value=None if stays else outcome.value, share=None), recorder.counts())

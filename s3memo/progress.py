@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from s3memo.events import price
 from s3memo.windows import Progress
 
 if TYPE_CHECKING:
@@ -91,7 +92,9 @@ def words(progress: Progress, total: int | None, left: float | None) -> str:
 
 def summary(progress: Progress, total: int | None, seconds: float) -> str:
     """Return what became of a batch that took so many seconds."""
-    return " · ".join([f"{_count(progress, total)} in {duration(seconds)}", *_kinds(progress)])
+    count, cost = progress.requests.total(), price(progress.requests)
+    sent = [f"{count:,} requests, ${cost:.4f} on S3"] if count else []
+    return " · ".join([f"{_count(progress, total)} in {duration(seconds)}", *_kinds(progress), *sent])
 
 
 def duration(seconds: float) -> str:

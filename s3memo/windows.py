@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from s3memo.calls import Call
+from s3memo.events import RequestKind
 from s3memo.flight import Outcome
 from s3memo.versions import Key
 
@@ -42,6 +43,8 @@ class Progress:
     failed: int = 0
     seconds_saved: float = 0.0
     seconds_computed: float = 0.0
+    requests: Counter[RequestKind] = field(default_factory=Counter)
+    """What the store was sent for it, by the time it ended."""
 
     def count(self, item: Item) -> None:
         """Count a call that has ended."""

@@ -69,7 +69,7 @@ def test_workers_compute_and_store(function: Any, executor: Executor, notes: Pat
     assert (progress.done, progress.computed, progress.failed) == (13, 9, 1)
     info = function.cache_info()
     assert info.requests["PUT"] == 1 + 9  # what workers did counts here
-    assert info.misses == 1 + 9
+    assert info.misses == 1 + 10
     fresh = on(LocalStore(tmp_path / "store"))
     assert list(fresh.map(range(10))) == [[x, x * x] for x in range(10)]
     assert fresh.cache_info().misses == 0
@@ -93,6 +93,31 @@ def test_a_worker_that_dies_fails_its_call(tmp_path: Path) -> None:
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         (failure,) = dying.map([1], executor=pool, return_exceptions=True)
     assert isinstance(failure, BrokenProcessPool)
+
+
+class Unsendable(Exception):  # noqa: N818  it is what it says
+    """Cannot be unpickled, for it passes only one of its two arguments on."""
+
+    def __init__(self, why: str, x: int) -> None:
+        super().__init__(f"{why} {x}")
+
+
+def refuse(x: int) -> int:
+    if x % 2:
+        raise Unsendable("no", x)
+    return x
+
+
+def test_an_error_that_cannot_be_sent_is_told_and_breaks_no_pool(tmp_path: Path) -> None:
+    refusing = Cache(LocalStore(tmp_path / "store")).cached(name="refuse", version=1)(refuse)
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        even, odd, last = refusing.map([2, 3, 4], executor=pool, return_exceptions=True)
+    assert (even, last) == (2, 4)
+    with pytest.raises(RuntimeError, match=r"Unsendable: no 3 .*super\(\)"):
+        raise odd
+    assert "Unsendable" in str(odd.__cause__)  # the traceback of where it was raised
+    assert refusing.cache_info().misses == 3
+    assert vars(odd) == {}
 
 
 def driver(count: int, pause: float) -> subprocess.Popen[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from collections import Counter
 
 import pytest
 from hypothesis import given
@@ -33,7 +34,7 @@ def shown(screen: Console) -> str:
     return screen.file.getvalue()
 
 
-def show(screen: Console, *, total: int | None, hits: int, computed: int, seconds: float = 1.0) -> str:
+def show(screen: Console, *, total: int | None, hits: int, computed: int, seconds: float = 1.0, **requests: int) -> str:
     """Show hits that each save two seconds, then computations of so many seconds."""
     clock, progress = Clock(), Progress(total)
     with showing(total, "job", console=screen, clock=clock) as update:
@@ -46,17 +47,19 @@ def show(screen: Console, *, total: int | None, hits: int, computed: int, second
                 progress.computed += 1
                 clock.now += seconds
             update(progress)
+        progress.requests = Counter(requests)
     return shown(screen)
 
 
 def test_without_a_terminal_a_known_number_gives_a_line_for_each_tenth_and_one_at_the_end() -> None:
-    lines = show(console(terminal=False), total=1000, hits=400, computed=600).splitlines()
+    lines = show(console(terminal=False), total=1000, hits=400, computed=600, GET=400, PUT=600).splitlines()
     assert len(lines) == 11
     assert lines[0] == "job: 100 of 1,000 · 100 hits · 0 computed · 3:20 saved"
     assert lines[3] == "job: 400 of 1,000 · 400 hits · 0 computed · 13:20 saved"
     assert lines[8] == "job: 900 of 1,000 · 1:40 left · 400 hits · 500 computed · 13:20 saved"
     assert lines[-2] == "job: 1,000 of 1,000 · 400 hits · 600 computed · 13:20 saved"
-    assert lines[-1] == "job: 1,000 of 1,000 in 10:00 · 400 hits · 600 computed · 13:20 saved"
+    end = "job: 1,000 of 1,000 in 10:00 · 400 hits · 600 computed · 13:20 saved · 1,000 requests, $0.0032 on S3"
+    assert lines[-1] == end
 
 
 def test_without_a_terminal_an_unknown_number_gives_a_line_every_few_seconds_and_no_estimate() -> None:

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 Answer: TypeAlias = Mapping[str, Any]
 Result = TypeVar("Result")
 
-_POOL = 64
+_POOL = 1000
+"""Connections at most: they are made when they are needed, and no batch should have to wait for one."""
 
 
 def make_client(client_options: Mapping[str, Any], policy: RetryPolicy) -> S3Client:

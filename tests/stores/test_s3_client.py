@@ -49,7 +49,7 @@ def test_client_on_aws() -> None:
     config: Any = client.meta.config
 
     assert client.meta.endpoint_url == "https://s3.eu-west-1.amazonaws.com"
-    assert (config.connect_timeout, config.read_timeout, config.max_pool_connections) == (3, 10, 64)
+    assert (config.connect_timeout, config.read_timeout, config.max_pool_connections) == (3, 10, 1000)
     assert config.retries == {"total_max_attempts": 1, "mode": "standard"}
     assert config.request_checksum_calculation == "when_supported"
     assert config.response_checksum_validation == "when_supported"

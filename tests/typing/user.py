@@ -31,7 +31,7 @@ from s3memo import (
     gc,
     s3_cached,
 )
-from s3memo.batch import Results
+from s3memo.crew import Results
 
 cache = Cache(MemoryStore(), hooks=[print])
 

@@ -1,0 +1,206 @@
+"""Batches of plain functions: threads make the calls, so that reads, computations and writes overlap, or hand them on."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from contextvars import copy_context
+from functools import partial
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+from weakref import WeakSet
+
+from s3memo.batch import Batch, Elsewhere, Report, show_nothing
+from s3memo.locks import rebuild_after_fork
+from s3memo.windows import Item, Progress
+
+R = TypeVar("R")
+
+_FRAME_SECONDS = 0.5
+"""So often who waits for a result shows the progress, and sees that another thread has closed the batch."""
+
+
+class Crew:
+    """The threads that make a batch's calls, each one after the other; the board is touched with `changed` held."""
+
+    def __init__(self, batch: Batch, elsewhere: Elsewhere) -> None:
+        self.changed = threading.Condition()
+        self._batch = batch
+        self._elsewhere = elsewhere
+        self._executor = batch.options.executor
+        self._context = copy_context()
+        self._pool = ThreadPoolExecutor(batch.options.concurrency, thread_name_prefix="s3memo-map")
+        self._at_work = 0
+        self._remote = set[Future[Any]]()
+        self._is_dismissed = False
+        _crews.add(self)
+        rebuild_after_fork(self._forget)
+
+    def call(self) -> None:
+        """Let as many threads work as there are calls to make."""
+        board, most = self._batch.board, self._batch.options.concurrency
+        wanted = min(most, board.running + board.waiting) if board.can_start else 0
+        while self._at_work < wanted and not self._is_dismissed:
+            self._at_work += 1
+            self._pool.submit(self._context.copy().run, self._work)
+
+    def dismiss(self) -> None:
+        """Cancel what has not started."""
+        if self._is_dismissed:
+            return
+        self._is_dismissed = True
+        for future in [*self._remote]:
+            future.cancel()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _forget(self) -> None:
+        """Touch nothing in a forked child, which has none of the threads, and maybe locks that one of them held."""
+        self._is_dismissed = True
+
+    def _work(self) -> None:
+        while True:
+            with self.changed:
+                board = self._batch.board
+                is_full = board.running >= self._batch.options.concurrency
+                item = None if self._is_dismissed or is_full else board.start()
+                self._tell()  # that it was the last one planned, or of what failed before it could start
+                if item is None:
+                    self._at_work -= 1
+                    return
+            if self._make(item):
+                self._land(item)
+
+    def _make(self, item: Item) -> bool:
+        """Make a call, or let it be made elsewhere; return whether it has ended."""
+        try:
+            if self._executor is None:
+                item.outcome = self._batch.make(item)
+            else:
+                item.outcome = self._batch.look(item)
+                if item.outcome is None:
+                    future = self._executor.submit(self._elsewhere, item.args, self._batch.options.returns)
+                    self._remote.add(future)
+                    future.add_done_callback(partial(self._receive, item))
+                    return False
+        except BaseException as error:  # noqa: BLE001  it is raised where its result would have been
+            item.error = error
+        return True
+
+    def _receive(self, item: Item, future: Future[Report]) -> None:
+        """Take what was made elsewhere."""
+        self._remote.discard(future)
+        try:
+            self._batch.receive(item, future.result())
+        except BaseException as error:  # noqa: BLE001  as above; that it was cancelled, too
+            self._batch.receive_error(item, error)
+        self._land(item)
+
+    def _land(self, item: Item) -> None:
+        with self.changed:
+            self._batch.end(item)
+            if self._executor is not None:  # no thread of ours goes on from here to the next call
+                self.call()
+            self._tell()
+
+    def _tell(self) -> None:
+        if self._batch.board.has_ready or self._batch.wants_window:
+            self.changed.notify()
+
+
+_crews: WeakSet[Crew] = WeakSet()
+
+
+def _dismiss_all() -> None:
+    """Let the end of the interpreter wait for what runs, and for no call more."""
+    for crew in [*_crews]:
+        crew.dismiss()
+
+
+threading._register_atexit(_dismiss_all)  # type: ignore[attr-defined]  # noqa: SLF001  atexit comes after threads are joined
+
+
+class Results(Iterator[R], Generic[R]):
+    """The results of a batch, as the iterator is asked for them; a context manager.
+
+    After it has raised what one call raised it goes on with the next. To close it, or to drop it, cancels what has not
+    started; what runs ends, and is stored. `progress` tells how far it is.
+    """
+
+    def __init__(self, batch: Batch, elsewhere: Elsewhere) -> None:
+        self._batch = batch
+        self._elsewhere = elsewhere
+        self._update: Callable[[Progress], None] = show_nothing
+        self._screen = ExitStack()
+        self._crew: Crew | None = None
+        self._is_closed = False
+
+    @property
+    def progress(self) -> Progress:
+        """How far it is."""
+        return self._batch.progress
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> R:
+        if self._is_closed:
+            raise StopIteration
+        try:
+            item = self._next()
+        except BaseException:  # an interruption, or a store's error that is let out
+            self.close()
+            raise
+        if item is None:
+            if not self._is_closed:
+                self._batch.tell_end()
+            self.close()
+            raise StopIteration
+        return self._batch.result(item)  # type: ignore[no-any-return]  # it is what the function returned
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Cancel what has not started."""
+        if not self._is_closed:
+            self._is_closed = True
+            if self._crew is not None:
+                self._crew.dismiss()
+            self._batch.count_requests()
+            self._screen.close()
+
+    def _next(self) -> Item | None:
+        """Return the next one that goes out; None after the last."""
+        batch, crew = self._batch, self._crew
+        if crew is None:
+            crew = self._crew = Crew(batch, self._elsewhere)
+            self._update = self._screen.enter_context(batch.show())
+        while True:
+            is_waiting = False
+            with crew.changed:
+                if self._is_closed:
+                    return None
+                item = batch.board.take()
+                crew.call()
+                if item is None and not batch.is_over and not batch.wants_window:
+                    crew.changed.wait(_FRAME_SECONDS)
+                    is_waiting = True
+            self._update(batch.progress)
+            if is_waiting:
+                continue
+            if item is not None or batch.is_over:
+                return item
+            window = batch.take_window()
+            absent_since = batch.survey(window)
+            with crew.changed:
+                batch.plan(window, absent_since)
