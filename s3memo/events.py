@@ -102,6 +102,8 @@ class Recorder:
 
     def __init__(self, function: str, hooks: tuple[Hook, ...] = ()) -> None:
         self.function = function
+        self.scope: object = object()
+        """What calls have in common that may wait for each other."""
         self._hooks = hooks
         self._counts: Counter[str] = Counter()
         self._requests: Counter[RequestKind] = Counter()
@@ -150,8 +152,9 @@ class Recorder:
             _counting.reset(token)
 
     def apart(self) -> Recorder:
-        """Return a recorder that counts for itself, and warns of nothing that this one has warned of."""
+        """Return a recorder of the same scope that counts for itself, and warns of nothing that this one has warned of."""
         other = Recorder(self.function, self._hooks)
+        other.scope = self.scope
         other._warned = self._warned
         return other
 

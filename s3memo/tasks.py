@@ -45,7 +45,7 @@ async def bring(call: Call) -> Outcome[Any]:
     if found is not None and not (found.freshness == "stale" and is_frozen_between_calls()):
         cache.tell(key, terms, found)
         return _served(call, found.outcome())
-    scope = asyncio.get_running_loop(), terms.recorder
+    scope = asyncio.get_running_loop(), terms.recorder.scope
     while True:
         with cache.flights.board(key, scope) as (flight, is_new):
             if is_new:
@@ -126,7 +126,7 @@ async def _landing(call: Call, flight: Flight) -> None:
 
 def _served(call: Call, outcome: Outcome[Any]) -> Outcome[Any]:
     """Return what a call gets, and begin to refresh that if it is stale."""
-    scope = asyncio.get_running_loop(), call.terms.recorder
+    scope = asyncio.get_running_loop(), call.terms.recorder.scope
     if outcome.is_stale and not call.cache.flights.is_led(call.key, scope):
         _behind.difference_update([task for task in _behind if task.get_loop().is_closed()])
         task = asyncio.create_task(_refresh(call, scope))

@@ -36,7 +36,7 @@ def bring(call: Call) -> Outcome[Any]:
         cache.tell(key, terms, found)
         return _served(call, found.outcome())
     while True:
-        with cache.flights.board(key, terms.recorder) as (flight, is_new):
+        with cache.flights.board(key, terms.recorder.scope) as (flight, is_new):
             outcome = _work(call, flight, fetching(call, flight)) if is_new else _brought(flight)
         if outcome is None:
             continue  # its thread was interrupted, or it was given up
@@ -90,7 +90,7 @@ def _brought(flight: Flight) -> Outcome[Any] | None:
 
 def _served(call: Call, outcome: Outcome[Any]) -> Outcome[Any]:
     """Return what a call gets, and begin to refresh that if it is stale."""
-    if outcome.is_stale and not call.cache.flights.is_led(call.key, call.terms.recorder):
+    if outcome.is_stale and not call.cache.flights.is_led(call.key, call.terms.recorder.scope):
         refreshes.start(partial(_refresh, call))
     return outcome
 
@@ -112,7 +112,7 @@ def _work(call: Call, flight: Flight, work: Work) -> Outcome[Any]:
 
 def _refresh(call: Call) -> None:
     flights = call.cache.flights
-    with flights.board(call.key, call.terms.recorder) as (flight, is_new):
+    with flights.board(call.key, call.terms.recorder.scope) as (flight, is_new):
         if is_new:
             try:
                 with flights.working(flight):

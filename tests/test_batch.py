@@ -485,6 +485,22 @@ def test_an_executor_of_threads_shares_the_cache(store: TroubledStore, job: Job)
         list(f.map([9], executor=pool))
 
 
+def test_a_call_and_a_batch_in_threads_of_an_executor_wait_for_each_other(store: TroubledStore, job: Job) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    def before(_: Any) -> None:
+        begun.set()
+        assert may_end.wait(30)
+
+    f, job.before = job.on(store), before
+    with ThreadPoolExecutor(2) as pool, ThreadPoolExecutor(1) as caller:
+        first = caller.submit(f, 7)
+        assert begun.wait(30)
+        threading.Timer(0.2, may_end.set).start()
+        assert [*f.map([7], executor=pool), first.result()] == doubles([7, 7])
+    assert job.calls == {7: 1}
+
+
 def test_workers_warn_once_of_each_trouble(store: TroubledStore, job: Job, caplog: pytest.LogCaptureFixture) -> None:
     store.before_put = raising(StoreAccessError("403: may not PUT"))
     f = job.on(store)
