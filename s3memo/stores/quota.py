@@ -33,7 +33,7 @@ _UNKNOWN = 2**62
 """A count that is lost: more than any disk, so the next to write looks at what is there."""
 
 _PATIENCE = (0.0, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032)
-"""Seconds between attempts to lock the count, which others hold for microseconds unless they are stopped."""
+"""Seconds between attempts to lock what others hold for microseconds, or to make room for milliseconds."""
 
 _STALE = 3600.0
 """Seconds after which a file that nobody has written to is what a killed process has left."""
@@ -78,16 +78,18 @@ class Quota:
     def admit(self, shard: int, size: int, temporary: str) -> bool:
         """Count a file of `size` bytes, already there as `temporary`, if it fits or room can be made; or return False.
 
-        There is no room while another process is making some, nor for what is larger than the bound.
+        There is no room while another process takes long to make some, nor for what is larger than the bound.
         """
         taken = footprint(size)
         if taken > self._max_bytes:
             return False
         if self._reserve(shard, taken):
             return True
-        with _locked(f"{self._directory}/evicting", patience=_PATIENCE[:1]) as descriptor:
+        with _locked(f"{self._directory}/evicting", patience=_PATIENCE) as descriptor:
             if descriptor is None:
                 return False
+            if self._reserve(shard, taken):  # the one that was waited for has made room
+                return True
             self._make_room(taken, temporary)
         return self._reserve(shard, taken)
 

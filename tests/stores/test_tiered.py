@@ -5,14 +5,19 @@ import fcntl
 import os
 import pickle
 import random
+import shutil
+import signal
 import stat
-from collections.abc import Callable, Iterator
+import tempfile
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from s3memo import LocalStore, MemoryStore, NotFoundError, S3Store, SettingsError, Store, TieredStore
 from s3memo.createonly import check_create_only, marker_of
@@ -20,7 +25,7 @@ from s3memo.errors import StoreUnavailableError
 from s3memo.stores import copies, quota
 from s3memo.stores.clock import local_clock
 from s3memo.stores.quota import SHARDS, Found, doomed
-from s3memo.versions import Key, base32, tombstone
+from s3memo.versions import tombstone
 from tests.stores.contract import keys, requests_of, start_together
 from tests.stores.results import bytes_of, result
 from tests.troubled import Clock, TroubledStore, raising
@@ -321,7 +326,7 @@ def test_a_damaged_copy_is_found_and_replaced(
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO])
 @pytest.mark.parametrize("call", ["open", "ftruncate", "write", "replace"])
-def test_what_ails_the_disk_is_logged_once_and_in_nobodys_way(
+def test_what_ails_the_disk_is_logged_once_and_in_nobodys_way(  # noqa: PLR0917  pytest passes them by name
     remote: TroubledStore,
     local: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -429,9 +434,7 @@ def test_what_is_written_is_private(tiered: TieredStore, local: Path) -> None:
 
 
 def test_a_directory_may_be_deleted_at_any_time(tiered: TieredStore, local: Path) -> None:
-    import shutil
-
-    for number in range(2):
+    for _ in range(2):
         tiered.put(ONE, b"one")
         assert requests_of(lambda: tiered.get(ONE)) == {}
         shutil.rmtree(local)
@@ -589,8 +592,6 @@ def test_a_child_forked_in_the_midst_of_writes_goes_on(tmp_path: Path) -> None:
         children.append(None)
 
     children: list[Any] = []
-    import threading
-
     writer = threading.Thread(target=write)
     writer.start()
     try:
@@ -607,6 +608,23 @@ def test_a_child_forked_in_the_midst_of_writes_goes_on(tmp_path: Path) -> None:
     assert taken(tmp_path) <= 10 * BLOCK
 
 
+def test_a_lock_does_not_live_on_in_a_forked_child(tmp_path: Path) -> None:
+    path, patience = str(tmp_path / "usage"), (0.0,)
+    with quota._locked(path, patience=patience) as held:
+        assert held is not None
+        child = os.fork()
+        if not child:
+            signal.pause()
+    try:
+        with quota._locked(path, patience=patience) as held:
+            assert held is not None
+            with quota._locked(path, patience=patience) as second:
+                assert second is None
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
 # Whatever happens
 
 
@@ -617,8 +635,6 @@ class Machine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        import tempfile
-
         self.scratch = tempfile.TemporaryDirectory()
         self.clock = Clock()
         self.remote = MemoryStore(clock=self.clock)
@@ -665,10 +681,15 @@ class Machine(RuleBasedStateMachine):
     def restart(self, machine: int) -> None:
         self.stores[machine] = TieredStore(self.remote, self.locals[machine], max_bytes=self.bound, clock=self.clock)
 
-    @precondition(lambda self: copies_in(Path(self.scratch.name)))
-    @rule(data=st.data(), damage=st.sampled_from([flipped, *list(DAMAGES.values())[1:-1]]))
-    def damage(self, data: st.DataObject, damage: Callable[[Path], object]) -> None:
-        damage(data.draw(st.sampled_from(sorted(copies_in(Path(self.scratch.name))))))
+    @rule(
+        machine=machines,
+        object_key=results,
+        damage=st.sampled_from(["one bit", "cut short", "cut to less than its check", "empty", "zeros"]),
+    )
+    def damage(self, machine: int, object_key: str, damage: str) -> None:
+        if self.stores[machine].copy_of(object_key) is not None:
+            for path in self.locals[machine].rglob(copies._name_of(object_key)):
+                DAMAGES[damage](path)
 
     @rule(local=st.sampled_from(["here", "there"]), name=st.sampled_from(["usage", "evicting"]))
     def lose(self, local: str, name: str) -> None:
@@ -681,9 +702,4 @@ class Machine(RuleBasedStateMachine):
 
 
 TestWhateverHappens = Machine.TestCase
-
-
-@pytest.fixture(autouse=True)
-def _told_anew(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    caplog.set_level("DEBUG", "s3memo")
-    yield
+TestWhateverHappens.settings = settings(stateful_step_count=30)
