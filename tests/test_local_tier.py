@@ -313,3 +313,16 @@ def test_an_object_that_is_gone_everywhere_is_not_found(cached: Make, local: Pat
     cached().cache_clear()
     with pytest.raises(NotFoundError):
         entry.value  # noqa: B018
+
+
+def test_a_name_that_is_known_is_served_from_here_until_names_ttl(
+    cached: Make, store: TroubledStore, clock: Clock
+) -> None:
+    function = cached(memory=None)
+    function(1)
+    Cache(store).cached(name="jobs.double", version=1)(double).cache_invalidate(1)
+    clock.now += 59
+    assert function.cache_get(1) is not None
+    clock.now += 2
+    assert function.cache_get(1) is None
+    assert cached(names_ttl=0).cache_get(1) is None

@@ -188,7 +188,8 @@ def _locked(path: str, *, patience: tuple[float, ...]) -> Iterator[int | None]:
 
 
 def _try_lock(descriptor: int, pause: float) -> bool:
-    time.sleep(pause)
+    if pause:  # even none takes its time
+        time.sleep(pause)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
