@@ -236,7 +236,11 @@ def test_a_damaged_count_is_made_good(remote: TroubledStore, local: Path, clock:
     assert tiered.copy_of(result(39)) is not None
 
 
-def test_a_lost_count_makes_nothing_go(remote: TroubledStore, local: Path, clock: Clock) -> None:
+@pytest.mark.parametrize("sample", [2, 10_000])
+def test_a_lost_count_makes_nothing_go(
+    remote: TroubledStore, local: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, sample: int
+) -> None:
+    monkeypatch.setattr(quota, "_SAMPLE", sample)
     tiered = TieredStore(remote, local, max_bytes=10 * BLOCK, clock=clock)
     for number in range(8):
         tiered.put(result(number), b"x")
@@ -322,6 +326,15 @@ def test_a_damaged_copy_is_found_and_replaced(
     (warning,) = warnings(caplog)
     assert "damaged" in warning
     assert ONE in warning
+
+
+def test_a_damaged_copy_is_found_once(tiered: TieredStore, remote: TroubledStore, local: Path) -> None:
+    tiered.put(ONE, b"one")
+    remote.delete([ONE])
+    (copy,) = copies_in(local)
+    flipped(copy)
+    assert tiered.copy_of(ONE) is None
+    assert not copy.exists()
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO])
