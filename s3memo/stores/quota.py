@@ -24,7 +24,7 @@ NAME = re.compile("[0-9a-f]{32}")
 
 _BLOCK = 4096
 _SAMPLE = 10_000
-"""How many files are looked at to make room: more are judged by this sample, which takes less than 100 ms."""
+"""How many files are looked at to make room: more are judged by this sample, which takes some 0.1 s."""
 
 _SPARED = 10
 """One part in so many is emptied at a time, so that not every write has to make room."""
@@ -32,8 +32,9 @@ _SPARED = 10
 _UNKNOWN = 2**62
 """A count that is lost: more than any disk, so the next to write looks at what is there."""
 
-_PATIENCE = (0.0, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032)
-"""Seconds between attempts to lock what others hold for microseconds, or to make room for milliseconds."""
+_PATIENCE = (0.0, *(0.001 * 2**attempt for attempt in range(9)))
+"""Seconds between attempts to lock a file, half a second in all: others need it for microseconds, and to make room for
+some 0.1 s, or longer where their threads leave them no time."""
 
 _STALE = 3600.0
 """Seconds after which a file that nobody has written to is what a killed process has left."""
@@ -140,7 +141,7 @@ class Quota:
                     here[_shard_of(copy.path)] -= copy.size
             with self._counts() as counts:
                 for shard in shards:
-                    counts[shard] = max(0, here[shard] + counts[shard] - before[shard])
+                    counts[shard] = min(max(0, here[shard] + counts[shard] - before[shard]), _UNKNOWN)
                 if sum(counts) + size <= self._max_bytes:
                     return
 

@@ -30,10 +30,10 @@ class TieredStore:
 
     Copied are versions of results, which never change under their names, when they are written or first read; all else
     passes through. `local` is a directory; True: one in the user's cache directory. In it each remote store has a
-    directory of its own, private to the user, which takes up to `max_bytes` (10 GiB by default; of what is just being
-    written, not all may be counted yet); the least recently used copies make room. A directory that somebody else can
-    write in is not used. What ails the copies is logged, once of each kind as a WARNING, and the remote store asked
-    instead. `clock` returns POSIX seconds. Raises SettingsError; a pickled store keeps its copies where it arrives.
+    directory of its own, private to the user, which takes up to `max_bytes` (10 GiB by default); the least recently used
+    copies make room. A directory that somebody else can write in is not used. What ails the copies is logged, once of each
+    kind as a WARNING, and the remote store asked instead. `clock` dates the copies, in POSIX seconds. Raises
+    SettingsError; a pickled store keeps its copies where it arrives.
     """
 
     def __init__(
