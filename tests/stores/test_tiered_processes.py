@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import random
+import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -42,6 +46,19 @@ def taken(local: Path) -> int:
     return size
 
 
+@contextmanager
+def all_stopped(processes: list[subprocess.Popen[str]]) -> Iterator[None]:
+    """Let processes stand still, wherever they are, and then go on for a moment."""
+    for process in processes:
+        process.send_signal(signal.SIGSTOP)
+        if process.returncode is None:
+            os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+    yield
+    for process in processes:
+        process.send_signal(signal.SIGCONT)
+    time.sleep(0.02)
+
+
 def begun(process: subprocess.Popen[str]) -> bool:
     assert process.stdout
     return process.stdout.readline() == "begun\n"
@@ -52,15 +69,16 @@ def test_processes_share_a_directory_and_its_bound(remote: Path, tmp_path: Path)
     local = tmp_path / "local"
     processes = [keeper.start(remote, local, BOUND, turns=400) for _ in range(4)]
     assert all(map(begun, processes))
-    most = 0
+    seen = []
     while any(process.poll() is None for process in processes):
-        most = max(most, taken(local))
+        with all_stopped(processes):  # a look at a directory in motion would see both what goes and what comes
+            seen.append(taken(local))
     for process in processes:
         with process:
             assert process.stdout
             assert process.stdout.read() == "right\n"
-    assert BOUND / 2 < most <= 1.25 * BOUND, "a look at a directory in motion may see both what goes and what comes"
-    assert BOUND / 2 < taken(local) <= BOUND
+    assert BOUND / 2 < max(seen) <= BOUND
+    assert BOUND / 4 < taken(local) <= BOUND, "some that were read are dropped"
 
 
 def test_killed_processes_leave_nothing_wrong_and_nothing_for_ever(
@@ -91,5 +109,5 @@ def test_killed_processes_leave_nothing_wrong_and_nothing_for_ever(
         assert tiered.get(result(number)) == value_of(number)
     assert left
     assert list(incoming.iterdir()) == []
-    assert BOUND / 2 < taken(local) <= BOUND
+    assert BOUND / 3 < taken(local) <= BOUND
     assert caplog.records == [], "no copy is damaged"
