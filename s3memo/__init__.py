@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from s3memo.stores.memory import MemoryStore
     from s3memo.stores.objectstore import ObjectStore
     from s3memo.stores.s3 import S3Store
+    from s3memo.stores.tiered import TieredStore
     from s3memo.versions import Key, Version
 
 __all__ = [
@@ -86,6 +87,7 @@ __all__ = [
     "StoreError",
     "StoreNotSupportedError",
     "StoreUnavailableError",
+    "TieredStore",
     "TimeBounds",
     "Version",
     "__version__",
@@ -152,6 +154,7 @@ _HOMES = {
     "s3memo.stores.memory": ("MemoryStore",),
     "s3memo.stores.objectstore": ("ObjectStore",),
     "s3memo.stores.s3": ("S3Store",),
+    "s3memo.stores.tiered": ("TieredStore",),
     "s3memo.versions": (
         "Key",
         "Version",

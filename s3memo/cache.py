@@ -22,8 +22,8 @@ from s3memo.memory import MemoryTier
 from s3memo.packing import CodecName, Packing
 from s3memo.settings import check_choice
 from s3memo.signing import SigningKey, SigningKeys
-from s3memo.stores import store_at
-from s3memo.stores.base import PAGE_SIZE, Store
+from s3memo.stores import store_at, with_local_tier
+from s3memo.stores.base import PAGE_SIZE, LocalPlace, Store
 from s3memo.terms import OnError, Terms
 from s3memo.tiers import Tiers
 from s3memo.versions import Key, Version
@@ -36,7 +36,9 @@ class Cache(Tiers):
     """What functions returned, in one store with a memory tier before it. Safe to share between threads.
 
     `url_or_store` is a URL, a directory or a Store; None: what `configure` or S3MEMO_URL says, else an embedded store
-    in the user's cache directory. `memory=None` keeps nothing in the process. For `names_ttl` (a duration, 0 for always
+    in the user's cache directory. `local` keeps copies of a remote store's results in that directory of this machine
+    (True: one in the user's cache directory), for all processes, of up to `local_max_bytes` (10 GiB); see TieredStore.
+    `memory=None` keeps nothing in the process. For `names_ttl` (a duration, 0 for always
     asking) names that a listing showed are asked for without listing again. `signing_keys`, secrets of at least 32
     bytes, sign what is written and refuse what none of them signed; the first signs; none: those of `configure` or
     S3MEMO_SIGNING_KEYS. `compression` is "auto" (zstd where it helps) or "none". `codec="pickle"` stores what only
@@ -52,6 +54,8 @@ class Cache(Tiers):
         *,
         memory: MemoryTier | None = MemoryTier(),  # noqa: B008  it is immutable
         names_ttl: Duration = 60,
+        local: LocalPlace | None = None,
+        local_max_bytes: int | None = None,
         signing_keys: Iterable[SigningKey] = (),
         compression: Compression = "auto",
         codec: CodecName = "msgpack",
@@ -76,9 +80,8 @@ class Cache(Tiers):
                 "names_ttl=None says nothing: give a duration; for longer ones use preload(trust_for=…)"
             )
         self.names_ttl = ttl
-        super().__init__(
-            store_at(url_or_store), packing, tier, names_ttl=ttl, read_only=read_only, has_hooks=bool(hooks)
-        )
+        store = with_local_tier(store_at(url_or_store), local, local_max_bytes)
+        super().__init__(store, packing, tier, names_ttl=ttl, read_only=read_only, has_hooks=bool(hooks))
         self.hooks = hooks
         self.on_error: OnError = on_error
         self.record_arguments = record_arguments
@@ -87,7 +90,7 @@ class Cache(Tiers):
         self._parts: WeakValueDictionary[str, Self] = WeakValueDictionary()
         self._identity = os.urandom(16).hex()
         self._settings: dict[str, Any] = {
-            "url_or_store": self.store,
+            "url_or_store": self.store,  # its local tier included
             "memory": tier,
             "names_ttl": ttl,
             "signing_keys": keys,

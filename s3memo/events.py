@@ -18,7 +18,7 @@ EventKind: TypeAlias = Literal[
     "hit", "stale", "miss", "compute", "store", "refresh", "invalidate", "clear", "evict", "error", "breaker", "lease"
 ]
 RequestKind: TypeAlias = Literal["LIST", "GET", "PUT", "DELETE"]
-Tier: TypeAlias = Literal["memory", "store"]
+Tier: TypeAlias = Literal["memory", "local", "store"]
 
 PRICES: dict[RequestKind, float] = {"LIST": 5e-6, "GET": 4e-7, "PUT": 5e-6, "DELETE": 0.0}
 """US dollars a request: S3 Standard's list prices in us-east-1. Assign to it where yours differ."""
@@ -58,9 +58,9 @@ def log_event(event: Event) -> None:
 class CacheInfo(NamedTuple):
     """What a function's cache did in this process; the first four fields are those of `functools.lru_cache`.
 
-    `hits` counts what was served of what is remembered, `stale_hits` that of it which had expired; `misses` the looks
-    that found nothing, `cache_get`'s too. `maxsize` and `currsize` count entries of the memory
-    tier; `bytes_…` what went over the wire; `seconds_saved` sums what the hits had taken to compute; `requests` counts
+    `hits` counts what was served of what is remembered, by memory, the local tier or the store, `stale_hits` that of it
+    which had expired; `misses` the looks that found nothing, `cache_get`'s too. `maxsize` and `currsize` count entries of
+    the memory tier; `bytes_…` what went over the wire; `seconds_saved` sums what the hits had taken to compute; `requests` counts
     what the store was sent, and `cost` is their price in US dollars by `s3memo.PRICES`.
     """
 
@@ -69,6 +69,7 @@ class CacheInfo(NamedTuple):
     maxsize: int
     currsize: int
     memory_hits: int
+    local_hits: int
     store_hits: int
     stale_hits: int
     errors: int
@@ -177,11 +178,12 @@ class Recorder:
             counts, requests = self._counts, self._requests.copy()
             memory_hits = counts["from memory"] + sum(tally.hits for tally in self._tallies.values())
             return CacheInfo(
-                hits=memory_hits + counts["from store"],
+                hits=memory_hits + counts["from local"] + counts["from store"],
                 misses=counts["miss"],
                 maxsize=maxsize,
                 currsize=currsize,
                 memory_hits=memory_hits,
+                local_hits=counts["from local"],
                 store_hits=counts["from store"],
                 stale_hits=counts["stale"],
                 errors=counts["error"],

@@ -12,13 +12,13 @@ from typing import Any
 from s3memo import packing
 from s3memo.breaker import Breaker
 from s3memo.envelope import Envelope
-from s3memo.errors import StoreError
-from s3memo.events import logger
+from s3memo.errors import CodecError, StoreError
+from s3memo.events import Tier, logger
 from s3memo.freshness import whole_seconds
 from s3memo.index import Name
 from s3memo.memory import Held
 from s3memo.packing import Packing
-from s3memo.stores.base import PAGE_SIZE, Store, TimeBounds
+from s3memo.stores.base import PAGE_SIZE, Buffer, HoldsCopies, Store, TimeBounds
 from s3memo.stores.clock import local_clock
 from s3memo.terms import Terms
 from s3memo.versions import DAY, MICROSECONDS, Key, Listing, Version, clearing, parse_object_key, tombstone
@@ -43,6 +43,7 @@ class Memo:
         self.store = store
         self.packing = packing
         self.breaker = Breaker(getattr(store, "clock", local_clock))
+        self._copies = store if isinstance(store, HoldsCopies) else None
 
     def look(self, key: Key, terms: Terms) -> Listing:
         """LIST a key's prefix: one page, or as many as it takes until those behind could not change the answer."""
@@ -64,20 +65,25 @@ class Memo:
 
     def load(
         self, key: Key, version: Version, terms: Terms, listing: Listing, is_kept: Callable[[int], bool]
-    ) -> tuple[Held, Any]:
-        """GET a version; return it as memory holds it, and its value. Raises NotFoundError and CodecError.
+    ) -> tuple[Held, Any, Tier]:
+        """GET a version, unless there is a copy here; return it as memory holds it, its value, and where it was.
 
-        `is_kept` tells whether memory will keep an object of so many bytes: then the value does not lie over it.
+        `is_kept` tells whether memory will keep an object of so many bytes: then the value does not lie over it. Raises
+        StoreUnavailableError while the store is to be left alone, NotFoundError, and CodecError.
         """
         object_key = key.prefix + version.name
-        with self.asking(terms):
-            data = self.store.get(object_key)
+        data, tier = self._read(object_key, terms)
         if terms.copy and is_kept(len(data)):
             data = memoryview(data).toreadonly()
-        sealed = self.packing.open(object_key, data)
+        try:
+            sealed = self.packing.open(object_key, data)
+        except CodecError:
+            if self._copies is not None:  # what is stored may be right, and have been damaged on its way
+                self._copies.drop_copy(object_key)
+            raise
         is_of_use = terms.exceptions or not sealed.header.raised
         value = packing.unpack(sealed, terms.classes) if is_of_use else Exception()
-        return self._held(version, value, sealed, terms, listing), value
+        return self._held(version, value, sealed, terms, listing), value, tier
 
     def draft(
         self, key: Key, terms: Terms, value: Any, listing: Listing, *, elapsed: float, raised: bool = False
@@ -158,6 +164,15 @@ class Memo:
         else:
             return
         terms.recorder.emit("breaker", message=message, error=outcome)
+
+    def _read(self, object_key: str, terms: Terms) -> tuple[Buffer, Tier]:
+        copy = None if self._copies is None else self._copies.copy_of(object_key)
+        if copy is not None:
+            self.breaker.hand_on()
+            return copy, "local"
+        self.breaker.check()
+        with self.asking(terms):
+            return self.store.get(object_key), "store"
 
     def _held(self, version: Version, value: Any, sealed: Envelope, terms: Terms, listing: Listing) -> Held:
         return Held.of(version, value, sealed, confirmed=listing.seen_at, classes=terms.classes, copy=terms.copy)

@@ -228,9 +228,8 @@ class Tiers:
         slot = self._slot(key, terms)
         if slot is not None and slot.held.version == version:
             return slot.held.load()
-        self._memo.breaker.check()
         try:
-            _, value = self._memo.load(key, version, terms, Listing(), lambda _: False)
+            _, value, _ = self._memo.load(key, version, terms, Listing(), lambda _: False)
         except NotFoundError as error:
             raise NotFoundError(
                 f"{key.prefix}{version.name} is not in {self.store.url} any more: it was replaced, invalidated or "
@@ -341,9 +340,7 @@ class Tiers:
             held = replace(slot.held, confirmed=listing.seen_at)
             value, tier = held.load(), "memory"
         else:
-            self._memo.breaker.check()
-            held, value = self._memo.load(key, version, terms, listing, self._memory.takes)
-            tier = "store"
+            held, value, tier = self._memo.load(key, version, terms, listing, self._memory.takes)
         self._land(key, flight, held, terms)
         return Hit(key, held, value, tier, self._judge(held, terms))
 

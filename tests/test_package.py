@@ -25,7 +25,7 @@ PUBLIC_NAMES = {
     *("NotFoundError", "ObjectInfo", "ObjectStore", "PRICES", "S3MemoError", "S3Store", "SettingsError", "Store"),
     *("StoreAccessError", "StoreError", "StoreNotSupportedError", "StoreUnavailableError", "TimeBounds", "Version"),
     *("Collected", "Lease", "LeaseTimeout", "NotStoredError", "S3TTLCache", "ServiceState", "StateConflictError"),
-    *("StateVersion", "gc"),
+    *("StateVersion", "TieredStore", "gc"),
     *("__version__", "configure", "disabled", "log_event", "register_key", "s3_cached"),
 }
 

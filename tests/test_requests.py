@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from s3memo import Cache, Key, Lease, S3Store, S3TTLCache, ServiceState, Version, gc
+from s3memo import Cache, Key, Lease, S3Store, S3TTLCache, ServiceState, TieredStore, Version, gc
 from s3memo.register import Register
 from s3memo.versions import base32
 from tests.servers.proxy import CountingProxy
@@ -70,6 +71,21 @@ def test_hits_and_misses(cached: Any, sent: Any) -> None:
     assert sent(fresh, 1) == MEMORY_HIT
     assert sent(cached().cache_get, 1) == STORE_HIT
     assert sent(cached().cache_get, 2) == {"LIST": 1}
+
+
+@pytest.mark.parametrize("number", [1, 9, 20])
+def test_hits_in_a_local_tier(store: S3Store, sent: Any, tmp_path: Path, number: int) -> None:
+    def run(place: str) -> Any:
+        """In one more process, with nothing in its memory, on the machine of that name."""
+        cache = Cache(TieredStore(store, tmp_path / place), on_error="raise")
+        function = cache.cached(name="jobs.double", version=1)(double)
+        return lambda: [function(argument) for argument in range(number)]
+
+    listings = min(number, 9)
+    assert sent(run("here"))["PUT"] == number
+    assert sent(run("here")) == {"LIST": listings}
+    assert sent(run("elsewhere")) == {"LIST": listings, "GET": number}
+    assert sent(run("elsewhere")) == {"LIST": listings}
 
 
 def test_refreshes(cached: Any, sent: Any) -> None:

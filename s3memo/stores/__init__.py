@@ -1,13 +1,14 @@
-"""Where the bytes are: in this process, in one file on this machine, or in a bucket."""
+"""Where the bytes are: in this process, in one file on this machine, or in a bucket, with copies here or without."""
 
 from __future__ import annotations
 
 import functools
 import os
 
+from s3memo.errors import SettingsError
 from s3memo.events import logger
 from s3memo.settings import Location, current, default_location, parse_url
-from s3memo.stores.base import Store
+from s3memo.stores.base import LocalPlace, Store
 
 
 def store_at(url_or_store: str | os.PathLike[str] | Store | None) -> Store:
@@ -20,6 +21,23 @@ def store_at(url_or_store: str | os.PathLike[str] | Store | None) -> Store:
     if current().url is None:
         _warn_of_default(location)
     return open_store(location)
+
+
+def with_local_tier(store: Store, local: LocalPlace | None, max_bytes: int | None) -> Store:
+    """Return the store with a local tier before it, if there is to be one and the store is not on this machine itself.
+
+    Raises SettingsError.
+    """
+    if local is None or local is False:
+        if max_bytes is not None:
+            raise SettingsError(
+                f"local_max_bytes={max_bytes!r} bounds a local tier, and there is none: give local= too"
+            )
+        return store
+    from s3memo.stores.tiered import DEFAULT_MAX_BYTES, TieredStore  # noqa: PLC0415  as below: it loads blake3
+
+    tiered = TieredStore(store, local, max_bytes=DEFAULT_MAX_BYTES if max_bytes is None else max_bytes)
+    return store if store.url.startswith(("file:", "memory:")) else tiered
 
 
 @functools.cache

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 PutMode: TypeAlias = Literal["overwrite", "create"]
+LocalPlace: TypeAlias = str | os.PathLike[str] | bool
+"""Where a local tier is: a directory; True: one in the user's cache directory."""
 PAGE_SIZE = 1000
 """How many names one LIST answers, and one DELETE takes, on S3."""
 
@@ -61,4 +64,17 @@ class Store(Protocol):
 
     def time(self) -> TimeBounds:
         """Return bounds of the store's clock; asks the store only if nothing is known of it yet."""
+        ...
+
+
+@runtime_checkable
+class HoldsCopies(Protocol):
+    """What a store may have beside its verbs if it keeps copies on this machine, where its `get` looks first."""
+
+    def copy_of(self, object_key: str) -> Buffer | None:
+        """Return the object's bytes if there is a copy here, or None; no request is sent, and no StoreError raised."""
+        ...
+
+    def drop_copy(self, object_key: str) -> None:
+        """Let the next `get` ask the store itself, because the copy turned out to be of no use."""
         ...

@@ -31,11 +31,15 @@ def read_body(answer: Mapping[str, Any], deadline: Deadline) -> bytearray:
                 return data
 
 
+def flat(data: Buffer) -> memoryview:
+    """Return a buffer's bytes in a row, copied only where they do not lie so."""
+    view = memoryview(data)
+    return view.cast("B") if view.c_contiguous and view.nbytes else memoryview(view.tobytes())
+
+
 def as_body(data: Buffer, deadline: Deadline) -> io.BufferedReader:
     """Return a buffer as a file, which is read without a copy of the whole, and not beyond the deadline."""
-    view = memoryview(data)
-    flat = view.cast("B") if view.c_contiguous and view.nbytes else memoryview(view.tobytes())
-    return io.BufferedReader(_Upload(flat, deadline))
+    return io.BufferedReader(_Upload(flat(data), deadline))
 
 
 class _Upload(io.RawIOBase):

@@ -1,0 +1,160 @@
+"""Copies of immutable objects in a directory on this machine, each in a file that ends in a hash of the rest.
+
+Plain files, because a file is read in one copy at any size and replaced at one stroke, its modification time is a clock
+of its use that needs no lock, and deleting it frees the disk; SQLite frees none and takes no object of 1 GiB, and
+diskcache unpickles what it finds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+
+from blake3 import blake3
+
+from s3memo.stores.base import Buffer
+from s3memo.stores.quota import Quota
+from s3memo.stores.transfer import flat
+
+_CHECK_BYTES = 32
+_OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+class Copies:
+    """Copies in a directory that only this user can write in; it is made on first use. Methods raise OSError.
+
+    Safe for many threads and processes, however they end, and for fork(). `clock` returns POSIX seconds.
+    """
+
+    def __init__(self, directory: str, max_bytes: int, clock: Callable[[], float]) -> None:
+        self._directory = directory
+        self._clock = clock
+        self._quota = Quota(directory, max_bytes, clock)
+        self._is_ready = False
+
+    def read(self, object_key: str) -> bytearray | None:
+        """Return an object's bytes, or None if there is no copy. One that is damaged is deleted, and an OSError."""
+        self._prepare()
+        name = _name_of(object_key)
+        path = self._path(name)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except FileNotFoundError:
+            return None
+        try:
+            data = _read_whole(descriptor, name)
+            if data is not None:
+                with suppress(OSError):  # as on a disk that is read-only: it can be read, if not dated
+                    self._date(descriptor)
+                return data
+        finally:
+            os.close(descriptor)
+        self.drop(object_key)
+        raise OSError(f"the copy {path} of {object_key} was damaged, and is deleted")
+
+    def keep(self, object_key: str, data: Buffer) -> None:
+        """Write a copy, whole or not at all, if there is room for it."""
+        self._prepare()
+        try:
+            self._keep(_name_of(object_key), flat(data))
+        except FileNotFoundError:  # somebody has deleted the directory
+            self._is_ready = False
+            self._prepare()
+            self._keep(_name_of(object_key), flat(data))
+
+    def drop(self, object_key: str) -> None:
+        """Delete the copy, if there is one."""
+        self._prepare()
+        with suppress(FileNotFoundError):
+            os.unlink(self._path(_name_of(object_key)))  # noqa: PTH108  as in quota
+
+    def _keep(self, name: str, data: memoryview) -> None:
+        temporary = os.path.join(self._quota.incoming, name[:2] + os.urandom(15).hex())  # noqa: PTH118
+        size = len(data) + _CHECK_BYTES
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                os.ftruncate(descriptor, size)  # who makes room sees at once how large it will be
+                is_written = self._quota.admit(int(name[:2], 16), size, temporary)
+                if is_written:
+                    _write(descriptor, data)
+                    _write(descriptor, memoryview(_check_of(name, data)))
+                    self._date(descriptor)
+            finally:
+                os.close(descriptor)
+            if is_written:
+                self._place(temporary, self._path(name))
+                return
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(temporary)  # noqa: PTH108
+            raise
+        os.unlink(temporary)  # noqa: PTH108
+
+    def _place(self, temporary: str, path: str) -> None:
+        try:
+            os.replace(temporary, path)  # noqa: PTH105
+        except FileNotFoundError:
+            with suppress(FileExistsError):
+                os.mkdir(os.path.dirname(path), 0o700)  # noqa: PTH102, PTH120
+            os.replace(temporary, path)  # noqa: PTH105
+
+    def _path(self, name: str) -> str:
+        return f"{self._directory}/{name[:2]}/{name}"
+
+    def _date(self, descriptor: int) -> None:
+        now = self._clock()
+        os.utime(descriptor, (now, now))
+
+    def _prepare(self) -> None:
+        """Make the directory; raise PermissionError if others could put results there."""
+        if self._is_ready:
+            return
+        os.makedirs(os.path.dirname(self._directory), exist_ok=True)  # noqa: PTH103, PTH120
+        for path in (self._directory, self._quota.incoming):
+            with suppress(FileExistsError):
+                os.mkdir(path, 0o700)  # noqa: PTH102
+            status = os.lstat(path)
+            if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & _OTHERS_MAY_WRITE:
+                raise PermissionError(
+                    f"{path} is no directory that only this user can write in: choose another for local="
+                )
+        self._quota.sweep()
+        self._is_ready = True
+
+
+def _name_of(object_key: str) -> str:
+    return hashlib.blake2b(object_key.encode(), digest_size=16).hexdigest()
+
+
+def _check_of(name: str, data: bytearray | memoryview) -> bytes:
+    """Return what tells a copy that is whole, and under its own name."""
+    check = blake3(name.encode())
+    check.update(data)
+    return check.digest()
+
+
+def _read_whole(descriptor: int, name: str) -> bytearray | None:
+    size = os.fstat(descriptor).st_size - _CHECK_BYTES
+    if size < 0:
+        return None
+    data, check = bytearray(size), bytearray(_CHECK_BYTES)
+    is_whole = _fill(descriptor, memoryview(data)) and _fill(descriptor, memoryview(check))
+    return data if is_whole and check == _check_of(name, data) else None
+
+
+def _fill(descriptor: int, target: memoryview) -> bool:
+    while len(target):
+        count = os.readv(descriptor, [target])
+        if not count:
+            return False
+        target = target[count:]
+    return True
+
+
+def _write(descriptor: int, data: memoryview) -> None:
+    while len(data):
+        data = data[os.write(descriptor, data) :]

@@ -1,0 +1,198 @@
+"""How much a directory of copies may take, by a count that all processes share; the least recently used make room.
+
+The directory has a folder for each of 256 shards, `incoming` for what is being written, and two files: `usage`, a count
+of bytes for each shard, and `evicting`, locked by the one process that makes room. A count is raised before a file
+gets its name and lowered only by a look at what is there, so a process that is killed at any point leaves it too high
+and never too low. Files are counted in whole blocks of 4 KiB, as disks do.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import time
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import NamedTuple
+
+SHARDS = 256
+NAME = re.compile("[0-9a-f]{32}")
+"""What copies are called; the first two digits are their shard. Nothing of another name is counted or deleted."""
+
+_BLOCK = 4096
+_SAMPLE = 10_000
+"""How many files are looked at to make room: more are judged by this sample, which takes some 0.1 s."""
+
+_SPARED = 10
+"""One part in so many is emptied at a time, so that not every write has to make room."""
+
+_UNKNOWN = 2**62
+"""A count that is lost: more than any disk, so the next to write looks at what is there."""
+
+_PATIENCE = (0.0, *(0.001 * 2**attempt for attempt in range(9)))
+"""Seconds between attempts to lock a file, half a second in all: others need it for microseconds, and to make room for
+some 0.1 s, or longer where their threads leave them no time."""
+
+_STALE = 3600.0
+"""Seconds after which a file that nobody has written to is what a killed process has left."""
+
+
+class Found(NamedTuple):
+    """A copy that is there: how many bytes it takes, and when it was last used, in POSIX seconds."""
+
+    path: str
+    size: int
+    used: float
+
+
+def footprint(size: int) -> int:
+    """Return how many bytes a file of `size` bytes takes on a disk."""
+    return -(-size // _BLOCK) * _BLOCK
+
+
+def doomed(found: Iterable[Found], size: int, *, most: int) -> list[Found]:
+    """Return the least recently used that take `size` bytes together, or as many as there are, up to `most` of them."""
+    gone = []
+    for copy in sorted(found, key=lambda copy: copy.used)[:most]:
+        if size <= 0:
+            break
+        size -= copy.size
+        gone.append(copy)
+    return gone
+
+
+class Quota:
+    """Keeps what a directory's copies take together below `max_bytes`. Its methods raise OSError.
+
+    `clock` returns POSIX seconds. Safe to call from many threads and processes; nothing is held open between calls.
+    """
+
+    def __init__(self, directory: str, max_bytes: int, clock: Callable[[], float]) -> None:
+        self.incoming = os.path.join(directory, "incoming")  # noqa: PTH118  as all here: a hit should cost microseconds
+        self._directory = directory
+        self._max_bytes = max_bytes
+        self._clock = clock
+
+    def admit(self, shard: int, size: int, temporary: str) -> bool:
+        """Count a file of `size` bytes, already there as `temporary`, if it fits or room can be made; or return False.
+
+        There is no room while another process takes long to make some, nor for what is larger than the bound.
+        """
+        taken = footprint(size)
+        if taken > self._max_bytes:
+            return False
+        if self._reserve(shard, taken):
+            return True
+        with _locked(f"{self._directory}/evicting", patience=_PATIENCE) as descriptor:
+            if descriptor is None:
+                return False
+            if self._reserve(shard, taken):  # the one that was waited for has made room
+                return True
+            self._make_room(taken, temporary)
+        return self._reserve(shard, taken)
+
+    def sweep(self, *, own: str = "") -> Counter[int]:
+        """Delete what killed processes left unfinished; return the bytes that others are writing, by shard."""
+        writing: Counter[int] = Counter()
+        with os.scandir(self.incoming) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):
+                    status = entry.stat(follow_symlinks=False)
+                    if not NAME.fullmatch(entry.name) or entry.path == own:
+                        continue
+                    if self._clock() - status.st_mtime > _STALE:
+                        os.unlink(entry.path)  # noqa: PTH108
+                    else:
+                        writing[int(entry.name[:2], 16)] += footprint(status.st_size)
+        return writing
+
+    def _reserve(self, shard: int, size: int) -> bool:
+        with self._counts() as counts:
+            if sum(counts) + size > self._max_bytes:
+                return False
+            counts[shard] += size
+            return True
+
+    def _make_room(self, size: int, own: str) -> None:
+        """Look at all that is there, or sample after sample, until `size` more bytes fit."""
+        first = os.urandom(1)[0]
+        left = [(first + number) % SHARDS for number in range(SHARDS)]
+        spare = self._max_bytes // _SPARED
+        while left:
+            with self._counts() as counts:
+                before = counts[:]
+            writing = self.sweep(
+                own=own
+            )  # before the shards: what moves there meanwhile is counted twice, and not never
+            shards, found = self._sample(left)
+            elsewhere = sum(count for shard, count in enumerate(before) if shard not in shards)
+            here = Counter({shard: writing[shard] for shard in shards})
+            for copy in found:
+                here[_shard_of(copy.path)] += copy.size
+            excess = elsewhere + here.total() + size - self._max_bytes
+            if excess > 0 and elsewhere < _UNKNOWN:
+                most = len(found) if len(shards) == SHARDS else max(1, len(found) // _SPARED)
+                for copy in doomed(found, excess + spare, most=most):
+                    with suppress(FileNotFoundError):
+                        os.unlink(copy.path)  # noqa: PTH108
+                    here[_shard_of(copy.path)] -= copy.size
+            with self._counts() as counts:
+                for shard in shards:
+                    counts[shard] = min(max(0, here[shard] + counts[shard] - before[shard]), _UNKNOWN)
+                if sum(counts) + size <= self._max_bytes:
+                    return
+
+    def _sample(self, left: list[int]) -> tuple[set[int], list[Found]]:
+        """Take shards off `left` until there are files enough to judge by; return these shards and their files."""
+        shards: set[int] = set()
+        found: list[Found] = []
+        while left and len(found) < _SAMPLE:
+            shard = left.pop()
+            shards.add(shard)
+            with suppress(FileNotFoundError), os.scandir(f"{self._directory}/{shard:02x}") as entries:
+                for entry in entries:
+                    with suppress(FileNotFoundError):
+                        if NAME.fullmatch(entry.name):
+                            status = entry.stat(follow_symlinks=False)
+                            found.append(Found(entry.path, footprint(status.st_size), status.st_mtime))
+        return shards, found
+
+    @contextmanager
+    def _counts(self) -> Iterator[array[int]]:
+        """Lend the counts, and write them back if they were changed. Raises TimeoutError."""
+        with _locked(f"{self._directory}/usage", patience=_PATIENCE) as descriptor:
+            if descriptor is None:
+                raise TimeoutError(f"another process keeps {self._directory}/usage locked")
+            raw = os.pread(descriptor, 8 * SHARDS, 0)
+            counts = array("Q", raw if len(raw) == 8 * SHARDS else array("Q", [_UNKNOWN] * SHARDS).tobytes())
+            yield counts
+            if counts.tobytes() != raw:
+                os.pwrite(descriptor, counts.tobytes(), 0)
+
+
+def _shard_of(path: str) -> int:
+    return int(path[-32:-30], 16)
+
+
+@contextmanager
+def _locked(path: str, *, patience: tuple[float, ...]) -> Iterator[int | None]:
+    """Lend a file that no other thread or process has locked, or None if one keeps it so; the lock dies with us."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        yield descriptor if any(_try_lock(descriptor, pause) for pause in patience) else None
+    finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)  # a child that was forked meanwhile has it open too
+        os.close(descriptor)
+
+
+def _try_lock(descriptor: int, pause: float) -> bool:
+    if pause:  # even none takes its time
+        time.sleep(pause)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
