@@ -50,14 +50,6 @@ class Breaker:
             self._is_probed = True
             self._until = self._clock() + LONGEST_PAUSE
 
-    def hand_on(self) -> None:
-        """Let another caller ask the store, for this one has found that it need not."""
-        if self._failures:
-            with process_lock:
-                if self._is_probed:
-                    self._until = self._clock()
-                    self._is_probed = False
-
     def learn(self, outcome: Exception | None, *, since: int) -> Change | None:
         """Learn how an operation on the store ended, and return what that changes. Any answer at all is a good end.
 

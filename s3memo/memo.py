@@ -168,7 +168,6 @@ class Memo:
     def _read(self, object_key: str, terms: Terms) -> tuple[Buffer, Tier]:
         copy = None if self._copies is None else self._copies.copy_of(object_key)
         if copy is not None:
-            self.breaker.hand_on()
             return copy, "local"
         self.breaker.check()
         with self.asking(terms):

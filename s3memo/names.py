@@ -48,6 +48,7 @@ class Names:
         if known is not None and known.seen_at >= seen_since:
             yield Sighting(self._listing(known), self._counts_absence(known, absent_since))
         for _ in range(looks):
+            self._memo.breaker.check()
             yield Sighting(self._sight(key, terms), is_proof=True)
 
     def look(self, key: Key, terms: Terms) -> Listing:

@@ -162,7 +162,6 @@ class Tiers:
         hit = self.held(key, terms)
         if hit is not None and hit.freshness in served:
             return hit
-        self._memo.breaker.check()
         listing, fallback = Listing(), None
         seen_since = math.inf if lists else self._seen_since(key, terms)
         for sighting in self._names.sightings(key, terms, absent_since, looks=_LOOKS, seen_since=seen_since):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from s3memo import Cache, MemoryTier, S3MemoError, SettingsError, StoreAccessError
+from s3memo import Cache, MemoryTier, S3MemoError, SettingsError, StoreAccessError, StoreUnavailableError
 from s3memo.functions import CachedFunction
 from tests.troubled import Clock, TroubledStore, once, raising
 
@@ -84,6 +84,19 @@ def test_an_absent_name_proves_nothing(fifty: TroubledStore) -> None:
     assert requests(reader, lambda: reader.cache_get(60)) == {"LIST": 1}
     writer.cache_set(7, 61)
     assert reader(61) == 7
+
+
+def test_a_store_that_answers_again_is_asked_by_calls_whose_names_are_known(store: TroubledStore, clock: Clock) -> None:
+    f = on(store, on_error="compute")
+    f(1)
+    f.preload(trust_for=None)
+    for call, expected in ((lambda: f(1), {"GET": 1}), (lambda: f(2), {"PUT": 1})):
+        store.before_get = store.before_put = raising(StoreUnavailableError("down"))
+        assert f(1) == 2
+        clock.now += 60
+        store.before_get = store.before_put = lambda _: None
+        assert requests(f, call) == expected
+        assert requests(f, lambda: f(1)) == {"GET": 1}
 
 
 def test_a_name_that_was_replaced_is_looked_for_again(fifty: TroubledStore) -> None:
