@@ -50,8 +50,8 @@ class Names:
     def look(self, key: Key, terms: Terms) -> Listing:
         """LIST one digest."""
         index = self._index(key)  # before it is listed, so that what is forgotten meanwhile stays so
-        listing = self._memo.look(key, terms)
-        known = Known(tuple((version.name, 0) for version in listing.versions), listing.seen_at)
+        listing, sizes = self._memo.look(key, terms)
+        known = Known(tuple((version.name, sizes[version.name]) for version in listing.versions), listing.seen_at)
         with process_lock:
             index.count_single()
             index.learn(key.digest, known)
@@ -88,6 +88,11 @@ class Names:
         listing = self._listing(known)
         newest = listing.newest and listing.newest.name
         return listing, next((size for name, size in known.versions if name == newest), 0)
+
+    def size(self, key: Key, version: Version) -> int:
+        """Return how many bytes a version takes, as far as that was seen, else 0."""
+        known = self._index(key).find(key.digest)
+        return dict(known.versions).get(version.name, 0) if known else 0
 
     def learn(self, key: Key, draft: Draft, gone: Iterable[Version]) -> None:
         """Take what a write made of a listing, beside what others of this process have made of it meanwhile.
