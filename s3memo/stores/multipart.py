@@ -26,16 +26,32 @@ def put_in_parts(connection: Connection, url: str, options: Mapping[str, Any], d
     """Write an object: a request to begin, one for each part, and one to end. Raises StoreError.
 
     `options` are those of PutObject less the body; each request gets those that it takes. What was sent of a failed
-    upload is given up, which is free of charge, as far as the server can still be told.
+    upload is given up, which is free of charge, as far as the server can still be told. Some servers (rclone's) lose
+    parts that come side by side; then they are sent once more, one after the other.
     """
-    upload = _Upload(connection, url, options, flat(data))
+    view = flat(data)
+    try:
+        _upload(_Upload(connection, url, options, view), helpers=HELPERS)
+    except StoreError as error:
+        if not _is_lost_part(error):
+            raise
+        _upload(_Upload(connection, url, options, view), helpers=0)
+
+
+def _upload(upload: _Upload, *, helpers: int) -> None:
     upload.begin()
     try:
-        upload.send()
+        upload.send(helpers)
         upload.end()
     except BaseException:
         upload.give_up()
         raise
+
+
+def _is_lost_part(error: StoreError) -> bool:
+    """Whether an upload could not be ended because the server does not know a part that it has acknowledged."""
+    answer: Mapping[str, Any] = getattr(error.__cause__, "response", {})
+    return bool(answer.get("Error", {}).get("Code") == "InvalidPart")
 
 
 class _Upload:
@@ -67,9 +83,9 @@ class _Upload:
             )
         self._options["UploadId"] = answer["UploadId"]
 
-    def send(self) -> None:
-        """Send all parts."""
-        share(self._send_next, min(HELPERS, len(self._to_do) - 1), self._progress.cancel)
+    def send(self, helpers: int) -> None:
+        """Send all parts, with so many helpers at most."""
+        share(self._send_next, min(helpers, len(self._to_do) - 1), self._progress.cancel)
 
     def _send_next(self) -> bool:
         try:
