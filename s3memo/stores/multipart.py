@@ -50,7 +50,7 @@ def _upload(upload: _Upload, *, helpers: int) -> None:
 
 def _is_lost_part(error: StoreError) -> bool:
     """Whether an upload could not be ended because the server does not know a part that it has acknowledged."""
-    answer: Mapping[str, Any] = getattr(error.__cause__, "response", {})
+    answer: Mapping[str, Any] = getattr(error.__cause__, "response", None) or {}
     return bool(answer.get("Error", {}).get("Code") == "InvalidPart")
 
 
