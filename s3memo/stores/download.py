@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from s3memo.errors import StoreError, StoreUnavailableError
+from s3memo.errors import StoreError
 from s3memo.locks import process_lock
 from s3memo.stores.parts import HELPERS, PARALLEL, PART, Helpers, cut
 from s3memo.stores.retry import Deadline
@@ -114,6 +114,6 @@ class Download:
         if got is None:
             raise _RangeIgnoredError
         if answer.get("ETag") != self._answer.get("ETag") or not got.endswith(f"/{self._size}"):
-            raise StoreUnavailableError(f"{self._url} was replaced while it was read: read it again")
+            raise StoreError(f"{self._url} was replaced while it was read: read it again")
         if got != f"bytes {part.start}-{part.stop - 1}/{self._size}":
             raise ConnectionError(f"the server sent {got} and not bytes {part.start}-{part.stop - 1}/{self._size}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import obstore
 
-from s3memo.errors import StoreUnavailableError
+from s3memo.errors import StoreError
 from s3memo.events import count_request
 from s3memo.stores.parts import HELPERS, cut, share
 
@@ -81,7 +81,7 @@ def _fetch(engine: Engine, path: str, part: slice, meta: ObjectMeta, url: str) -
             raise _RangeIgnoredError from error
         raise
     if (answer.meta["size"], answer.meta["e_tag"]) != (meta["size"], meta["e_tag"]):
-        raise StoreUnavailableError(f"{url} was replaced while it was read: read it again")
+        raise StoreError(f"{url} was replaced while it was read: read it again")
     if len(block) != part.stop - part.start:
         raise ConnectionError(f"{len(block)} bytes came of a part of {part.stop - part.start}")
     return block
