@@ -6,9 +6,9 @@ A result of 1 GiB on both servers with --hypothesis-profile=deep, else of 256 Mi
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,8 +31,9 @@ def noise(size: int) -> np.ndarray[Any, Any]:
 
 
 def peak() -> int:
-    """Return the most memory that this process has had, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """Return the most memory that this process has had, in bytes; that of getrusage begins with its parent's."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * 1024
 
 
 def call(given: dict[str, Any]) -> dict[str, Any]:
@@ -75,11 +76,11 @@ def test_there_and_back(request: pytest.FixtureRequest, server: str) -> None:
     parts = SIZE // PART + 1
     sent_again = server == "rclone_s3" and "DELETE" in missed["requests"]  # it may lose parts that come side by side
     assert sent_again or missed["requests"] == {"LIST": 1, "PUT": parts + 2}
-    assert missed["took"] < 2 * SIZE + ROOM, "the function's own result, and its object once"
+    assert 1.9 * SIZE < missed["took"] < 2 * SIZE + ROOM, "the function's own result, and its object once"
     assert hit["requests"]["LIST"] == 1
     assert 1 <= hit["requests"]["GET"] <= parts + 1
     assert hit["hits"] == 1
-    assert hit["took"] < SIZE + ROOM, "the object once, and the result lies over it"
+    assert 0.9 * SIZE < hit["took"] < SIZE + ROOM, "the object once, and the result lies over it"
     for told in (missed, hit):
         assert told["is_equal"]
         assert told["is_writable"]
