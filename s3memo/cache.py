@@ -20,7 +20,7 @@ from s3memo.freshness import Duration, seconds
 from s3memo.locks import process_lock, rebuild_after_fork
 from s3memo.memory import MemoryTier
 from s3memo.packing import CodecName, Packing
-from s3memo.settings import check_choice
+from s3memo.settings import check_choice, check_count
 from s3memo.signing import SigningKey, SigningKeys
 from s3memo.stores import store_at, with_local_tier
 from s3memo.stores.base import PAGE_SIZE, LocalPlace, Store
@@ -42,8 +42,11 @@ class Cache(Tiers):
     asking) names that a listing showed are asked for without listing again. `signing_keys`, secrets of at least 32
     bytes, sign what is written and refuse what none of them signed; the first signs; none: those of `configure` or
     S3MEMO_SIGNING_KEYS. `compression` is "auto" (zstd where it helps) or "none". `codec="pickle"` stores what only
-    pickle can, and demands signing keys. `on_error="raise"` lets errors of the store and of stored bytes out, for
-    tests; "compute" makes each a visible miss. `read_only` computes what is missing and stores nothing.
+    pickle can, and demands signing keys. A result whose object, envelope and all, takes more than `max_entry_bytes`
+    (None: no limit) is returned and not kept, which is an event and one warning for each function; an object of more
+    that is in the store is not downloaded where a listing told its size, and its result computed anew.
+    `on_error="raise"` lets errors of the store and of stored bytes out, for tests; "compute" makes each a visible miss.
+    `read_only` computes what is missing and stores nothing.
     `record_arguments` stores with each result what it was computed from, in words that the bucket's readers can read.
     Each of `hooks` is called with every Event. Raises SettingsError.
     """
@@ -59,6 +62,7 @@ class Cache(Tiers):
         signing_keys: Iterable[SigningKey] = (),
         compression: Compression = "auto",
         codec: CodecName = "msgpack",
+        max_entry_bytes: int | None = None,
         on_error: OnError = "compute",
         read_only: bool = False,
         record_arguments: bool = False,
@@ -71,8 +75,10 @@ class Cache(Tiers):
         check_choice("on_error", on_error, get_args(OnError))
         check_choice("compression", compression, get_args(Compression))
         check_choice("codec", codec, get_args(CodecName))
+        if max_entry_bytes is not None:
+            check_count("max_entry_bytes", max_entry_bytes, of="bytes", least=1)
         keys, hooks = SigningKeys(signing_keys), tuple(hooks)
-        packing = Packing(codec, compression, keys)
+        packing = Packing(codec, compression, keys, max_entry_bytes)
         tier = memory or MemoryTier(max_entries=0)
         ttl = seconds(names_ttl, name="names_ttl")
         if ttl is None:
@@ -96,6 +102,7 @@ class Cache(Tiers):
             "signing_keys": keys,
             "compression": compression,
             "codec": codec,
+            "max_entry_bytes": max_entry_bytes,
             "on_error": on_error,
             "read_only": read_only,
             "record_arguments": record_arguments,

@@ -31,7 +31,7 @@ from zlib import crc32
 import msgpack  # type: ignore[import-untyped]  # it comes without types
 
 from s3memo._about import __version__
-from s3memo.errors import DecodeError, IntegrityError, SettingsError
+from s3memo.errors import DecodeError, EncodeError, IntegrityError, SettingsError
 from s3memo.signing import MAC_BYTES, SigningKeys
 
 if sys.version_info >= (3, 14):
@@ -130,12 +130,13 @@ def seal(
     compression: Compression = "auto",
     arguments: Mapping[str, str] | None = None,
     raised: bool = False,
+    max_bytes: int | None = None,
 ) -> Envelope:
     """Return the payload, which is the pieces one after another, in an envelope; the data is copied once.
 
     `object_key` is where it will be stored, and the first of `keys` signs it, if there are any; the other arguments are
     the fields of Header. With `compression` "auto" the payload is compressed where that saves a tenth; SettingsError
-    for another word.
+    for another word. EncodeError if the whole would take more than `max_bytes`; then no copy is made.
     """
     if compression not in {"auto", "none"}:
         raise SettingsError(f'compression={compression!r} is unknown: use "auto" or "none"')
@@ -159,6 +160,12 @@ def seal(
     start = _PRELUDE.size + (MAC_BYTES if keys else 0)
     padding = bytes(-(start + len(packed)) % _ALIGNMENT)
     body = [packed, padding, *(raw if compressed is None else compressed)]
+    size = start + sum(map(len, body))
+    if max_bytes is not None and size > max_bytes:
+        raise EncodeError(
+            f"the result takes {size:,} bytes, and max_entry_bytes={max_bytes:,} is the most that this cache keeps of "
+            "one: give the Cache a higher limit, or return less"
+        )
     variant = _SIGNED if keys else _PLAIN
     prelude = _PRELUDE.pack(_MAGIC, _FORMAT, variant, len(packed), 0)
     prelude = _PRELUDE.pack(_MAGIC, _FORMAT, variant, len(packed), _checksum(prelude, body))

@@ -45,16 +45,20 @@ class Memo:
         self.breaker = Breaker(getattr(store, "clock", local_clock))
         self._copies = store if isinstance(store, HoldsCopies) else None
 
-    def look(self, key: Key, terms: Terms) -> Listing:
-        """LIST a key's prefix: one page, or as many as it takes until those behind could not change the answer."""
-        listing, start_after = Listing(), ""
+    def look(self, key: Key, terms: Terms) -> tuple[Listing, dict[str, int]]:
+        """LIST a key's prefix: one page, or as many as it takes until those behind could not change the answer.
+
+        Returns the sizes too, in bytes by name.
+        """
+        listing, start_after, sizes = Listing(), "", dict[str, int]()
         with self.asking(terms):
             while True:
                 page = list(self.store.list(key.prefix, start_after=start_after, limit=PAGE_SIZE))
-                names = (info.key.removeprefix(key.prefix) for info in page)
-                listing = listing.extended(names, now=self.store.time(), full=len(page) == PAGE_SIZE)
+                found = {info.key.removeprefix(key.prefix): info.size for info in page}
+                sizes |= found
+                listing = listing.extended(found, now=self.store.time(), full=len(page) == PAGE_SIZE)
                 if listing.settled:
-                    return listing
+                    return listing, sizes
                 start_after = page[-1].key
 
     def page(self, folder: str, start_after: str, terms: Terms) -> tuple[list[Name], TimeBounds]:
@@ -108,7 +112,7 @@ class Memo:
         """PUT a tombstone, or two if the first is not the newest; return the last, and what was listed after it."""
         with self.asking(terms):
             grave = self._bury(key, math.ceil(self.store.time().latest * MICROSECONDS))
-            listing = self.look(key, terms)
+            listing, _ = self.look(key, terms)
             rival = listing.rival(grave)
             return (grave if rival is None else self._bury(key, rival.created + 2)), listing
 

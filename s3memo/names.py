@@ -56,8 +56,8 @@ class Names:
         index = self._index(key)  # before it is listed, so that what is forgotten meanwhile stays so
         with process_lock:
             asked = index.ask()
-        listing = self._memo.look(key, terms)
-        known = Known(tuple((version.name, 0) for version in listing.versions), listing.seen_at)
+        listing, sizes = self._memo.look(key, terms)
+        known = Known(tuple((version.name, sizes[version.name]) for version in listing.versions), listing.seen_at)
         with process_lock:
             index.count_single()
             index.learn(key.digest, known, asked=asked)
@@ -95,6 +95,11 @@ class Names:
         newest = listing.newest and listing.newest.name
         return listing, next((size for name, size in known.versions if name == newest), 0)
 
+    def size(self, key: Key, version: Version) -> int:
+        """Return how many bytes a version takes, as far as that was seen, else 0."""
+        known = self._index(key).find(key.digest)
+        return dict(known.versions).get(version.name, 0) if known else 0
+
     def learn(self, key: Key, draft: Draft, gone: Iterable[Version]) -> None:
         """Take what a write made of a listing, beside what others of this process have made of it meanwhile.
 
@@ -104,7 +109,7 @@ class Names:
         names = {other.name: 0 for other in draft.listing.versions} | {version.name: draft.held.size}
         with process_lock:
             former = index.find(key.digest)
-            names = dict(former.versions if former else ()) | names
+            names |= dict(former.versions if former else ())
             for other in gone:
                 names.pop(other.name, None)
             index.learn(key.digest, Known(tuple(sorted(names.items())), draft.listing.seen_at))

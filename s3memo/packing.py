@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 from s3memo import codec, envelope, pickling, settings
 from s3memo.codec import Classes
 from s3memo.envelope import Buffer, Compression, Envelope
-from s3memo.errors import SettingsError
+from s3memo.errors import DecodeError, SettingsError
 from s3memo.signing import SigningKeys
 from s3memo.versions import Key, Version
 
@@ -18,7 +18,8 @@ CodecName: TypeAlias = Literal["msgpack", "pickle"]
 
 @dataclass(frozen=True, slots=True)
 class Packing:
-    """How a cache stores its values. `own_keys` sign, or where it has none, those of the process.
+    """How a cache stores its values. `own_keys` sign, or where it has none, those of the process. No object of more
+    than `max_bytes` is made, or read where its size is known before.
 
     With `codec` "pickle", which demands keys, what msgpack wrote is read too; never the other way round.
     """
@@ -26,6 +27,7 @@ class Packing:
     codec: CodecName
     compression: Compression
     own_keys: SigningKeys
+    max_bytes: int | None = None
 
     def __post_init__(self) -> None:
         if self.codec == "pickle" and not self.keys:
@@ -62,7 +64,19 @@ class Packing:
             compression=self.compression,
             arguments=arguments,
             raised=raised,
+            max_bytes=self.max_bytes,
         )
+
+    def takes(self, size: int) -> bool:
+        """Whether an object of so many bytes may be read."""
+        return self.max_bytes is None or size <= self.max_bytes
+
+    def check_size(self, object_key: str, size: int) -> None:
+        """Raise DecodeError for an object of so many bytes if it may not be read."""
+        if not self.takes(size):
+            raise DecodeError(
+                f"{object_key} has {size:,} bytes and is not read, for this cache has max_entry_bytes={self.max_bytes:,}"
+            )
 
     def copier(self, value: Any, classes: Classes) -> Callable[[], Any]:
         """Return what makes a copy of a value that is not stored, as it would come back if it were. Raises EncodeError."""

@@ -215,7 +215,7 @@ class Tiers:
         """Return the version that a call would be served from the store, and its size in bytes, if its name is known."""
         found = self._names.known(key)
         newest = found and found[0].newest
-        if not found or not newest or not found[1] or terms.exceptions:
+        if not found or not newest or not found[1] or terms.exceptions or not self._memo.packing.takes(found[1]):
             return None
         return (newest, found[1]) if self._judge_listed(newest, key, terms) == "fresh" else None
 
@@ -332,13 +332,18 @@ class Tiers:
         return Hit(key, slot.held, slot.held.load(), "memory", "fallback")
 
     def _load(self, key: Key, version: Version, terms: Terms, flight: Flight, listing: Listing) -> Hit:
-        """Return a version from memory, if that is the one held there, else GET it. Raises NotFoundError, CodecError."""
+        """Return a version from memory, if that is the one held there, else GET it unless it is known to be too large.
+
+        Raises NotFoundError, CodecError.
+        """
         slot = self._slot(key, terms)
         tier: Tier
         if slot and slot.held.version == version:
             held = replace(slot.held, confirmed=listing.seen_at)
             value, tier = held.load(), "memory"
         else:
+            if self._memo.packing.max_bytes is not None:
+                self._memo.packing.check_size(key.prefix + version.name, self._names.size(key, version))
             held, value, tier = self._memo.load(key, version, terms, listing, self._memory.takes)
         self._land(key, flight, held, terms)
         return Hit(key, held, value, tier, self._judge(held, terms))

@@ -17,6 +17,7 @@ from s3memo.settings import parse_url
 from s3memo.stores.base import PAGE_SIZE, Buffer, ObjectInfo, PutMode, TimeBounds
 from s3memo.stores.clock import ServerClock, local_clock
 from s3memo.stores.obsnames import folder, is_refused, offset
+from s3memo.stores.parts import PART
 from s3memo.stores.retry import RetryPolicy
 from s3memo.stores.s3 import DIRECTORY_BUCKET, S3Store
 
@@ -25,6 +26,7 @@ try:
     from obstore.store import AzureStore, GCSStore, MemoryStore
     from obstore.store import S3Store as S3Engine
 
+    from s3memo.stores import obslarge
     from s3memo.stores.obsclient import ObstoreConnection, endpoint_of, make_engine, runtime
     from s3memo.stores.obserrors import deletion_error, is_kept
     from s3memo.stores.s3errors import Request
@@ -39,7 +41,6 @@ if TYPE_CHECKING:
     from s3memo.stores.obsclient import Engine
 
 _SCHEMES = {S3Engine: "s3+obstore", GCSStore: "gs", AzureStore: "az", MemoryStore: "memory"}
-_BLOCK = 1024 * 1024
 _LEARN_AGAIN = 3600.0
 """After so many seconds drift has made the bounds of the server's clock twice as wide."""
 
@@ -156,20 +157,28 @@ class ObjectStore:
         if instead:
             return instead.get(object_key)
         path = self._path(object_key)
-        return self._connection.ask("GET", self._url(object_key), lambda engine: _read(engine, path))
+        return obslarge.read(self._connection, self._url(object_key), path)
 
     def put(self, object_key: str, data: Buffer, *, mode: PutMode = "overwrite") -> None:
-        """Write the object; in mode "create" raise AlreadyExistsError if there is one.
+        """Write the object, from 8 MiB up in parts; in mode "create" raise AlreadyExistsError if there is one.
 
-        A create that is sent again after its answer was lost may meet its own object.
+        Parts go to S3 by boto3, which can send one alone again, unless the store is one of obstore's own that was
+        given. A create goes in one request, whatever its size; one that is sent again after its answer was lost may meet
+        its own object.
         """
-        instead = self._instead
+        is_large = mode == "overwrite" and memoryview(data).nbytes >= PART
+        instead = self._instead or (
+            self._boto3 if is_large and self._scheme == "s3+obstore" and not self._given else None
+        )
         if instead:
             instead.put(object_key, data, mode=mode)
             return
         path = self._path(object_key)
         # obstore keeps hold of what it is given.
         whole = data if isinstance(data, bytes) else memoryview(data).tobytes()
+        if is_large:
+            obslarge.put_in_parts(self._connection, self._url(object_key), path, whole)
+            return
         self._connection.ask(
             "PUT",
             self._url(object_key),
@@ -403,12 +412,3 @@ def _described(store: Engine) -> tuple[str, str, str]:
 def _root(prefix: str) -> str:
     root = prefix.strip("/")
     return root + "/" if root else ""
-
-
-def _read(engine: Engine, path: str) -> bytearray:
-    answer = obstore.get(engine, path)
-    data, filled = bytearray(answer.meta["size"]), 0
-    for block in answer.stream(_BLOCK):
-        data[filled : filled + len(block)] = block
-        filled += len(block)
-    return data

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,8 +16,9 @@ class RetryPolicy:
     """Bounds of one operation on a store; times in seconds.
 
     An attempt may take `connect_timeout` to connect and then `read_timeout` without a sign from the server;
-    `operation_timeout` bounds all attempts together, their data included. A server's name may have several addresses:
-    where none of them answers, connecting takes so long for each.
+    `operation_timeout` bounds all attempts together, their data included; of an object from 8 MiB up, each 8 MiB may
+    take so long. A server's name may have several addresses: where none of them answers, connecting takes so long for
+    each.
     """
 
     attempts: int = 3
@@ -77,6 +79,35 @@ class Deadline:
         timeout = self.policy.operation_timeout
         if self.elapsed < timeout:
             return None
-        return TimeoutError(
-            f"not done within operation_timeout={timeout:g} seconds, which large objects may need more of"
-        )
+        return TimeoutError(self._explain(timeout))
+
+    def moved(self, count: int) -> None:
+        """Take note that so many bytes are on their way."""
+
+    def _explain(self, timeout: float) -> str:
+        return f"not done within operation_timeout={timeout:g} seconds, which large objects may need more of"
+
+
+class Progress(Deadline):
+    """When an operation must have got on: whenever another `step` bytes were moved, by any thread, time begins anew."""
+
+    def __init__(self, clock: Callable[[], float], policy: RetryPolicy, step: int) -> None:
+        super().__init__(clock, policy)
+        self._step = step
+        self._moved = 0
+        self._is_cancelled = False
+
+    def moved(self, count: int) -> None:
+        """Take note that so many bytes are on their way."""
+        self._moved += count
+        if self._moved >= self._step and not self._is_cancelled:
+            self._moved = 0
+            self._begun = self._clock()
+
+    def cancel(self) -> None:
+        """Leave no more time."""
+        self._is_cancelled = True
+        self._begun = -math.inf
+
+    def _explain(self, timeout: float) -> str:
+        return f"no more than {self._moved:,} bytes moved within operation_timeout={timeout:g} seconds"

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from s3memo.errors import SettingsError, StoreNotSupportedError, StoreUnavailableError
 from s3memo.stores.base import PAGE_SIZE, Buffer, ObjectInfo, PutMode, TimeBounds
 from s3memo.stores.clock import ServerClock, local_clock
+from s3memo.stores.multipart import put_in_parts
+from s3memo.stores.parts import PART
 from s3memo.stores.retry import Deadline, RetryPolicy
 from s3memo.stores.transfer import as_body, read_body
 from s3memo.versions import MAX_KEY_BYTES
@@ -106,19 +108,30 @@ class S3Store:
 
     def get(self, object_key: str) -> bytearray:
         """Return the object's bytes in a buffer that is the caller's own, or raise NotFoundError."""
-        options = self._options(_ON_GET, Key=self._root + object_key)
-        return self._connection.ask(
-            "GET", self._url(object_key), lambda client, _: client.get_object(**options), read_body
-        )
+        from s3memo.stores.download import Download  # noqa: PLC0415  as below
+
+        options, url = self._options(_ON_GET, Key=self._root + object_key), self._url(object_key)
+        connection = self._connection
+
+        def receive(answer: Mapping[str, Any], deadline: Deadline) -> bytearray | Download:
+            is_large = answer.get("ContentLength", 0) >= PART
+            return Download(connection, url, options, answer) if is_large else read_body(answer, deadline)
+
+        found = connection.ask("GET", url, lambda client, _: client.get_object(**options), receive)
+        return found if isinstance(found, bytearray) else found.read()
 
     def put(self, object_key: str, data: Buffer, *, mode: PutMode = "overwrite") -> None:
-        """Write the object; in mode "create" raise AlreadyExistsError if there is one.
+        """Write the object, from 8 MiB up in parts; in mode "create" raise AlreadyExistsError if there is one.
 
-        A create that is sent again after its answer was lost may meet its own object.
+        A create goes in one request, whatever its size: not every server that has multipart uploads makes their end
+        conditional. One that is sent again after its answer was lost may meet its own object.
         """
         options: dict[str, Any] = {"Bucket": self._bucket, "Key": self._root + object_key, **self._put_options}
         if mode == "create":
             options["IfNoneMatch"] = "*"
+        elif memoryview(data).nbytes >= PART:
+            put_in_parts(self._connection, self._url(object_key), options, data)
+            return
         self._connection.ask(
             "PUT",
             self._url(object_key),

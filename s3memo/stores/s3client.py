@@ -20,7 +20,7 @@ from s3memo._about import __version__
 from s3memo.errors import SettingsError, StoreError, StoreUnavailableError
 from s3memo.events import RequestKind, count_request
 from s3memo.stores.clock import ServerClock, parse_date
-from s3memo.stores.retry import Deadline, RetryPolicy
+from s3memo.stores.retry import Deadline, Progress, RetryPolicy
 from s3memo.stores.s3errors import FOREIGN_ERRORS, Request, translate, translate_deletions, translate_setup
 
 if TYPE_CHECKING:
@@ -116,13 +116,15 @@ class Connection:
         url: str,
         send: Callable[[S3Client, Deadline], Answer],
         receive: Callable[[Answer, Deadline], Result],
+        *,
+        deadline: Deadline | None = None,
     ) -> Result:
         """Send a request until it is answered and the answer received, or the policy gives up; raises a StoreError.
 
-        `url` says in messages what the request is about.
+        `url` says in messages what the request is about; `deadline` is one that it shares with others.
         """
         client = self._connect(Request(kind, url))
-        deadline = Deadline(self._clock, self._policy)
+        deadline = deadline or Deadline(self._clock, self._policy)
         tried = 0
         while True:
             tried += 1
@@ -130,12 +132,20 @@ class Connection:
             try:
                 return receive(self._listen(lambda: send(client, deadline)), deadline)
             except FOREIGN_ERRORS as error:
-                failure = translate(_reason(error, deadline), Request(kind, url, client.meta.endpoint_url, tried))
+                failure = self.failure(error, deadline, Request(kind, url, client.meta.endpoint_url, tried))
                 jitter = random.random()  # noqa: S311  it spreads load and keeps no secret
                 pause = self._policy.pause(tried=tried, elapsed=deadline.elapsed, jitter=jitter)
                 if pause is None or not isinstance(failure, StoreUnavailableError):
                     raise failure from error
             self._sleep(pause)
+
+    def failure(self, error: Exception, deadline: Deadline, request: Request) -> StoreError:
+        """Return what a foreign error means for a request that has that deadline."""
+        return translate(_reason(error, deadline), request)
+
+    def progress(self, step: int) -> Progress:
+        """Return a deadline for requests that move a large object together; see Progress."""
+        return Progress(self._clock, self._policy, step)
 
     def deletion_error(self, url: str, failures: Mapping[str, str]) -> StoreError:
         """Return the error for objects that a DELETE left, given by object key and S3's error code."""

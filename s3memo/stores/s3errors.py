@@ -84,6 +84,8 @@ _BY_CODE = {
     "IllegalLocationConstraintException": REGION,
     "InvalidObjectState": Meaning(StoreAccessError, "the object is archived: keep lifecycle rules off this prefix"),
     "NoSuchKey": MISSING,
+    "NoSuchUpload": Meaning(StoreError, "the upload was ended meanwhile, perhaps by a lifecycle rule: store it again"),
+    "InvalidPart": Meaning(StoreError, "the server lost a part that it had acknowledged: store it again"),
     "PreconditionFailed": EXISTS,
     "ConditionalRequestConflict": _UNAVAILABLE,
     "OperationAborted": _UNAVAILABLE,

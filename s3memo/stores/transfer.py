@@ -23,8 +23,7 @@ def read_body(answer: Mapping[str, Any], deadline: Deadline) -> bytearray:
         while True:
             left = deadline.left()
             if left < deadline.policy.read_timeout and len(data) < size:
-                with suppress(AttributeError):  # a mocked client's body comes from no socket
-                    body.set_socket_timeout(left)
+                _set_timeout(body, left)
             block = body.read(at_once)
             data += block
             if not block or at_once is None:
@@ -37,9 +36,30 @@ def flat(data: Buffer) -> memoryview:
     return view.cast("B") if view.c_contiguous and view.nbytes else memoryview(view.tobytes())
 
 
+def read_into(target: memoryview, body: Any, deadline: Deadline) -> None:
+    """Fill a buffer from a body that goes on behind it, or ends there. Raises what reading does, and OSError."""
+    filled, patience = 0, deadline.policy.read_timeout
+    while filled < len(target):
+        left = min(deadline.left(), deadline.policy.read_timeout)
+        if left != patience:
+            _set_timeout(body, left)
+            patience = left
+        block = body.read(min(_BLOCK, len(target) - filled))
+        if not block:
+            raise ConnectionError(f"the body ended {len(target) - filled} bytes too early")
+        target[filled : filled + len(block)] = block
+        filled += len(block)
+        deadline.moved(len(block))
+
+
+def _set_timeout(body: Any, seconds: float) -> None:
+    with suppress(AttributeError):  # a mocked client's body comes from no socket
+        body.set_socket_timeout(seconds)
+
+
 def as_body(data: Buffer, deadline: Deadline) -> io.BufferedReader:
     """Return a buffer as a file, which is read without a copy of the whole, and not beyond the deadline."""
-    return io.BufferedReader(_Upload(flat(data), deadline))
+    return io.BufferedReader(_Upload(flat(data), deadline), _BLOCK)
 
 
 class _Upload(io.RawIOBase):
@@ -59,6 +79,7 @@ class _Upload(io.RawIOBase):
         block = self._bytes[self._position : self._position + len(target)]
         target[: len(block)] = block
         self._position += len(block)
+        self._deadline.moved(len(block))
         return len(block)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:

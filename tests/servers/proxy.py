@@ -58,3 +58,5 @@ def _send(upstream: http.client.HTTPConnection, exchange: Exchange) -> None:
     upstream.endheaders()
     while block := exchange.body.read(_BLOCK):
         upstream.send(block)
+    if exchange.body.left:
+        raise ConnectionError("the client has gone")

@@ -41,12 +41,13 @@ class Received:
     def kind(self) -> Kind:
         """What S3 bills it as; buckets are addressed by path."""
         bucket_only = "/" not in self.path.strip("/")
+        is_upload = not {"uploads", "uploadId"}.isdisjoint(self.query)
         match self.method:
             case "GET" if bucket_only:
                 return "LIST" if "list-type" in self.query else "OTHER"
             case "GET" | "HEAD":
                 return "GET"
-            case "PUT" if not bucket_only:
+            case "PUT" | "POST" if is_upload or (self.method == "PUT" and not bucket_only):
                 return "PUT"
             case "POST" if "delete" in self.query:
                 return "DELETE"
@@ -97,15 +98,15 @@ class Exchange:
 
 
 class _Body:
-    """As much of a connection's stream as belongs to one request."""
+    """As much of a connection's stream as belongs to one request; `left` bytes of it are still to come."""
 
     def __init__(self, stream: BufferedIOBase, length: int) -> None:
         self._stream = stream
-        self._left = length
+        self.left = length
 
     def read(self, size: int = -1) -> bytes:
-        data = self._stream.read(self._left if size < 0 else min(size, self._left))
-        self._left -= len(data)
+        data = self._stream.read(self.left if size < 0 else min(size, self.left))
+        self.left -= len(data)
         return data
 
 

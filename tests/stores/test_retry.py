@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3memo.errors import SettingsError
-from s3memo.stores.retry import Deadline, RetryPolicy
+from s3memo.stores.retry import Deadline, Progress, RetryPolicy
 
 seconds = st.floats(0.001, 100)
 policies = st.builds(
@@ -63,3 +63,30 @@ def test_deadline() -> None:
     now[0] += 11
     with pytest.raises(TimeoutError, match="operation_timeout=15 seconds"):
         deadline.left()
+
+
+def test_time_begins_anew_with_each_step_that_was_moved() -> None:
+    now = [100.0]
+    progress = Progress(lambda: now[0], RetryPolicy(), step=1000)
+    for _ in range(5):
+        now[0] += 14
+        progress.moved(600)
+        assert progress.left() == 1
+        now[0] += 0.5
+        progress.moved(400)
+        assert progress.left() == 15
+
+    progress.moved(999)
+    now[0] += 15
+    with pytest.raises(TimeoutError, match="no more than 999 bytes moved within operation_timeout=15 seconds"):
+        progress.left()
+
+
+def test_nothing_moves_on_what_is_cancelled() -> None:
+    progress = Progress(lambda: 100.0, RetryPolicy(), step=1000)
+    progress.cancel()
+    progress.moved(1000)
+
+    with pytest.raises(TimeoutError):
+        progress.left()
+    assert progress.policy.pause(tried=1, elapsed=progress.elapsed, jitter=0.0) is None

@@ -1,0 +1,159 @@
+"""S3's multipart upload: a large object goes in parts, side by side, each tried again by itself, and appears at its end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import deque
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from s3memo.errors import StoreError, StoreNotSupportedError, StoreUnavailableError
+from s3memo.stores.base import Buffer
+from s3memo.stores.parts import HELPERS, PART, cut, share
+from s3memo.stores.transfer import as_body, flat
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+    from s3memo.stores.s3client import Answer, Connection
+
+_MARK = "s3memo-put"
+"""The metadata by which an upload knows its own object again."""
+
+
+def put_in_parts(connection: Connection, url: str, options: Mapping[str, Any], data: Buffer) -> None:
+    """Write an object: a request to begin, one for each part, and one to end. Raises StoreError.
+
+    `options` are those of PutObject less the body; each request gets those that it takes. What was sent of a failed
+    upload is given up, which is free of charge, as far as the server can still be told. Some servers (rclone's) lose
+    parts that come side by side; then they are sent once more, one after the other.
+    """
+    view = flat(data)
+    try:
+        _upload(_Upload(connection, url, options, view), helpers=HELPERS)
+    except StoreError as error:
+        if not _is_lost_part(error):
+            raise
+        _upload(_Upload(connection, url, options, view), helpers=0)
+
+
+def _upload(upload: _Upload, *, helpers: int) -> None:
+    upload.begin()
+    try:
+        upload.send(helpers)
+        upload.end()
+    except BaseException:
+        upload.give_up()
+        raise
+
+
+def _is_lost_part(error: StoreError) -> bool:
+    """Whether an upload could not be ended because the server does not know a part that it has acknowledged."""
+    answer: Mapping[str, Any] = getattr(error.__cause__, "response", None) or {}
+    return bool(answer.get("Error", {}).get("Code") == "InvalidPart")
+
+
+class _Upload:
+    def __init__(self, connection: Connection, url: str, options: Mapping[str, Any], data: memoryview) -> None:
+        self._connection = connection
+        self._url = url
+        self._mark = os.urandom(8).hex()
+        self._options = {**options, "Metadata": {**options.get("Metadata", {}), _MARK: self._mark}}
+        self._data = data
+        self._parts: dict[int, Answer] = {}
+        self._to_do = deque(enumerate(cut(len(data)), 1))
+        self._progress = connection.progress(PART)
+        self._is_out_of_reach = False
+
+    def begin(self) -> None:
+        """Open the upload."""
+
+        def send(client: S3Client, _: object) -> Answer:
+            # boto3 adds a checksum to each part, which S3 takes only if it was named before.
+            if getattr(client.meta.config, "request_checksum_calculation", "") == "when_supported":
+                self._options.setdefault("ChecksumAlgorithm", "CRC32")
+            return client.create_multipart_upload(**self._taken(client, "CreateMultipartUpload"))
+
+        answer = self._connection.ask("PUT", self._url, send, _answer)
+        if "UploadId" not in answer:
+            raise StoreNotSupportedError(
+                f"the server of {self._url} begins no multipart upload, which objects from 8 MiB up take: "
+                "use another, or keep results below that by max_entry_bytes"
+            )
+        self._options["UploadId"] = answer["UploadId"]
+
+    def send(self, helpers: int) -> None:
+        """Send all parts, with so many helpers at most."""
+        share(self._send_next, min(helpers, len(self._to_do) - 1), self._progress.cancel)
+
+    def _send_next(self) -> bool:
+        try:
+            number, part = self._to_do.popleft()
+        except IndexError:
+            return False
+
+        def send(client: S3Client, _: object) -> Answer:
+            body = as_body(self._data[part], self._progress)
+            return client.upload_part(Body=body, **self._taken(client, "UploadPart", PartNumber=number))
+
+        self._parts[number] = self._connection.ask("PUT", self._url, send, _answer, deadline=self._progress)
+        return True
+
+    def end(self) -> None:
+        """Make an object of the parts.
+
+        Where the answer was lost, the upload may be unknown when it is asked for again, because the object is there.
+        """
+
+        def send(client: S3Client, _: object) -> Answer:
+            taken = _members(client, "CompleteMultipartUpload")["MultipartUpload"].members["Parts"].member.members
+            parts = [
+                {name: answer[name] for name in taken if name in answer} | {"PartNumber": number}
+                for number, answer in sorted(self._parts.items())
+            ]
+            return client.complete_multipart_upload(
+                **self._taken(client, "CompleteMultipartUpload", MultipartUpload={"Parts": parts})
+            )
+
+        try:
+            self._connection.ask("PUT", self._url, send, _answer)
+        except StoreError:
+            if not self._is_there():
+                raise
+
+    def _is_there(self) -> bool:
+        def send(client: S3Client, _: object) -> Answer:
+            return client.head_object(**self._taken(client, "HeadObject"))
+
+        try:
+            found = self._connection.ask("GET", self._url, send, _answer).get("Metadata", {})
+        except StoreError as error:
+            self._is_out_of_reach = isinstance(error, StoreUnavailableError)
+            return False
+        return {name.lower(): value for name, value in found.items()}.get(_MARK) == self._mark
+
+    def give_up(self) -> None:
+        """Let the server forget the parts, if it can be told."""
+
+        def send(client: S3Client, _: object) -> Answer:
+            return client.abort_multipart_upload(**self._taken(client, "AbortMultipartUpload"))
+
+        if not self._is_out_of_reach:
+            with contextlib.suppress(StoreError):
+                self._connection.ask("DELETE", self._url, send, _answer)
+
+    def _taken(self, client: S3Client, operation: str, **more: Any) -> dict[str, Any]:
+        """Return the options that an operation takes, and more."""
+        members = _members(client, operation)
+        return {name: value for name, value in self._options.items() if name in members} | more
+
+
+def _answer(answer: Answer, _: object) -> Answer:
+    return answer
+
+
+def _members(client: S3Client, operation: str) -> Mapping[str, Any]:
+    shape: Any = client.meta.service_model.operation_model(operation).input_shape
+    members: Mapping[str, Any] = shape.members
+    return members

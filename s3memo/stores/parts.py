@@ -1,0 +1,119 @@
+"""Large objects in parts: where they are cut, and who helps to carry them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextvars import copy_context
+from types import TracebackType
+from typing import Self
+
+from s3memo.locks import process_lock, rebuild_after_fork
+
+MIB = 1024 * 1024
+PART = 8 * MIB
+"""Bytes. What is as large goes to S3 in parts of that size; it comes back in one piece, or in parts that are missing."""
+
+MAX_PARTS = 10_000
+"""How many parts an object on S3 may have."""
+
+PARALLEL = 32 * MIB
+"""Bytes from which parts are worth connections of their own on the way back."""
+
+HELPERS = 3
+"""How many threads carry one object beside the one that wants it."""
+
+_MOST_HELPERS = 12
+
+
+def cut(size: int) -> list[slice]:
+    """Return the parts of so many bytes: of 8 MiB, or of as many whole MiB more as it takes to have 10,000 at most."""
+    part = max(PART, -(-size // (MAX_PARTS * MIB)) * MIB)
+    return [slice(start, min(start + part, size)) for start in range(0, size, part)]
+
+
+class _Crew:
+    """How many helpers this process may have, whatever is transferred at once: with many transfers none needs any."""
+
+    def __init__(self) -> None:
+        self._reset()
+        rebuild_after_fork(self._reset)
+
+    def hire(self, count: int) -> int:
+        """Return how many of so many may begin."""
+        with process_lock:
+            hired = min(count, self._free)
+            self._free -= hired
+            return hired
+
+    def dismiss(self, count: int) -> None:
+        """Let others have so many."""
+        with process_lock:
+            self._free += count
+
+    def _reset(self) -> None:
+        self._free = _MOST_HELPERS
+
+
+_crew = _Crew()
+
+
+class Helpers:
+    """Threads that do steps until one returns False or fails, while the block does its own; then they are waited for.
+
+    When one fails, or the block does, `cancel` is called to let all others end soon; the first error is raised.
+    """
+
+    def __init__(self, step: Callable[[], bool], count: int, cancel: Callable[[], None]) -> None:
+        self._step = step
+        self._cancel = cancel
+        self._hired = _crew.hire(count)
+        self._threads: list[threading.Thread] = []
+        self._error: BaseException | None = None
+
+    def __enter__(self) -> Self:
+        for _ in range(self._hired):
+            thread = threading.Thread(target=copy_context().run, args=(self._work,), name="s3memo-part", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # the interpreter is about to end: then alone
+                break
+            self._threads.append(thread)
+        return self
+
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: TracebackType | None) -> None:
+        try:
+            if error is not None:
+                self._fail(error)
+            for thread in self._threads:
+                thread.join()
+        finally:
+            _crew.dismiss(self._hired)
+        if self._error is not None and self._error is not error:
+            raise self._error
+
+    @property
+    def failed(self) -> bool:
+        """Whether one of them has failed."""
+        return self._error is not None
+
+    def _work(self) -> None:
+        try:
+            while not self.failed and self._step():
+                pass
+        except BaseException as error:  # noqa: BLE001  it is raised where they are waited for
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        with process_lock:
+            is_first = self._error is None
+            self._error = self._error or error
+        if is_first:
+            self._cancel()
+
+
+def share(step: Callable[[], bool], count: int, cancel: Callable[[], None]) -> None:
+    """Do steps until one returns False, beside so many helpers; raise the first error."""
+    with Helpers(step, count, cancel) as helpers:
+        while not helpers.failed and step():
+            pass
