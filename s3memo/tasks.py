@@ -1,4 +1,7 @@
-"""Calls of async functions: one task carries out the steps for all who await them, and a pool those that block."""
+"""Calls of async functions: one task carries out the steps for all who await them.
+
+Those that wait for the store cross a `bridge`, or where the store knows none, go to a pool of threads.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
+from s3memo.bridge import LARGE, bridged
 from s3memo.cache import Cache
 from s3memo.calls import (
     COMPUTE,
@@ -26,9 +30,6 @@ from s3memo.flight import Flight, Outcome
 
 T = TypeVar("T")
 
-_LARGE = 64 * 1024
-"""Bytes. To decode a value of more would hold up the loop's other tasks."""
-
 _behind: set[asyncio.Task[None]] = set()
 """What nobody awaits: the loop itself would forget it."""
 
@@ -41,7 +42,7 @@ async def fetch(call: Call) -> Any:
 async def bring(call: Call) -> Outcome[Any]:
     """Return what a call brings: remembered, or computed and then remembered."""
     cache, key, terms = call.cache, call.key, call.terms
-    found = None if cache.holds_large(key, _LARGE) else cache.held(key, terms)
+    found = None if cache.holds_large(key, LARGE) else cache.held(key, terms)
     if found is not None and not (found.freshness == "stale" and is_frozen_between_calls()):
         cache.tell(key, terms, found)
         return _served(call, found.outcome())
@@ -75,6 +76,8 @@ async def refresh(call: Call) -> Any:
 
 async def blocking(cache: Cache, action: Callable[[], T]) -> T:
     """Run what may wait for the store, or take long, where it does not hold up the loop."""
+    if cache.awaits:
+        return await bridged(action)
     return await asyncio.get_running_loop().run_in_executor(cache.pool, copy_context().run, action)
 
 

@@ -8,14 +8,16 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
+from s3memo import bridge
 from s3memo.errors import NotFoundError, SettingsError, StoreAccessError, StoreError, StoreNotSupportedError
-from s3memo.events import count_request
+from s3memo.events import RequestKind, count_request
 from s3memo.settings import parse_url
 from s3memo.stores.base import PAGE_SIZE, Buffer, ObjectInfo, PutMode, TimeBounds
 from s3memo.stores.clock import ServerClock, local_clock
+from s3memo.stores.obsclock import AskedClock
 from s3memo.stores.obsnames import folder, is_refused, offset
 from s3memo.stores.retry import RetryPolicy
 from s3memo.stores.s3 import DIRECTORY_BUCKET, S3Store
@@ -27,6 +29,7 @@ try:
 
     from s3memo.stores.obsclient import ObstoreConnection, endpoint_of, make_engine, runtime
     from s3memo.stores.obserrors import deletion_error, is_kept
+    from s3memo.stores.obsverbs import collect, next_chunk, read, remove, write
     from s3memo.stores.s3errors import Request
 except ModuleNotFoundError as error:
     if error.name != "obstore":
@@ -36,12 +39,11 @@ except ModuleNotFoundError as error:
 if TYPE_CHECKING:
     from obstore import ListStream, ObjectMeta
 
-    from s3memo.stores.obsclient import Engine
+    from s3memo.stores.obsverbs import Engine
+
+T = TypeVar("T")
 
 _SCHEMES = {S3Engine: "s3+obstore", GCSStore: "gs", AzureStore: "az", MemoryStore: "memory"}
-_BLOCK = 1024 * 1024
-_LEARN_AGAIN = 3600.0
-"""After so many seconds drift has made the bounds of the server's clock twice as wide."""
 
 _CREATE_ONLY = {
     "s3+obstore": (".amazonaws.com", ".amazonaws.com.cn"),
@@ -72,7 +74,7 @@ class ObjectStore:
         connect_timeout: float = 3.0,
         read_timeout: float = 10.0,
         clock: Callable[[], float] = local_clock,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] = bridge.sleep,
     ) -> None:
         self._given = None if isinstance(url_or_store, str | os.PathLike) else url_or_store
         if isinstance(url_or_store, str | os.PathLike):
@@ -108,8 +110,7 @@ class ObjectStore:
         )
 
     def _forget(self) -> None:
-        self._server_clock = ServerClock(self.clock)
-        self._learned_at = self.clock()
+        self._server_clock = AskedClock(self._ask_time, self.clock)
         self._connections: dict[int, ObstoreConnection] = {}
 
     def __repr__(self) -> str:
@@ -118,7 +119,7 @@ class ObjectStore:
     def __getstate__(self) -> dict[str, Any]:
         if self._given is not None:
             raise TypeError(f"cannot pickle {self!r}: it was given a store of obstore's; give a URL instead")
-        left = {"_server_clock", "_learned_at", "_connections"}
+        left = {"_server_clock", "_connections"}
         return {name: value for name, value in vars(self).items() if name not in left}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -156,7 +157,7 @@ class ObjectStore:
         if instead:
             return instead.get(object_key)
         path = self._path(object_key)
-        return self._connection.ask("GET", self._url(object_key), lambda engine: _read(engine, path))
+        return self._ask("GET", self._url(object_key), lambda engine: read(engine, path))
 
     def put(self, object_key: str, data: Buffer, *, mode: PutMode = "overwrite") -> None:
         """Write the object; in mode "create" raise AlreadyExistsError if there is one.
@@ -170,11 +171,7 @@ class ObjectStore:
         path = self._path(object_key)
         # obstore keeps hold of what it is given.
         whole = data if isinstance(data, bytes) else memoryview(data).tobytes()
-        self._connection.ask(
-            "PUT",
-            self._url(object_key),
-            lambda engine: obstore.put(engine, path, whole, mode=mode, use_multipart=False),
-        )
+        self._ask("PUT", self._url(object_key), lambda engine: write(engine, path, whole, mode))
 
     def delete(self, object_keys: Iterable[str]) -> None:
         """Delete the objects in the order given: a thousand in a request on S3, elsewhere one by one.
@@ -206,24 +203,23 @@ class ObjectStore:
             return TimeBounds(now, now)
         bounds = self._server_clock.bounds()
         if bounds is None:
-            self._connection.observe_date(self.url, self._server_clock)
-            self._learned_at = self.clock()
-        elif self.clock() - self._learned_at > _LEARN_AGAIN:
-            self._learned_at = self.clock()
-            self._learn_again()
-        bounds = self._server_clock.bounds()
-        if bounds is None:
             raise StoreNotSupportedError(
                 f"the server of {self.url} answers without a Date header, so nothing tells its time: "
                 "use a server, or a proxy before it, that sends one"
             )
         return bounds
 
-    def _learn_again(self) -> None:
-        try:
-            self._connection.observe_date(self.url, self._server_clock)
-        except StoreError:  # what is known still holds, only less narrowly
-            return
+    @property
+    def awaits(self) -> bool:
+        """Whether across a `bridge` it lets the loop go on, so that async functions need no threads."""
+        return not runtime.lost
+
+    def _ask_time(self, server_clock: ServerClock) -> None:
+        self._connection.observe_date(self.url, server_clock)
+
+    def _ask(self, kind: RequestKind, url: str, send: Callable[[Engine], T], *, counted: bool = True) -> T:
+        self._server_clock.freshen()
+        return self._connection.ask(kind, url, send, counted=counted)
 
     @property
     def _instead(self) -> S3Store | None:
@@ -287,14 +283,14 @@ class ObjectStore:
                 seen, sent = 0, 1
                 count_request("LIST")
             try:
-                chunk = next(stream)
-            except StopIteration:
-                return None
+                chunk = next_chunk(stream)
             except Exception:
                 stream = None  # the next attempt begins after what is known
                 if seen:
                     count_request("LIST")
                 raise
+            if chunk is None:
+                return None
             seen += len(chunk)
             while sent * PAGE_SIZE < seen:
                 sent += 1
@@ -303,7 +299,7 @@ class ObjectStore:
 
         while size:
             begun = stream
-            chunk = self._connection.ask("LIST", self._place(whole), read, counted=False)
+            chunk = self._ask("LIST", self._place(whole), read, counted=False)
             if chunk is None:
                 return
             floor = floor if stream is begun else after
@@ -315,9 +311,9 @@ class ObjectStore:
         whole, after = self._root + prefix, self._root + start_after if start_after else ""
 
         def read(engine: Engine) -> Sequence[ObjectMeta]:
-            return obstore.list(engine, folder(whole)).collect()
+            return collect(obstore.list(engine, folder(whole)))
 
-        metas = self._connection.ask("LIST", self._place(whole), read)
+        metas = self._ask("LIST", self._place(whole), read)
         found = [self._info(meta) for meta in metas if meta["path"].startswith(whole) and meta["path"] > after]
         yield from sorted(found, key=attrgetter("key"))
 
@@ -344,7 +340,7 @@ class ObjectStore:
     def _delete_batch(self, object_keys: builtins.list[str]) -> None:
         paths = [self._path(key) for key in object_keys]
         try:
-            self._connection.ask("DELETE", self.url, lambda engine: obstore.delete(engine, paths))
+            self._ask("DELETE", self.url, lambda engine: remove(engine, paths))
         except StoreError as error:
             if not is_kept(error):
                 raise
@@ -370,7 +366,7 @@ class ObjectStore:
     def _delete_one(self, object_key: str) -> None:
         path = self._path(object_key)
         try:
-            self._connection.ask("DELETE", self._url(object_key), lambda engine: obstore.delete(engine, path))
+            self._ask("DELETE", self._url(object_key), lambda engine: remove(engine, path))
         except NotFoundError:
             return
 
@@ -403,12 +399,3 @@ def _described(store: Engine) -> tuple[str, str, str]:
 def _root(prefix: str) -> str:
     root = prefix.strip("/")
     return root + "/" if root else ""
-
-
-def _read(engine: Engine, path: str) -> bytearray:
-    answer = obstore.get(engine, path)
-    data, filled = bytearray(answer.meta["size"]), 0
-    for block in answer.stream(_BLOCK):
-        data[filled : filled + len(block)] = block
-        filled += len(block)
-    return data

@@ -8,8 +8,9 @@ import ssl
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -17,11 +18,13 @@ import urllib3
 from obstore.store import AzureStore, GCSStore, MemoryStore, S3Store
 
 from s3memo._about import __version__
+from s3memo.bridge import aside
 from s3memo.errors import StoreUnavailableError
 from s3memo.events import RequestKind, count_request
 from s3memo.locks import rebuild_after_fork
 from s3memo.stores.clock import ServerClock, parse_date
 from s3memo.stores.obserrors import FOREIGN_ERRORS, translate, translate_panic, translate_setup
+from s3memo.stores.obsverbs import Engine
 from s3memo.stores.retry import Deadline, RetryPolicy
 from s3memo.stores.s3errors import FOREIGN_ERRORS as BOTO_ERRORS
 from s3memo.stores.s3errors import Request
@@ -29,11 +32,12 @@ from s3memo.stores.s3errors import Request
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
 
-Engine: TypeAlias = S3Store | GCSStore | AzureStore | MemoryStore
 Result = TypeVar("Result")
 
 _CREDENTIALS_TTL = timedelta(minutes=9)
 """boto3 hands out credentials that hold ten minutes at least; obstore asks again five minutes before the end."""
+_PANICS = frozenset({"PanicException", "RustPanic"})
+"""Errors of pyo3's, which nothing exports; the first is a BaseException."""
 _FROM_A_PROXY = frozenset({407, 502, 503, 504})
 """Statuses that a proxy gives by itself, dated by its own clock."""
 
@@ -137,6 +141,9 @@ class ObstoreConnection:
 
     def engine(self, request: Request) -> Engine:
         """Return obstore's store; raises StoreAccessError if it cannot be set up."""
+        return self._engine or aside(partial(self._made, request))
+
+    def _made(self, request: Request) -> Engine:
         with self._making:
             if self._engine is None:
                 runtime.started = True
@@ -169,7 +176,7 @@ class ObstoreConnection:
                 if pause is None or tried == attempts or not isinstance(failure, StoreUnavailableError):
                     raise failure from error
             except BaseException as error:
-                if type(error).__name__ != "PanicException":  # a BaseException of pyo3's, which nothing exports
+                if type(error).__name__ not in _PANICS:
                     raise
                 raise translate_panic(error, Request(kind, url, endpoint_of(engine), tried)) from error
             self._sleep(pause)

@@ -1,0 +1,69 @@
+"""What is asked of obstore, one request each: blocking, or across a bridge so that a loop goes on meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+import obstore
+from obstore.store import AzureStore, GCSStore, MemoryStore, S3Store
+
+from s3memo.bridge import is_crossed, wait_for
+from s3memo.stores.base import PutMode
+
+if TYPE_CHECKING:
+    from obstore import ListStream, ObjectMeta
+
+Engine: TypeAlias = S3Store | GCSStore | AzureStore | MemoryStore
+Page: TypeAlias = "Sequence[ObjectMeta]"
+
+_BLOCK = 1024 * 1024
+
+
+def read(engine: Engine, path: str) -> bytearray:
+    """Return an object's bytes in a buffer of their own."""
+    if is_crossed():
+        return wait_for(_read_async(engine, path))
+    answer = obstore.get(engine, path)
+    data, filled = bytearray(answer.meta["size"]), 0
+    for block in answer.stream(_BLOCK):
+        data[filled : filled + len(block)] = block
+        filled += len(block)
+    return data
+
+
+async def _read_async(engine: Engine, path: str) -> bytearray:
+    answer = await obstore.get_async(engine, path)
+    if answer.meta["size"] <= _BLOCK:
+        return bytearray(await answer.bytes_async())
+    data, filled = bytearray(answer.meta["size"]), 0
+    async for block in answer.stream(_BLOCK):
+        data[filled : filled + len(block)] = block
+        filled += len(block)
+    return data
+
+
+def write(engine: Engine, path: str, data: bytes, mode: PutMode) -> None:
+    """Write an object in one request."""
+    if is_crossed():
+        wait_for(obstore.put_async(engine, path, data, mode=mode, use_multipart=False))
+    else:
+        obstore.put(engine, path, data, mode=mode, use_multipart=False)
+
+
+def remove(engine: Engine, paths: str | Sequence[str]) -> None:
+    """Delete objects."""
+    if is_crossed():
+        wait_for(obstore.delete_async(engine, paths))
+    else:
+        obstore.delete(engine, paths)
+
+
+def next_chunk(stream: ListStream[Page]) -> Page | None:
+    """Return what a listing shows next, or None at its end."""
+    return wait_for(anext(stream, None)) if is_crossed() else next(stream, None)
+
+
+def collect(stream: ListStream[Page]) -> Page:
+    """Return all that a listing shows."""
+    return wait_for(stream.collect_async()) if is_crossed() else stream.collect()
