@@ -41,12 +41,13 @@ class Flight:
     """One look-up or computation under way.
 
     `detached` says that what it brings is for those who wait for it already, and for nobody else: its key was set,
-    invalidated or cleared meanwhile. Where an asyncio.Task does the work, that is `task`.
+    invalidated or cleared meanwhile. Where an asyncio.Task does the work, that is `task`; while it `asks` the store it is
+    not cancelled when nobody waits any more, but `is_unwanted`.
     """
 
     __slots__ = (
-        *("_newest", "_tombstone", "detached", "error", "key", "landed", "outcome", "scope", "task"),
-        *("waiters", "waits_for"),
+        *("_newest", "_tombstone", "asks", "detached", "error", "is_unwanted", "key", "landed", "outcome", "scope"),
+        *("task", "waiters", "waits_for"),
     )
 
     def __init__(self, key: Key, scope: Hashable = None) -> None:
@@ -54,6 +55,7 @@ class Flight:
         self.scope = scope
         self.detached = False
         self.task: Any = None
+        self.asks = self.is_unwanted = False
         self.landed = threading.Event()
         self.outcome: Outcome[Any] | None = None
         self.error: Exception | None = None

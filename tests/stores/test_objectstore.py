@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import unquote
 
 import obstore.store
@@ -510,15 +511,24 @@ def test_time_is_that_of_the_answers_date(
     assert requests_of(store.time) == {}
     assert store.time().latest - store.time().earliest > 2
     clock.now += 2
-    scripted.behave = answer(403, headers={"Date": "Mon, 23 Nov 2026 07:30:01 GMT"})
-    assert requests_of(store.time) == {"GET": 1}
+    scripted.behave = script(answer(403, headers={"Date": "Mon, 23 Nov 2026 07:30:01 GMT"}), objects())
+    assert requests_of(store.time) == {}, "who asks for nothing else may be a loop that must go on"
+    assert requests_of(lambda: list(store.list(""))) == {"GET": 1, "LIST": 1}
     assert store.time() == TimeBounds(THEN + 3601, THEN + 3602)
 
     clock.now += 3601
-    scripted.behave = hang_up
+    scripted.behave = script(hang_up, hang_up, hang_up, objects())
+    assert requests_of(lambda: list(store.list(""))) == {"GET": 3, "LIST": 1}
     earliest, latest = store.time()
     assert earliest < THEN + 7202 < latest
-    assert requests_of(store.time) == {}
+    assert requests_of(lambda: list(store.list(""))) == {"LIST": 1}
+
+
+def test_one_asks_the_time_for_all(scripted: ScriptedServer, store: ObjectStore) -> None:
+    scripted.behave = answer(403, headers=DATED)
+    with ThreadPoolExecutor(8) as pool:
+        assert all(bounds.earliest >= THEN - 1 for bounds in pool.map(lambda _: store.time(), range(8)))
+    assert len(scripted.requests) == 1
 
 
 def test_a_proxys_own_date_counts_for_nothing(scripted: ScriptedServer, store: ObjectStore) -> None:
