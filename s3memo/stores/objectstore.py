@@ -5,45 +5,37 @@ from __future__ import annotations
 import builtins
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from s3memo import bridge
 from s3memo.errors import NotFoundError, SettingsError, StoreAccessError, StoreError, StoreNotSupportedError
-from s3memo.events import RequestKind, count_request
-from s3memo.settings import parse_url
+from s3memo.events import RequestKind
 from s3memo.stores.base import PAGE_SIZE, Buffer, ObjectInfo, PutMode, TimeBounds
 from s3memo.stores.clock import ServerClock, local_clock
 from s3memo.stores.obsclock import AskedClock
-from s3memo.stores.obsnames import folder, is_refused, offset
+from s3memo.stores.obsnames import is_refused
 from s3memo.stores.retry import RetryPolicy
 from s3memo.stores.s3 import DIRECTORY_BUCKET, S3Store
 
 try:
-    import obstore
-    from obstore.store import AzureStore, GCSStore, MemoryStore
-    from obstore.store import S3Store as S3Engine
-
-    from s3memo.stores.obsclient import ObstoreConnection, endpoint_of, make_engine, runtime
+    from s3memo.stores.obsclient import ObstoreConnection, check_put_options, endpoint_of, make_engine, runtime
     from s3memo.stores.obserrors import deletion_error, is_kept
-    from s3memo.stores.obsverbs import collect, next_chunk, read, remove, write
+    from s3memo.stores.obslisting import Lister
+    from s3memo.stores.obsplaces import described, folder_of, taken_apart
+    from s3memo.stores.obsverbs import read, remove, write
     from s3memo.stores.s3errors import Request
 except ModuleNotFoundError as error:
-    if error.name != "obstore":
+    if (error.name or "").partition(".")[0] != "obstore":
         raise
     raise SettingsError("this store needs obstore: pip install 's3memo[obstore]'") from error
 
 if TYPE_CHECKING:
-    from obstore import ListStream, ObjectMeta
-
     from s3memo.stores.obsverbs import Engine
 
 T = TypeVar("T")
-
-_SCHEMES = {S3Engine: "s3+obstore", GCSStore: "gs", AzureStore: "az", MemoryStore: "memory"}
 
 _CREATE_ONLY = {
     "s3+obstore": (".amazonaws.com", ".amazonaws.com.cn"),
@@ -58,7 +50,8 @@ class ObjectStore:
 
     `url_or_store` is `s3+obstore://bucket/prefix` (credentials, region and endpoint as boto3 finds them), `gs://…` or
     `az://…` (as obstore finds them), to which `prefix` is added; or a store of obstore's own for one of these or in
-    memory. `attempts` and the time-outs (seconds) are those of RetryPolicy; a store of your own has its own as well.
+    memory. On S3 `put_options` says how objects are encrypted: ServerSideEncryption, SSEKMSKeyId and BucketKeyEnabled, as
+    S3Store takes them. `attempts` and the time-outs (seconds) are those of RetryPolicy; a store of your own has its own as well.
 
     obstore does not survive fork(): in a child forked after its first use `s3+obstore://` goes on with boto3, and what
     else there is raises StoreNotSupportedError.
@@ -69,6 +62,7 @@ class ObjectStore:
         url_or_store: str | os.PathLike[str] | Engine,
         prefix: str = "",
         *,
+        put_options: Mapping[str, Any] | None = None,
         attempts: int = 3,
         operation_timeout: float = 15.0,
         connect_timeout: float = 3.0,
@@ -78,16 +72,22 @@ class ObjectStore:
     ) -> None:
         self._given = None if isinstance(url_or_store, str | os.PathLike) else url_or_store
         if isinstance(url_or_store, str | os.PathLike):
-            self._scheme, self._bucket, before = _taken_apart(url_or_store)
+            self._scheme, self._bucket, before = taken_apart(url_or_store)
         else:
-            self._scheme, self._bucket, before = _described(url_or_store)
+            self._scheme, self._bucket, before = described(url_or_store)
             runtime.started = True  # for whoever made it may have used it
+        self._put_options = dict(put_options or {})
+        if self._put_options and (self._scheme != "s3+obstore" or self._given is not None):
+            raise SettingsError(
+                "put_options= is for s3+obstore://bucket: set up obstore's own store by its own options"
+            )
+        check_put_options(self._put_options)
         self._policy = RetryPolicy(attempts, operation_timeout, connect_timeout, read_timeout)
         self.clock = clock
         self._sleep = sleep
         whole = "/".join(filter(None, [before.strip("/"), prefix.strip("/")]))
-        self._root = _root(whole if self._given is None else prefix)
-        self._before = "" if self._given is None else _root(before)  # which obstore adds by itself
+        self._root = folder_of(whole if self._given is None else prefix)
+        self._before = "" if self._given is None else folder_of(before)  # which obstore adds by itself
         self._boto3 = None if self._scheme == "memory" else self._by_boto3(whole)
         self._forget()
 
@@ -101,6 +101,7 @@ class ObjectStore:
         return S3Store(
             self._bucket,
             prefix,
+            put_options=self._put_options,
             attempts=policy.attempts,
             operation_timeout=policy.operation_timeout,
             connect_timeout=policy.connect_timeout,
@@ -147,9 +148,10 @@ class ObjectStore:
         instead = self._instead
         if instead:
             return instead.list(prefix, start_after=start_after, limit=limit)
-        if self._scheme == "az":
-            return islice(self._in_order(self._sort(prefix, start_after), None), limit)
-        return self._in_order(self._walk(prefix, start_after, limit), limit)
+        lister = Lister(self._root, self._place, self._ask, self._policy.operation_timeout)
+        return (
+            lister.sort(prefix, start_after, limit) if self._scheme == "az" else lister.walk(prefix, start_after, limit)
+        )
 
     def get(self, object_key: str) -> Buffer:
         """Return the object's bytes in a buffer that is the caller's own, or raise NotFoundError."""
@@ -243,7 +245,7 @@ class ObjectStore:
         return connection
 
     def _engine(self) -> Engine:
-        return self._given or make_engine(self._scheme, self._bucket, self._policy)
+        return self._given or make_engine(self._scheme, self._bucket, self._policy, self._put_options)
 
     def _url(self, object_key: str = "") -> str:
         return self._place(self._root + object_key)
@@ -260,82 +262,6 @@ class ObjectStore:
                 "characters: use another, or s3:// for this bucket"
             )
         return path
-
-    def _walk(self, prefix: str, start_after: str, limit: int | None) -> Iterator[ObjectInfo]:
-        """Yield a listing as the server orders it."""
-        whole, after = self._root + prefix, self._root + start_after if start_after else ""
-        for chunk in self._chunks(whole, after, PAGE_SIZE if limit is None else min(limit, PAGE_SIZE)):
-            yield from (self._info(meta) for meta in chunk if meta["path"].startswith(whole))
-            if chunk and chunk[-1]["path"] > whole and not chunk[-1]["path"].startswith(whole):
-                return  # what is behind the prefix goes on, within its folder
-
-    def _chunks(self, whole: str, after: str, size: int) -> Iterator[builtins.list[ObjectMeta]]:
-        """Yield what lies in the folder of a prefix, and count the pages of a thousand that a server sends for it."""
-        stream: ListStream[Sequence[ObjectMeta]] | None = None
-        seen = sent = 0
-        floor = after
-
-        def read(engine: Engine) -> Sequence[ObjectMeta] | None:
-            nonlocal stream, seen, sent
-            if stream is None:
-                begin = offset(whole, after)
-                stream = obstore.list(engine, folder(whole), offset=begin or None, chunk_size=size)
-                seen, sent = 0, 1
-                count_request("LIST")
-            try:
-                chunk = next_chunk(stream)
-            except Exception:
-                stream = None  # the next attempt begins after what is known
-                if seen:
-                    count_request("LIST")
-                raise
-            if chunk is None:
-                return None
-            seen += len(chunk)
-            while sent * PAGE_SIZE < seen:
-                sent += 1
-                count_request("LIST")
-            return chunk
-
-        while size:
-            begun = stream
-            chunk = self._ask("LIST", self._place(whole), read, counted=False)
-            if chunk is None:
-                return
-            floor = floor if stream is begun else after
-            yield [meta for meta in chunk if meta["path"] > floor]
-            after = max(after, chunk[-1]["path"])
-
-    def _sort(self, prefix: str, start_after: str) -> Iterator[ObjectInfo]:
-        """Yield Azure's listing in order: that of a hierarchical account is another."""
-        whole, after = self._root + prefix, self._root + start_after if start_after else ""
-
-        def read(engine: Engine) -> Sequence[ObjectMeta]:
-            return collect(obstore.list(engine, folder(whole)))
-
-        metas = self._ask("LIST", self._place(whole), read)
-        found = [self._info(meta) for meta in metas if meta["path"].startswith(whole) and meta["path"] > after]
-        yield from sorted(found, key=attrgetter("key"))
-
-    def _info(self, meta: ObjectMeta) -> ObjectInfo:
-        return ObjectInfo(meta["path"].removeprefix(self._root), meta["size"], meta["last_modified"].timestamp())
-
-    def _in_order(self, found: Iterator[ObjectInfo], limit: int | None) -> Iterator[ObjectInfo]:
-        """Yield a listing whose order is checked, without the folders that obstore shows less their slash."""
-        last, left = "", limit
-        while left is None or left > 0:
-            info = next(found, None)
-            if info is None:
-                return
-            if info.key <= last:  # text compares by code point, which is the order of its UTF-8 bytes
-                if last < info.key + "/":
-                    continue
-                raise StoreNotSupportedError(
-                    f"the server of {self.url} lists {info.key!r} after {last!r}: s3memo needs ascending UTF-8 order"
-                )
-            yield info
-            last = info.key
-            left = None if left is None else left - 1
 
     def _delete_batch(self, object_keys: builtins.list[str]) -> None:
         paths = [self._path(key) for key in object_keys]
@@ -369,33 +295,3 @@ class ObjectStore:
             self._ask("DELETE", self._url(object_key), lambda engine: remove(engine, path))
         except NotFoundError:
             return
-
-
-def _taken_apart(url: str | os.PathLike[str]) -> tuple[str, str, str]:
-    location = parse_url(url)
-    if location.scheme not in _SCHEMES.values() or location.scheme == "memory":
-        raise SettingsError(
-            f"{location} is none of s3+obstore://bucket/prefix, gs://bucket/prefix, az://container/prefix"
-        )
-    return location.scheme, location.root, location.prefix
-
-
-def _described(store: Engine) -> tuple[str, str, str]:
-    """Return scheme, bucket and prefix of a store of obstore's own."""
-    scheme = next((scheme for kind, scheme in _SCHEMES.items() if isinstance(store, kind)), None)
-    if scheme is None:
-        raise SettingsError(
-            f"a {type(store).__qualname__} is neither a URL nor a store of obstore's for S3, Google, Azure or in memory"
-        )
-    if isinstance(store, MemoryStore):
-        return scheme, "", ""
-    config: dict[str, Any] = dict(store.config)
-    bucket = next(
-        (config[name] for name in ("bucket", "container_name", "container", "google_bucket") if name in config), ""
-    )
-    return scheme, str(bucket), store.prefix or ""
-
-
-def _root(prefix: str) -> str:
-    root = prefix.strip("/")
-    return root + "/" if root else ""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -59,11 +62,32 @@ def remove(engine: Engine, paths: str | Sequence[str]) -> None:
         obstore.delete(engine, paths)
 
 
-def next_chunk(stream: ListStream[Page]) -> Page | None:
-    """Return what a listing shows next, or None at its end."""
-    return wait_for(anext(stream, None)) if is_crossed() else next(stream, None)
+def next_chunk(stream: ListStream[Page], seconds: float) -> Page | None:
+    """Return what a listing shows next, or None at its end; TimeoutError if nothing came within so many seconds.
+
+    obstore would go on for ever with a server that sends empty pages without end. So a blocking call does not wait in
+    it, but for a loop in a thread, which all who list share.
+    """
+    if is_crossed():
+        return wait_for(_next_chunk(stream, seconds))
+    waiting = asyncio.run_coroutine_threadsafe(_next_chunk(stream, seconds), _loop())
+    try:
+        return waiting.result()
+    except BaseException:
+        waiting.cancel()
+        raise
 
 
-def collect(stream: ListStream[Page]) -> Page:
-    """Return all that a listing shows."""
-    return wait_for(stream.collect_async()) if is_crossed() else stream.collect()
+async def _next_chunk(stream: ListStream[Page], seconds: float) -> Page | None:
+    try:
+        async with asyncio.timeout(seconds):
+            return await anext(stream, None)
+    except TimeoutError as error:
+        raise TimeoutError(str(error) or f"no names came within {seconds:g} seconds") from error
+
+
+@functools.cache
+def _loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="s3memo-obstore", daemon=True).start()
+    return loop

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import pickle
@@ -19,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3memo import ObjectStore
+from s3memo.bridge import bridged
 from s3memo.errors import (
     AlreadyExistsError,
     NotFoundError,
@@ -339,6 +341,39 @@ def test_a_body_cut_short_is_asked_for_again(scripted: ScriptedServer, store: Ob
     assert store.get("job/a") == bytearray(b"0123456789")
 
 
+# how objects are stored
+
+
+def test_put_options_that_obstore_has(scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    scripted.server.set_environment(monkeypatch)
+    options = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "key", "BucketKeyEnabled": True}
+    scripted.behave = put_answer
+    pickle.loads(pickle.dumps(ObjectStore("s3+obstore://bucket", put_options=options))).put("a", b"x")
+
+    headers = {name.lower(): value for name, value in scripted.requests[0].headers.items()}
+    encryption = "x-amz-server-side-encryption"
+    assert headers[encryption] == "aws:kms"
+    assert headers[f"{encryption}-aws-kms-key-id"] == "key"
+    assert headers[f"{encryption}-bucket-key-enabled"] == "true"
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "message"),
+    [
+        (
+            "s3+obstore://bucket",
+            {"StorageClass": "STANDARD_IA"},
+            "StorageClass here, only ServerSideEncryption, .*use s3://",
+        ),
+        ("gs://bucket", {"ServerSideEncryption": "AES256"}, "is for s3.obstore"),
+        (obstore.store.MemoryStore(), {"ServerSideEncryption": "AES256"}, "is for s3.obstore"),
+    ],
+)
+def test_put_options_that_it_has_not(url: str, options: dict[str, str], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        ObjectStore(url, put_options=options)
+
+
 # waits
 
 
@@ -449,6 +484,23 @@ def test_what_a_listing_asks_for(
 
 
 _names = st.text("ab-/~0\x01", max_size=5)
+
+
+@pytest.mark.parametrize("across", [True, False])
+def test_pages_without_names_and_without_end_are_not_read_for_ever(
+    scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch, across: bool
+) -> None:
+    scripted.server.set_environment(monkeypatch)
+    store = ObjectStore("s3+obstore://bucket", connect_timeout=0.2, read_timeout=0.2, operation_timeout=0.5)
+    scripted.behave = page(then="more")
+    begun = time.monotonic()
+    with pytest.raises(StoreUnavailableError, match="no names came within"):
+        asyncio.run(bridged(lambda: list(store.list("")))) if across else list(store.list(""))
+
+    assert time.monotonic() - begun < 3.0
+    sent = len(scripted.requests)
+    time.sleep(0.2)
+    assert len(scripted.requests) <= sent + 1, "and obstore reads on no more"
 
 
 @given(whole=_names, after=_names, rest=_names)
