@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import unquote
 
@@ -377,27 +377,34 @@ def test_put_options_that_it_has_not(url: str, options: dict[str, str], message:
 # waits
 
 
-def test_silence_is_waited_out_only_as_long_as_the_operation_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def silence(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the environment name a server that takes connections and never says anything."""
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         S3Server("silent", f"http://127.0.0.1:{silent.getsockname()[1]}").set_environment(monkeypatch)
-        store = ObjectStore(
-            "s3+obstore://bucket", attempts=50, connect_timeout=0.1, read_timeout=0.4, operation_timeout=1.2
-        )
-        with pytest.raises(StoreUnavailableError):
-            store.time()
-        for verb in (
-            lambda: store.get("a"),
-            lambda: store.put("a", b"x"),
-            lambda: list(store.list("")),
-            lambda: store.delete(["a", "b"]),
-            store.time,
-        ):
-            begun = time.monotonic()
-            with pytest.raises(StoreUnavailableError, match=r"Time|time"):
-                verb()
-            assert time.monotonic() - begun < 1.5
+        yield
+
+
+@pytest.mark.usefixtures("silence")
+def test_silence_is_waited_out_only_as_long_as_the_operation_may_take() -> None:
+    store = ObjectStore(
+        "s3+obstore://bucket", attempts=50, connect_timeout=0.1, read_timeout=0.4, operation_timeout=1.2
+    )
+    with pytest.raises(StoreUnavailableError):
+        store.time()
+    for verb in (
+        lambda: store.get("a"),
+        lambda: store.put("a", b"x"),
+        lambda: list(store.list("")),
+        lambda: store.delete(["a", "b"]),
+        store.time,
+    ):
+        begun = time.monotonic()
+        with pytest.raises(StoreUnavailableError, match=r"Time|time"):
+            verb()
+        assert time.monotonic() - begun < 1.5
 
 
 def test_a_body_that_trickles_is_cut(scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -429,6 +436,33 @@ def test_what_bounds_a_request() -> None:
     assert engine.retry_config is not None
     assert engine.retry_config["max_retries"] == 0
     assert endpoint_of(engine) == "https://storage.googleapis.com"
+
+
+_INTERRUPTED = """
+import os, signal, sys, threading, time
+from s3memo import ObjectStore
+
+store = ObjectStore("s3+obstore://bucket", connect_timeout=0.5, read_timeout=2.0)
+store.endpoint
+for name, verb in {"list": lambda: list(store.list("")), "get": lambda: store.get("a"), "put": lambda: store.put("a", b"x")}.items():
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    begun = time.monotonic()
+    try:
+        verb()
+    except KeyboardInterrupt:
+        print(name, time.monotonic() - begun)
+"""
+
+
+@pytest.mark.usefixtures("silence")
+def test_an_interruption_takes_effect_at_once_or_when_the_request_ends() -> None:
+    """obstore lets no signal in while it waits: for one answer at most, and none is asked for again."""
+    ran = subprocess.run([sys.executable, "-c", _INTERRUPTED], check=True, capture_output=True, text=True, timeout=60)
+    waited = {name: float(seconds) for name, seconds in (line.split() for line in ran.stdout.splitlines())}
+
+    assert set(waited) == {"list", "get", "put"}
+    assert waited["list"] < 1.5
+    assert max(waited.values()) < 4.0
 
 
 # listings
