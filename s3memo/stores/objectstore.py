@@ -172,7 +172,7 @@ class ObjectStore:
             return
         path = self._path(object_key)
         # obstore keeps hold of what it is given.
-        whole = data if isinstance(data, bytes) else memoryview(data).tobytes()
+        whole = data if isinstance(data, bytes) else bridge.aside(memoryview(data).tobytes)
         self._ask("PUT", self._url(object_key), lambda engine: write(engine, path, whole, mode))
 
     def delete(self, object_keys: Iterable[str]) -> None:

@@ -12,6 +12,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from urllib.parse import unquote
 
 import obstore.store
@@ -30,7 +32,7 @@ from s3memo.errors import (
     StoreNotSupportedError,
     StoreUnavailableError,
 )
-from s3memo.stores import store_at
+from s3memo.stores import obsclient, store_at
 from s3memo.stores.base import ObjectInfo, TimeBounds
 from s3memo.stores.obsclient import endpoint_of, make_engine
 from s3memo.stores.obsnames import offset
@@ -372,6 +374,42 @@ def test_put_options_that_obstore_has(scripted: ScriptedServer, monkeypatch: pyt
 def test_put_options_that_it_has_not(url: str, options: dict[str, str], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         ObjectStore(url, put_options=options)
+
+
+# credentials
+
+
+def test_credentials_that_expire_are_had_again_as_boto3_has_them(
+    scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A profile names a program that gives them; it stands for SSO, roles and instances, which boto3 renews alike."""
+    expires = (datetime.now(UTC) + timedelta(minutes=5)).isoformat()
+    program = tmp_path / "credentials.py"
+    program.write_text(f"""
+import json, os, pathlib
+log = pathlib.Path(__file__).with_suffix(".log")
+log.write_text(log.read_text() + "." if log.exists() else ".")
+print(json.dumps({{"Version": 1, "AccessKeyId": f"KEY{{len(log.read_text())}}", "SecretAccessKey": "b",
+                  "SessionToken": "c", "Expiration": "{expires}"}}))
+""")
+    config = tmp_path / "config"
+    config.write_text(f"[profile job]\ncredential_process = {sys.executable} {program}\nregion = eu-west-2\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    monkeypatch.setenv("AWS_PROFILE", "job")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", scripted.endpoint)
+    asks_again = timedelta(
+        minutes=5
+    )  # so long before their end obstore asks again, but not twice in a tenth of a second
+    monkeypatch.setattr(obsclient, "_CREDENTIALS_TTL", asks_again)
+    store = ObjectStore("s3+obstore://bucket")
+    scripted.behave = put_answer
+    for _ in range(3):
+        store.put("a", b"x")
+        time.sleep(0.15)
+
+    used = [request.headers["Authorization"].partition("Credential=")[2][:30] for request in scripted.requests]
+    assert len(set(used)) > 1, used
+    assert all("/eu-west-2/s3" in request.headers["Authorization"] for request in scripted.requests)
 
 
 # waits
