@@ -104,11 +104,14 @@ def aside(action: Callable[[], T]) -> T:
     return wait_for(asyncio.get_running_loop().run_in_executor(_helpers(), copy_context().run, action))
 
 
-def side_by_side(actions: Sequence[Callable[[], T]], *, most: int) -> list[T]:
-    """Do things at once, in up to `most` threads or tasks; return what each brought, or raise what one raised."""
+def side_by_side(actions: Sequence[Callable[[], T]], *, most: int, name: str) -> list[T]:
+    """Do things at once, in up to `most` threads or tasks; return what each brought, or raise what one raised.
+
+    `name` is what the threads are called by.
+    """
     if is_crossed():
         return wait_for(_gathered([(copy_context(), action) for action in actions], most))
-    with ThreadPoolExecutor(most, thread_name_prefix="s3memo") as pool:
+    with ThreadPoolExecutor(most, thread_name_prefix=f"s3memo-{name}") as pool:
         jobs = [pool.submit(copy_context().run, action) for action in actions]
         return [job.result() for job in jobs]
 

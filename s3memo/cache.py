@@ -191,7 +191,8 @@ class Cache(Tiers):
         tier, count, size = self._memory.tier, 0, 0
         while batch := list(islice(keys, PAGE_SIZE)):
             if count < tier.max_entries and size < tier.max_bytes:
-                size += sum(side_by_side([partial(self._bring, other, terms) for other in batch], most=_THREADS))
+                bringing = [partial(self._bring, other, terms) for other in batch]
+                size += sum(side_by_side(bringing, most=_THREADS, name="preload"))
             count += len(batch)
         return count
 

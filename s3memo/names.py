@@ -168,7 +168,7 @@ class Names:
             seen += self._finish(key, walk, index, terms, trust_for)
             return min(seen)
         finish = partial(self._finish, key, index=index, terms=terms, trust_for=trust_for)
-        finished = side_by_side([partial(finish, walk=shard) for shard in shards], most=len(shards))
+        finished = side_by_side([partial(finish, walk=shard) for shard in shards], most=len(shards), name="list")
         return min(itertools.chain(seen, *finished))
 
     def _finish(self, key: Key, walk: Walk, index: Index, terms: Terms, trust_for: float) -> list[float]:

@@ -194,7 +194,7 @@ def test_side_by_side(across: bool) -> None:
 
     def all_of_them() -> list[int]:
         place.set("side")
-        return side_by_side([lambda number=number: work(number) for number in range(20)], most=4)
+        return side_by_side([lambda number=number: work(number) for number in range(20)], most=4, name="work")
 
     assert (crossed if across else lambda action: action())(all_of_them) == list(range(20))
     assert most == 4
@@ -216,7 +216,7 @@ def test_side_by_side_raises_what_one_raises_when_none_is_at_work_any_more(acros
             ended.append(number)
 
     def all_of_them() -> None:
-        side_by_side([lambda number=number: work(number) for number in range(3)], most=3)
+        side_by_side([lambda number=number: work(number) for number in range(3)], most=3, name="work")
 
     with pytest.raises(ValueError, match="1"):
         (crossed if across else lambda action: action())(all_of_them)

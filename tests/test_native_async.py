@@ -173,6 +173,14 @@ async def test_large_values_are_packed_and_unpacked_aside(store: ObjectStore, mo
         assert places == [("encode", is_here), ("decode", is_here), ("decode", is_here)]
 
 
+async def test_an_object_of_many_blocks(store: ObjectStore) -> None:
+    data = os.urandom(3_500_000)
+    await bridge.bridged(lambda: store.put("a", memoryview(data)))
+    found = await bridge.bridged(lambda: store.get("a"))
+    assert found == data
+    assert isinstance(found, bytearray), "it is the caller's own"
+
+
 async def test_a_request_that_is_cancelled_leaves_nothing(
     scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
