@@ -22,7 +22,7 @@ from s3memo.stores.s3 import DIRECTORY_BUCKET, S3Store
 
 try:
     from s3memo.stores.obsclient import ObstoreConnection, check_put_options, endpoint_of, make_engine, runtime
-    from s3memo.stores.obserrors import deletion_error, is_kept
+    from s3memo.stores.obserrors import deletion_error, is_kept, is_of_a_name
     from s3memo.stores.obslisting import Lister
     from s3memo.stores.obsplaces import described, folder_of, taken_apart
     from s3memo.stores.obsverbs import read, remove, write
@@ -149,9 +149,26 @@ class ObjectStore:
         if instead:
             return instead.list(prefix, start_after=start_after, limit=limit)
         lister = Lister(self._root, self._place, self._ask, self._policy.operation_timeout)
-        return (
-            lister.sort(prefix, start_after, limit) if self._scheme == "az" else lister.walk(prefix, start_after, limit)
-        )
+        if self._scheme == "az":
+            return lister.sort(prefix, start_after, limit)
+        found = lister.walk(prefix, start_after, limit)
+        return found if self._fallback is None else self._whole(found, self._fallback, prefix, start_after, limit)
+
+    @staticmethod
+    def _whole(
+        found: Iterator[ObjectInfo], by_boto3: S3Store, prefix: str, start_after: str, limit: int | None
+    ) -> Iterator[ObjectInfo]:
+        """Yield a listing; where a name is in it that obstore has not, the rest of it by boto3."""
+        try:
+            for info in found:
+                yield info
+                start_after, limit = info.key, None if limit is None else limit - 1
+        except StoreNotSupportedError as error:
+            if not is_of_a_name(error):
+                raise
+            rest = by_boto3.list(prefix, start_after=start_after, limit=limit)
+            while page := bridge.aside(lambda: builtins.list(islice(rest, PAGE_SIZE))):
+                yield from page
 
     def get(self, object_key: str) -> Buffer:
         """Return the object's bytes in a buffer that is the caller's own, or raise NotFoundError."""
@@ -228,12 +245,17 @@ class ObjectStore:
         """What takes over where obstore cannot work any more, if anything does; None where it can."""
         if not runtime.lost:
             return None
-        if self._scheme == "s3+obstore" and self._given is None:
-            return self._boto3
+        if self._fallback is not None:
+            return self._fallback
         raise StoreNotSupportedError(
             f"{self.url} cannot be used in this process: it was forked from one that had used obstore, which does not "
             "survive that; start processes by spawn or forkserver, or use s3+obstore://bucket, which then takes boto3"
         )
+
+    @property
+    def _fallback(self) -> S3Store | None:
+        """The same place by boto3, if that finds it by the same settings."""
+        return self._boto3 if self._scheme == "s3+obstore" and self._given is None else None
 
     @property
     def _connection(self) -> ObstoreConnection:

@@ -109,6 +109,11 @@ def is_kept(error: StoreError) -> bool:
     return isinstance(error.__cause__, foreign.GenericError) and _KEPT.search(str(error.__cause__)) is not None
 
 
+def is_of_a_name(error: StoreError) -> bool:
+    """Return whether it is a name that obstore has not, in a listing of objects."""
+    return isinstance(error.__cause__, foreign.InvalidPathError | ValueError)
+
+
 def deletion_error(failures: Mapping[str, StoreError], untried: int, request: Request) -> StoreError:
     """Return one error for objects that could not be deleted, given by object key with the error of each."""
     types = {type(error) for error in failures.values()}

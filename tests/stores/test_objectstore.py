@@ -21,7 +21,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3memo import ObjectStore
+from s3memo import ObjectStore, S3Store
 from s3memo.bridge import bridged
 from s3memo.errors import (
     AlreadyExistsError,
@@ -530,10 +530,38 @@ def test_markers_of_folders_are_no_objects(scripted: ScriptedServer, store: Obje
     assert keys(store.list("")) == ["job-1/a", "job/a", "job/b"]
 
 
-def test_a_name_that_obstore_cannot_show_is_told_of(scripted: ScriptedServer, store: ObjectStore) -> None:
-    scripted.behave = objects("a//b")
+@pytest.mark.parametrize("across", [True, False])
+@pytest.mark.parametrize("server", ["moto", "ceph_s3"])
+def test_names_that_obstore_has_not_are_listed_by_boto3(
+    request: pytest.FixtureRequest, server: str, monkeypatch: pytest.MonkeyPatch, across: bool
+) -> None:
+    found: S3Server = request.getfixturevalue(server)
+    found.set_environment(monkeypatch)
+    bucket = found.make_bucket()
+    for name in ("a", "b/c", "b//c", "b/../c", "b/./d", "d"):
+        found.client.put_object(Bucket=bucket, Key=f"root/{name}", Body=b"x")
+    store, other = ObjectStore(f"s3+obstore://{bucket}/root"), S3Store(bucket, "root")
+
+    def look() -> None:
+        for prefix, after, limit in (("", "", None), ("b/", "", None), ("", "b/../c", 2), ("", "", 2), ("", "d", None)):
+            assert keys(store.list(prefix, start_after=after, limit=limit)) == keys(
+                other.list(prefix, start_after=after, limit=limit)
+            )
+
+    asyncio.run(bridged(look)) if across else look()
+
+
+def test_a_name_that_obstore_cannot_show_is_told_of(scripted: ScriptedServer) -> None:
+    engine = obstore.store.S3Store(
+        "bucket",
+        endpoint=scripted.endpoint,
+        access_key_id="a",
+        secret_access_key="b",
+        client_options={"allow_http": True},
+    )
+    scripted.behave = page("a//b")
     with pytest.raises(StoreNotSupportedError, match="use s3:// for this bucket"):
-        list(store.list(""))
+        list(ObjectStore(engine).list(""))
 
 
 @pytest.mark.parametrize(
