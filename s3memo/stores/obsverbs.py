@@ -12,6 +12,7 @@ import obstore
 from obstore.store import AzureStore, GCSStore, MemoryStore, S3Store
 
 from s3memo.bridge import is_crossed, wait_for
+from s3memo.locks import process_lock
 from s3memo.stores.base import PutMode
 
 if TYPE_CHECKING:
@@ -86,8 +87,13 @@ async def _next_chunk(stream: ListStream[Page], seconds: float) -> Page | None:
         raise TimeoutError(str(error) or f"no names came within {seconds:g} seconds") from error
 
 
-@functools.cache
 def _loop() -> asyncio.AbstractEventLoop:
+    with process_lock:
+        return _started_loop()
+
+
+@functools.cache
+def _started_loop() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, name="s3memo-obstore", daemon=True).start()
     return loop
