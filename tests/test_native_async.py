@@ -249,7 +249,7 @@ async def test_a_dead_server_costs_one_bounded_wait_and_holds_up_no_loop(silent:
     assert 0.9 < time.monotonic() - begun < 4.0
     begun = time.monotonic()
     assert await job.function(100) == [100]
-    assert time.monotonic() - begun < 0.5, "the breaker is open"
+    assert time.monotonic() - begun < 0.9, "the breaker is open"
     with pytest.raises(StoreUnavailableError):
         await job.function.cache_invalidate(1)
 
@@ -263,7 +263,7 @@ async def test_callers_who_do_not_wait_so_long_let_the_breaker_learn_all_the_sam
     async with asyncio.timeout(SOON):
         while not job.cache._memo.breaker._failures:  # noqa: ASYNC110  nothing tells
             await asyncio.sleep(0.01)
-    async with asyncio.timeout(0.5):
+    async with asyncio.timeout(0.9):  # less than one attempt
         assert await job.function(1) == [1]
     assert job.count == 1
     assert not job.cache.flights._running
