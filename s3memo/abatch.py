@@ -1,4 +1,4 @@
-"""Batches of async functions: each call is a task of the loop, and what waits for the store does so in threads."""
+"""Batches of async functions: each call is a task of the loop, and what waits for the store does not hold that up."""
 
 from __future__ import annotations
 

@@ -6,12 +6,13 @@ import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from contextvars import copy_context
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import Any, Self, get_args
 from weakref import WeakValueDictionary
 
+from s3memo.bridge import side_by_side
 from s3memo.entry import Entry, Hit
 from s3memo.envelope import Compression
 from s3memo.errors import SettingsError, StoreError
@@ -143,11 +144,16 @@ class Cache(Tiers):
 
     @property
     def pool(self) -> ThreadPoolExecutor:
-        """The threads in which async functions wait for the store."""
+        """The threads in which async functions wait for a store that `awaits` nothing."""
         with process_lock:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="s3memo")
             return self._pool
+
+    @property
+    def awaits(self) -> bool:
+        """Whether its store lets a loop go on by itself, so that async functions need no threads; see `bridge`."""
+        return bool(getattr(self.store, "awaits", False))
 
     def asking(self, terms: Terms) -> AbstractContextManager[None]:
         """Count a block's requests as a function's, and let the breaker learn how they end."""
@@ -193,12 +199,11 @@ class Cache(Tiers):
         if not values:
             return sum(1 for _ in keys)
         tier, count, size = self._memory.tier, 0, 0
-        with ThreadPoolExecutor(_THREADS, thread_name_prefix="s3memo-preload") as pool:
-            while batch := list(islice(keys, PAGE_SIZE)):
-                if count < tier.max_entries and size < tier.max_bytes:
-                    jobs = [pool.submit(copy_context().run, self._bring, other, terms) for other in batch]
-                    size += sum(job.result() for job in jobs)
-                count += len(batch)
+        while batch := list(islice(keys, PAGE_SIZE)):
+            if count < tier.max_entries and size < tier.max_bytes:
+                bringing = [partial(self._bring, other, terms) for other in batch]
+                size += sum(side_by_side(bringing, most=_THREADS, name="preload"))
+            count += len(batch)
         return count
 
     def _bring(self, key: Key, terms: Terms) -> int:

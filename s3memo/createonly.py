@@ -11,8 +11,10 @@ import hashlib
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from weakref import WeakValueDictionary
 
+from s3memo.bridge import aside
 from s3memo.errors import AlreadyExistsError, NotFoundError, StoreNotSupportedError, StoreUnavailableError
 from s3memo.locks import process_lock
 from s3memo.stores.base import Store
@@ -85,7 +87,7 @@ def _check_by_trial(store: Store, marker: str) -> None:
     try:
         store.get(marker)
     except NotFoundError:
-        probe(store)
+        aside(partial(probe, store))
         store.put(marker, b"create-only held")
 
 

@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from s3memo import bridge
 from s3memo.locks import process_lock
 
 logger = logging.getLogger("s3memo")
@@ -117,15 +118,8 @@ class Recorder:
         with process_lock:
             self._count(kind, **details)
         if self._hooks:
-            self._tell(Event(kind, self.function, **details))
-
-    def _tell(self, event: Event) -> None:
-        for hook in self._hooks:
-            try:
-                hook(event)
-            except Exception:
-                if self._first(f"hook {hook!r}"):
-                    logger.exception("s3memo: the hook %r failed on %s; further failures are not logged", hook, event)
+            with bridge.blocking():
+                self._tell(Event(kind, self.function, **details))
 
     def trouble(self, error: Exception, message: str, *, key: str = "") -> None:
         """Make a survived error visible: an event each time, a WARNING the first time and DEBUG after that."""
@@ -211,6 +205,14 @@ class Recorder:
         """Count one request."""
         with process_lock:
             self._requests[kind] += 1
+
+    def _tell(self, event: Event) -> None:
+        for hook in self._hooks:
+            try:
+                hook(event)
+            except Exception:
+                if self._first(f"hook {hook!r}"):
+                    logger.exception("s3memo: the hook %r failed on %s; further failures are not logged", hook, event)
 
     def _first(self, trouble: str) -> bool:
         with process_lock:

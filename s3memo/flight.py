@@ -42,12 +42,23 @@ class Flight:
 
     `detached` says that what it brings is for those who wait for it already, and for nobody else: its key was set,
     invalidated or cleared meanwhile. The lock `landed` is free from when it has landed. Where an asyncio.Task does the
-    work, that is `task`.
+    work, that is `task`; while it `asks` the store it is not cancelled when nobody waits any more, but `is_unwanted`.
     """
 
     __slots__ = (
-        *("_newest", "_tombstone", "detached", "error", "has_landed", "key", "landed", "outcome", "scope", "task"),
-        *("waiters", "waits_for"),
+        *(
+            "_newest",
+            "_tombstone",
+            "asks",
+            "detached",
+            "error",
+            "has_landed",
+            "is_unwanted",
+            "key",
+            "landed",
+            "outcome",
+        ),
+        *("scope", "task", "waiters", "waits_for"),
     )
 
     def __init__(self, key: Key, scope: Hashable = None) -> None:
@@ -55,7 +66,7 @@ class Flight:
         self.scope = scope
         self.detached = False
         self.task: Any = None
-        self.has_landed = False
+        self.asks = self.is_unwanted = self.has_landed = False
         self.landed = threading.Lock()
         self.landed.acquire()
         self.outcome: Outcome[Any] | None = None

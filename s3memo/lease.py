@@ -11,20 +11,18 @@ import math
 import os
 import random
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from contextvars import copy_context
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Self
 
-from s3memo import codec
+from s3memo import bridge, codec
 from s3memo.createonly import check_create_only
 from s3memo.errors import DecodeError, LeaseTimeout, NotFoundError, SettingsError
 from s3memo.events import Recorder
 from s3memo.freshness import Duration, seconds
-from s3memo.locks import rebuild_after_fork
+from s3memo.locks import process_lock, rebuild_after_fork
 from s3memo.register import PUTS, Record, Register, writer
 from s3memo.sequences import Chain, StateVersion, lease_prefix
 from s3memo.sharing import Place, cache_at, check_place
@@ -70,7 +68,7 @@ class Lease:
         self.ttl = lease_seconds(ttl, name="ttl")
         self._place = url_or_store
         self._clock: Callable[[], float] = local_clock
-        self._sleep: Callable[[float], None] = time.sleep
+        self._sleep: Callable[[float], None] = bridge.sleep
         self._in_use = threading.Lock()
         self._changing = threading.Lock()
         self._tenure: _Tenure | None = None
@@ -78,8 +76,8 @@ class Lease:
         self._first_seen: int | None = None
         self.holder = ""
         self.was_passed_on = False
-        self._stop = threading.Event()
-        self._heart: threading.Thread | None = None
+        self._stop: bridge.Signal = threading.Event()
+        self._heart: bridge.Companion | None = None
         rebuild_after_fork(self._lose)
 
     def __repr__(self) -> str:
@@ -127,7 +125,7 @@ class Lease:
 
         A store that fails is reported, for then it lapses.
         """
-        with self._changing:
+        with process_lock:
             heart, self._heart = self._heart, None
         if heart is None:
             raise RuntimeError(f"{self!r} is not held, so it cannot be released")
@@ -223,17 +221,14 @@ class Lease:
         return Chain((StateVersion(tenure.number, 1, tenure.written),), listed_at=tenure.written)
 
     def _start(self, tenure: _Tenure) -> None:
-        self._tenure, self._stop = tenure, threading.Event()
-        beat = partial(copy_context().run, self._beat, self._stop)  # which counts its requests as those of `acquire`
-        heart = threading.Thread(target=beat, name=f"s3memo-{self!r}", daemon=True)
+        self._tenure, self._stop = tenure, bridge.signal()
         try:
-            heart.start()
+            self._heart = bridge.accompany(partial(self._beat, self._stop), f"s3memo-{self!r}")
         except RuntimeError:  # the system has no thread left
             self._let_go()
             raise
-        self._heart = heart
 
-    def _beat(self, stop: threading.Event) -> None:
+    def _beat(self, stop: bridge.Signal) -> None:
         while not stop.wait(self.ttl / _RENEWALS) and not self.lost:
             try:
                 self.renew()

@@ -7,10 +7,12 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from s3memo import packing
 from s3memo.breaker import Breaker
+from s3memo.bridge import LARGE, aside, is_crossed
 from s3memo.envelope import Envelope
 from s3memo.errors import CodecError, StoreError
 from s3memo.events import Tier, logger
@@ -79,15 +81,15 @@ class Memo:
         data, tier = self._read(object_key, terms)
         if terms.copy and is_kept(len(data)):
             data = memoryview(data).toreadonly()
-        try:
-            sealed = self.packing.open(object_key, data)
-        except CodecError:
-            if self._copies is not None:  # what is stored may be right, and have been damaged on its way
-                self._copies.drop_copy(object_key)
-            raise
-        is_of_use = terms.exceptions or not sealed.header.raised
-        value = packing.unpack(sealed, terms.classes) if is_of_use else Exception()
-        return self._held(version, value, sealed, terms, listing), value, tier
+        unseal = partial(self._open, object_key, data)
+        sealed = aside(unseal) if len(data) > LARGE else unseal()
+
+        def unpack() -> tuple[Held, Any, Tier]:
+            is_of_use = terms.exceptions or not sealed.header.raised
+            value = packing.unpack(sealed, terms.classes) if is_of_use else Exception()
+            return self._held(version, value, sealed, terms, listing), value, tier
+
+        return aside(unpack) if sealed.header.raw_size > LARGE else unpack()
 
     def draft(
         self, key: Key, terms: Terms, value: Any, listing: Listing, *, elapsed: float, raised: bool = False
@@ -100,8 +102,12 @@ class Memo:
         version = listing.next_version(listing.seen_at, ttl=ttl, elapsed=int(elapsed * 1000), nonce=_nonce())
         if self.store.time().latest * MICROSECONDS - version.created > _LONGEST_COMPUTATION:
             raise StoreError(f"the computation of {key} took over seven days, so an invalidation could not be told")
-        sealed = self.packing.pack(key, version, value, terms.classes, terms.arguments, raised=raised)
-        return Draft(self._held(version, value, sealed, terms, listing), sealed, listing)
+
+        def pack() -> Draft:
+            sealed = self.packing.pack(key, version, value, terms.classes, terms.arguments, raised=raised)
+            return Draft(self._held(version, value, sealed, terms, listing), sealed, listing)
+
+        return aside(pack) if is_crossed() and packing.may_be_large(value) else pack()
 
     def put(self, key: Key, terms: Terms, draft: Draft) -> None:
         """PUT a version."""
@@ -176,6 +182,14 @@ class Memo:
         self.breaker.check()
         with self.asking(terms):
             return self.store.get(object_key), "store"
+
+    def _open(self, object_key: str, data: Buffer) -> Envelope:
+        try:
+            return self.packing.open(object_key, data)
+        except CodecError:
+            if self._copies is not None:  # what is stored may be right, and have been damaged on its way
+                self._copies.drop_copy(object_key)
+            raise
 
     def _held(self, version: Version, value: Any, sealed: Envelope, terms: Terms, listing: Listing) -> Held:
         return Held.of(version, value, sealed, confirmed=listing.seen_at, classes=terms.classes, copy=terms.copy)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeGuard
 
+from s3memo.bridge import side_by_side
 from s3memo.index import Index, Known, Span, Walk
 from s3memo.locks import process_lock
 from s3memo.memo import Draft, Memo
@@ -182,10 +182,9 @@ class Names:
         if len(shards) == 1:
             seen += self._finish(key, walk, index, terms, trust_for)
             return min(seen)
-        with ThreadPoolExecutor(len(shards), thread_name_prefix="s3memo-list") as pool:
-            finish = partial(self._finish, key, index=index, terms=terms, trust_for=trust_for)
-            jobs = [pool.submit(copy_context().run, finish, walk=shard) for shard in shards]
-            return min(seen + [moment for job in jobs for moment in job.result()])
+        finish = partial(self._finish, key, index=index, terms=terms, trust_for=trust_for)
+        finished = side_by_side([partial(finish, walk=shard) for shard in shards], most=len(shards), name="list")
+        return min(itertools.chain(seen, *finished))
 
     def _finish(self, key: Key, walk: Walk, index: Index, terms: Terms, trust_for: float) -> list[float]:
         seen = []

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from s3memo import codec, envelope, pickling, settings
+from s3memo.bridge import LARGE
 from s3memo.codec import Classes
 from s3memo.envelope import Buffer, Compression, Envelope
 from s3memo.errors import DecodeError, SettingsError
 from s3memo.signing import SigningKeys
 from s3memo.versions import Key, Version
+
+_PART = 32
+"""Bytes of a plain value's that take as long to pack as one part of a list."""
 
 CodecName: TypeAlias = Literal["msgpack", "pickle"]
 
@@ -91,6 +96,26 @@ class Packing:
     def open(self, object_key: str, data: Buffer) -> Envelope:
         """Return what was stored under that name, once it is known to be intact. Raises DecodeError, IntegrityError."""
         return envelope.unseal(data, object_key=object_key, keys=self.keys, codecs={"msgpack", self.codec})
+
+
+def may_be_large(value: Any) -> bool:
+    """Whether it may take long to pack a value: it is of more than a few parts, or of a type that may hold anything."""
+    left, pending = LARGE, [value]
+    while pending and left > 0:
+        part = pending.pop()
+        if isinstance(part, str | bytes | bytearray | int):
+            left -= sys.getsizeof(part)
+        elif type(part) in {list, tuple, set, frozenset}:
+            left -= _PART * (len(part) + 1)
+            pending += part if left > 0 else ()
+        elif type(part) is dict:
+            left -= 2 * _PART * (len(part) + 1)
+            pending += (*part, *part.values()) if left > 0 else ()
+        elif type(part) in {type(None), float}:
+            left -= _PART
+        else:
+            return True
+    return left <= 0
 
 
 def unpack(sealed: Envelope, classes: Classes) -> Any:

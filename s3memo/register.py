@@ -9,12 +9,11 @@ from __future__ import annotations
 import os
 import random
 import socket
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 
-from s3memo import codec, envelope
+from s3memo import bridge, codec, envelope
 from s3memo.createonly import check_create_only
 from s3memo.errors import AlreadyExistsError, DecodeError, NotFoundError, StoreError, StoreUnavailableError
 from s3memo.events import Recorder
@@ -58,7 +57,7 @@ class Register:
     recorder: Recorder
     packing: Packing = _UNSIGNED
     clock: Callable[[], float] = local_clock
-    sleep: Callable[[float], None] = time.sleep
+    sleep: Callable[[float], None] = bridge.sleep
     jitter: Callable[[], float] = field(default=random.random)
     puts: int = PUTS
 

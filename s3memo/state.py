@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import copy
-import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from datetime import datetime
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
-from s3memo import codec
+from s3memo import bridge, codec
 from s3memo.annotations import check_types, listed_classes
 from s3memo.cache import Cache
 from s3memo.errors import NotFoundError, SettingsError, StateConflictError, StoreUnavailableError
@@ -22,7 +21,6 @@ from s3memo.sharing import Place, cache_at, check_place
 from s3memo.stores.base import Buffer
 from s3memo.stores.clock import local_clock
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 _LOOKS = 3
@@ -58,14 +56,14 @@ class ServiceState:
         self._classes = listed_classes(check_types(types))
         self._recorder: Recorder | None = None
         self._clock: Callable[[], float] = local_clock
-        self._sleep: Callable[[float], None] = time.sleep
+        self._sleep: Callable[[float], None] = bridge.sleep
 
     def __repr__(self) -> str:
         return f"ServiceState({self.name!r})"
 
     @property
     def aio(self) -> AsyncState:
-        """The same names, awaitable: each runs in a thread, `update`'s function too."""
+        """The same names, awaitable. `update`'s function runs in a thread."""
         return AsyncState(self)
 
     @property
@@ -221,7 +219,8 @@ class ServiceState:
 class AsyncState:
     """What a ServiceState can do, for coroutines; see there.
 
-    A write whose task is cancelled goes on in its thread, and may take effect.
+    On an ObjectStore it needs no threads, elsewhere each call runs in one. A write whose task is cancelled may take
+    effect.
     """
 
     def __init__(self, state: ServiceState) -> None:
@@ -230,41 +229,43 @@ class AsyncState:
     @property
     def version(self) -> Awaitable[int]:
         """Await it for the number of the newest version."""
-        return _in_thread(lambda: self._state.version)
+        return self._done(lambda: self._state.version)
 
     async def get(self, default: Any = None) -> Any:
         """Return the value, or `default`."""
-        return await _in_thread(self._state.get, default)
+        return await self._done(lambda: self._state.get(default))
 
     async def set(self, value: Any, *, expected_version: int | None = None) -> int:
         """Write a value; return its version's number."""
-        return await _in_thread(self._state.set, value, expected_version=expected_version)
+        return await self._done(lambda: self._state.set(value, expected_version=expected_version))
 
     async def update(self, fn: Callable[[Any], Any], *, default: Any = None) -> Any:
-        """Replace the value by `fn(value)`, where `fn` is a plain function, and return that."""
-        return await _in_thread(self._state.update, fn, default=default)
+        """Replace the value by `fn(value)`, where `fn` is a plain function that runs in a thread, and return that."""
+        beside = (lambda value: bridge.aside(lambda: fn(value))) if callable(fn) else fn
+        return await self._done(lambda: self._state.update(beside, default=default))
 
     async def clear(self) -> int:
         """Say that there is no value."""
-        return await _in_thread(self._state.clear)
+        return await self._done(self._state.clear)
 
     async def history(self) -> list[StateVersion]:
         """Return the versions that are still in the store, newest first."""
-        return await _in_thread(self._state.history)
+        return await self._done(self._state.history)
 
     async def at(self, moment: datetime) -> Any:
         """Return the value at a moment."""
-        return await _in_thread(self._state.at, moment)
+        return await self._done(lambda: self._state.at(moment))
 
     async def rollback(self, n: int) -> int:
         """Write the value of version `n` again."""
-        return await _in_thread(self._state.rollback, n)
+        return await self._done(lambda: self._state.rollback(n))
 
+    async def _done(self, action: Callable[[], T]) -> T:
+        if self._state._cache().awaits:  # noqa: SLF001  it is one of us
+            return await bridge.bridged(action)
+        import asyncio  # noqa: PLC0415  most programs are not asynchronous, and it takes long to load
 
-def _in_thread(call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
-    import asyncio  # noqa: PLC0415  most programs are not asynchronous, and it takes long to load
-
-    return asyncio.to_thread(call, *args, **kwargs)
+        return await asyncio.to_thread(action)
 
 
 def _read(register: Register, version: StateVersion) -> Record:

@@ -1,14 +1,18 @@
-"""Calls of async functions: one task carries out the steps for all who await them, and a pool those that block."""
+"""Calls of async functions: one task carries out the steps for all who await them.
+
+Those that wait for the store cross a `bridge`, or where the store knows none, go to a pool of threads.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Callable, Hashable
 from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
+from s3memo.bridge import LARGE, bridged
 from s3memo.cache import Cache
 from s3memo.calls import (
     COMPUTE,
@@ -26,9 +30,6 @@ from s3memo.flight import Flight, Outcome
 
 T = TypeVar("T")
 
-_LARGE = 64 * 1024
-"""Bytes. To decode a value of more would hold up the loop's other tasks."""
-
 _behind: set[asyncio.Task[None]] = set()
 """What nobody awaits: the loop itself would forget it."""
 
@@ -41,7 +42,7 @@ async def fetch(call: Call) -> Any:
 async def bring(call: Call) -> Outcome[Any]:
     """Return what a call brings: remembered, or computed and then remembered."""
     cache, key, terms = call.cache, call.key, call.terms
-    found = None if cache.holds_large(key, _LARGE) else cache.held(key, terms)
+    found = None if cache.holds_large(key, LARGE) else cache.held(key, terms)
     if found is not None and not (found.freshness == "stale" and is_frozen_between_calls()):
         cache.tell(key, terms, found)
         return _served(call, found.outcome())
@@ -75,18 +76,20 @@ async def refresh(call: Call) -> Any:
 
 async def blocking(cache: Cache, action: Callable[[], T]) -> T:
     """Run what may wait for the store, or take long, where it does not hold up the loop."""
+    if cache.awaits:
+        return await bridged(action)
     return await asyncio.get_running_loop().run_in_executor(cache.pool, copy_context().run, action)
 
 
-async def run(call: Call, work: Work) -> Outcome[Any]:
-    """Carry out the steps of a call."""
+async def run(call: Call, work: Work, flight: Flight | None = None) -> Outcome[Any]:
+    """Carry out the steps of a call, in the task of a flight if one is given."""
     advance: Callable[[], Any] = partial(next, work)
     step: Any = None
     try:
         while True:
             step = advance()
             try:
-                brought = await _carried_out(call, step)
+                brought = await _carried_out(call, step, flight)
             except BaseException as error:  # noqa: BLE001  the procedure gets it
                 advance = partial(work.throw, error)
             else:
@@ -98,29 +101,47 @@ async def run(call: Call, work: Work) -> Outcome[Any]:
         del advance, step  # an error in them would refer to itself by way of this frame
 
 
-def _carried_out(call: Call, step: Any) -> Awaitable[Any]:
+async def _carried_out(call: Call, step: Any, flight: Flight | None) -> Any:
     if step is COMPUTE:
-        return call.compute()  # type: ignore[no-any-return]
-    return asyncio.sleep(step.seconds) if isinstance(step, Pause) else blocking(call.cache, step)
+        return await call.compute()
+    if isinstance(step, Pause):
+        return await asyncio.sleep(step.seconds)
+    if flight is None:
+        return await blocking(call.cache, step)
+    flight.asks = call.cache.awaits  # in the pool it is a thread that goes on
+    try:
+        brought = await blocking(call.cache, step)
+    finally:
+        flight.asks, is_unwanted, flight.is_unwanted = False, flight.is_unwanted, False
+    if is_unwanted:
+        raise asyncio.CancelledError
+    return brought
 
 
 async def _work(call: Call, flight: Flight, work: Work) -> None:
     """Carry out the steps of a flight, whoever of those who await it is cancelled meanwhile."""
     with call.cache.flights.working(flight):
         try:
-            flight.outcome = await run(call, work)
+            flight.outcome = await run(call, work, flight)
         except Exception as error:  # noqa: BLE001  whoever awaits the flight raises it
             flight.error = error
 
 
 async def _landing(call: Call, flight: Flight) -> None:
-    """Wait for a flight. The last one to be cancelled cancels the work."""
+    """Wait for a flight. The last one to be cancelled cancels the work.
+
+    What is being asked of the store has its answer first, in bounded time: a store that is down is else never known to
+    be, where nobody waits so long.
+    """
     try:
         await asyncio.wait([flight.task])
     except asyncio.CancelledError:
         if flight.waiters == 1:
             call.cache.flights.close(flight)
-            flight.task.cancel()
+            if flight.asks:
+                flight.is_unwanted = True
+            else:
+                flight.task.cancel()
         raise
 
 

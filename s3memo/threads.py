@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from s3memo.bridge import blocking
 from s3memo.calls import (
     COMPUTE,
     Call,
@@ -60,16 +61,17 @@ def run(call: Call, work: Work) -> Outcome[Any]:
     advance: Callable[[], Any] = partial(next, work)
     step: Any = None
     try:
-        while True:
-            step = advance()
-            try:
-                brought = call.compute() if step is COMPUTE else step()
-            except StopIteration as error:
-                advance = partial(work.throw, StoppedError(error))
-            except BaseException as error:  # noqa: BLE001  the procedure gets it
-                advance = partial(work.throw, error)
-            else:
-                advance = partial(work.send, brought)
+        with blocking():  # a hook of an async function's may be who calls, and another thread may wait for this one
+            while True:
+                step = advance()
+                try:
+                    brought = call.compute() if step is COMPUTE else step()
+                except StopIteration as error:
+                    advance = partial(work.throw, StoppedError(error))
+                except BaseException as error:  # noqa: BLE001  the procedure gets it
+                    advance = partial(work.throw, error)
+                else:
+                    advance = partial(work.send, brought)
     except StopIteration as end:
         outcome: Outcome[Any] = end.value
         return outcome

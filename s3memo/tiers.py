@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from s3memo import codec, settings
+from s3memo import bridge, codec, settings
 from s3memo.entry import Hit, Miss
 from s3memo.errors import CodecError, EncodeError, NotFoundError, StoreError
 from s3memo.events import EventKind, Tier
@@ -28,7 +28,7 @@ from s3memo.quick import Cell
 from s3memo.stores.base import Store
 from s3memo.stores.clock import local_clock
 from s3memo.terms import Terms
-from s3memo.versions import Key, Listing, Version
+from s3memo.versions import MICROSECONDS, Key, Listing, Version
 
 _LOOKS = 3
 """How often a version that vanished between LIST and GET is looked for again."""
@@ -77,7 +77,7 @@ class Tiers:
         if trust is not None and self.store.time().latest - slot.held.confirmed >= trust:
             return None
         freshness = self._judge(slot.held, terms)
-        return Hit(key, slot.held, slot.held.load(), "memory", freshness) if freshness in _SERVED else None
+        return Hit(key, slot.held, _loaded(slot.held), "memory", freshness) if freshness in _SERVED else None
 
     def open_cell(self, cell: Cell, key: Key, terms: Terms) -> None:
         """Let a function serve what memory holds for a key without asking again, for a moment, if all share the value.
@@ -86,15 +86,17 @@ class Tiers:
         """
         if self._has_hooks or self._memory.timer not in _OWN_CLOCKS:
             return
+        is_bounded = terms.policy.ttl is not None or self._memory.revalidate_after is not None
+        latest = self.store.time().latest if is_bounded else 0.0
         with process_lock:  # what is held may leave meanwhile
             slot = self._slot(key, terms)
             if slot is None or slot.held.raised is not None or not slot.held.is_shared:
                 return
             left = min(_QUICK, slot.until - self._memory.timer())
             if terms.policy.ttl is not None:
-                left = min(left, terms.policy.ttl - self._memo.age(slot.held.version))
+                left = min(left, terms.policy.ttl - (latest - slot.held.version.created / MICROSECONDS))
             if self._memory.revalidate_after is not None:
-                left = min(left, self._memory.revalidate_after - (self.store.time().latest - slot.held.confirmed))
+                left = min(left, self._memory.revalidate_after - (latest - slot.held.confirmed))
             tally = terms.recorder.tally(slot.held.version.elapsed / 1000)
             cell.lease = slot.held.load(), time.monotonic() + left, tally
             slot.add_cell(cell)
@@ -226,7 +228,7 @@ class Tiers:
         """
         slot = self._slot(key, terms)
         if slot is not None and slot.held.version == version:
-            return slot.held.load()
+            return _loaded(slot.held)
         try:
             _, value, _ = self._memo.load(key, version, terms, Listing(), lambda _: False)
         except NotFoundError as error:
@@ -247,17 +249,18 @@ class Tiers:
     def keep(self, flight: Flight, terms: Terms, found: Miss, value: Any, elapsed: float) -> Outcome[Any]:
         """Remember what a computation of so many seconds returned, if it is to be; return it, for all who wait."""
         self._tell_computed(flight.key, terms, elapsed)
-        if found.listing is not None and (terms.cache_if is None or terms.cache_if(value)):
+        if found.listing is not None and _is_wanted(value, terms):
             held, is_stored = self._remember_if_possible(flight, terms, found.listing, value, elapsed)
             if held is not None:
                 version = held.version if is_stored else None
-                return Outcome(value, held.load, elapsed, version=version, size=held.size)
+                return Outcome(value, partial(_loaded, held), elapsed, version=version, size=held.size)
         if not self.flights.is_shared(flight):
             return Outcome(value, None, elapsed)
         if codec.is_immutable(value, terms.classes) or not terms.copy:
             return Outcome(value, lambda: value, elapsed)
         try:
-            return Outcome(value, self._memo.packing.copier(value, terms.classes), elapsed)
+            copy = bridge.aside(partial(self._memo.packing.copier, value, terms.classes))
+            return Outcome(value, partial(bridge.aside, copy), elapsed)
         except EncodeError:  # those who wait compute for themselves
             return Outcome(value, None, elapsed)
 
@@ -329,7 +332,7 @@ class Tiers:
         slot = self._slot(key, terms)
         if slot is None or self._judge(slot.held, terms) not in _OF_USE:
             return None
-        return Hit(key, slot.held, slot.held.load(), "memory", "fallback")
+        return Hit(key, slot.held, _loaded(slot.held), "memory", "fallback")
 
     def _load(self, key: Key, version: Version, terms: Terms, flight: Flight, listing: Listing) -> Hit:
         """Return a version from memory, if that is the one held there, else GET it unless it is known to be too large.
@@ -340,7 +343,7 @@ class Tiers:
         tier: Tier
         if slot and slot.held.version == version:
             held = replace(slot.held, confirmed=listing.seen_at)
-            value, tier = held.load(), "memory"
+            value, tier = _loaded(held), "memory"
         else:
             if self._memo.packing.max_bytes is not None:
                 self._memo.packing.check_size(key.prefix + version.name, self._names.size(key, version))
@@ -388,3 +391,16 @@ class Tiers:
             skew = StoreError(f"{key.prefix}{version.name} is dated {-age:.0f} s ahead of {self.store.url}")
             terms.recorder.trouble(skew, "clock skew: the version counts as expired", key=str(key))
         return "fresh" if freshness != "ahead" and terms.may_be_exception(version.ttl, age) else freshness
+
+
+def _loaded(held: Held) -> Any:
+    """Return the value that memory holds; a large one that is decoded for it is decoded beside the loop, if there is one."""
+    is_long = held.raw_size > bridge.LARGE and not held.is_shared
+    return bridge.aside(held.load) if is_long else held.load()
+
+
+def _is_wanted(value: Any, terms: Terms) -> bool:
+    if terms.cache_if is None:
+        return True
+    with bridge.blocking():  # it is the user's
+        return bool(terms.cache_if(value))

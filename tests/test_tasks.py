@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from s3memo import Cache, MemoryStore, SettingsError, disabled, s3_cached
+from s3memo import Cache, MemoryStore, ObjectStore, SettingsError, disabled, s3_cached
 from s3memo.flight import Flight, Flights
 from s3memo.stores.base import Buffer
 from s3memo.versions import Key
@@ -45,9 +45,18 @@ class Work:
         return value
 
 
-@pytest.fixture
-def cache() -> Cache:
-    return Cache(MemoryStore())
+@pytest.fixture(params=["in the pool", "across the bridge"])
+def cache(request: pytest.FixtureRequest) -> Iterator[Cache]:
+    """A cache whose store blocks, and one whose store lets the loop go on: a real server."""
+    if request.param == "in the pool":
+        yield Cache(MemoryStore())
+        return
+    server = request.getfixturevalue("rclone_s3")
+    with pytest.MonkeyPatch.context() as patch:
+        server.set_environment(patch)
+        cache = Cache(ObjectStore(f"s3+obstore://{server.make_bucket()}/root"))
+        yield cache
+    assert cache._pool is None
 
 
 def on_work(cache: Cache, work: Work, **options: Any) -> Any:

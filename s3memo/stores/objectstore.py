@@ -5,44 +5,40 @@ from __future__ import annotations
 import builtins
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import islice
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
+from s3memo import bridge
 from s3memo.errors import NotFoundError, SettingsError, StoreAccessError, StoreError, StoreNotSupportedError
-from s3memo.events import count_request
-from s3memo.settings import parse_url
+from s3memo.events import RequestKind
 from s3memo.stores.base import PAGE_SIZE, Buffer, ObjectInfo, PutMode, TimeBounds
 from s3memo.stores.clock import ServerClock, local_clock
-from s3memo.stores.obsnames import folder, is_refused, offset
+from s3memo.stores.obsclock import AskedClock
+from s3memo.stores.obsnames import is_refused
 from s3memo.stores.parts import PART
 from s3memo.stores.retry import RetryPolicy
 from s3memo.stores.s3 import DIRECTORY_BUCKET, S3Store
 
 try:
-    import obstore
-    from obstore.store import AzureStore, GCSStore, MemoryStore
-    from obstore.store import S3Store as S3Engine
-
     from s3memo.stores import obslarge
-    from s3memo.stores.obsclient import ObstoreConnection, endpoint_of, make_engine, runtime
-    from s3memo.stores.obserrors import deletion_error, is_kept
+    from s3memo.stores.obsclient import ObstoreConnection, check_put_options, endpoint_of, make_engine, runtime
+    from s3memo.stores.obserrors import deletion_error, is_kept, is_of_a_name
+    from s3memo.stores.obslisting import Lister
+    from s3memo.stores.obsplaces import described, folder_of, taken_apart
+    from s3memo.stores.obsverbs import remove, write
     from s3memo.stores.s3errors import Request
 except ModuleNotFoundError as error:
-    if error.name != "obstore":
+    if (error.name or "").partition(".")[0] != "obstore":
         raise
     raise SettingsError("this store needs obstore: pip install 's3memo[obstore]'") from error
 
 if TYPE_CHECKING:
-    from obstore import ListStream, ObjectMeta
+    from s3memo.stores.obsverbs import Engine
 
-    from s3memo.stores.obsclient import Engine
-
-_SCHEMES = {S3Engine: "s3+obstore", GCSStore: "gs", AzureStore: "az", MemoryStore: "memory"}
-_LEARN_AGAIN = 3600.0
-"""After so many seconds drift has made the bounds of the server's clock twice as wide."""
+T = TypeVar("T")
 
 _CREATE_ONLY = {
     "s3+obstore": (".amazonaws.com", ".amazonaws.com.cn"),
@@ -57,7 +53,8 @@ class ObjectStore:
 
     `url_or_store` is `s3+obstore://bucket/prefix` (credentials, region and endpoint as boto3 finds them), `gs://…` or
     `az://…` (as obstore finds them), to which `prefix` is added; or a store of obstore's own for one of these or in
-    memory. `attempts` and the time-outs (seconds) are those of RetryPolicy; a store of your own has its own as well.
+    memory. On S3 `put_options` says how objects are encrypted: ServerSideEncryption, SSEKMSKeyId and BucketKeyEnabled, as
+    S3Store takes them. `attempts` and the time-outs (seconds) are those of RetryPolicy; a store of your own has its own as well.
 
     obstore does not survive fork(): in a child forked after its first use `s3+obstore://` goes on with boto3, and what
     else there is raises StoreNotSupportedError.
@@ -68,25 +65,32 @@ class ObjectStore:
         url_or_store: str | os.PathLike[str] | Engine,
         prefix: str = "",
         *,
+        put_options: Mapping[str, Any] | None = None,
         attempts: int = 3,
         operation_timeout: float = 15.0,
         connect_timeout: float = 3.0,
         read_timeout: float = 10.0,
         clock: Callable[[], float] = local_clock,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] = bridge.sleep,
     ) -> None:
         self._given = None if isinstance(url_or_store, str | os.PathLike) else url_or_store
         if isinstance(url_or_store, str | os.PathLike):
-            self._scheme, self._bucket, before = _taken_apart(url_or_store)
+            self._scheme, self._bucket, before = taken_apart(url_or_store)
         else:
-            self._scheme, self._bucket, before = _described(url_or_store)
+            self._scheme, self._bucket, before = described(url_or_store)
             runtime.started = True  # for whoever made it may have used it
+        self._put_options = dict(put_options or {})
+        if self._put_options and (self._scheme != "s3+obstore" or self._given is not None):
+            raise SettingsError(
+                "put_options= is for s3+obstore://bucket: set up obstore's own store by its own options"
+            )
+        check_put_options(self._put_options)
         self._policy = RetryPolicy(attempts, operation_timeout, connect_timeout, read_timeout)
         self.clock = clock
         self._sleep = sleep
         whole = "/".join(filter(None, [before.strip("/"), prefix.strip("/")]))
-        self._root = _root(whole if self._given is None else prefix)
-        self._before = "" if self._given is None else _root(before)  # which obstore adds by itself
+        self._root = folder_of(whole if self._given is None else prefix)
+        self._before = "" if self._given is None else folder_of(before)  # which obstore adds by itself
         self._boto3 = None if self._scheme == "memory" else self._by_boto3(whole)
         self._forget()
 
@@ -100,6 +104,7 @@ class ObjectStore:
         return S3Store(
             self._bucket,
             prefix,
+            put_options=self._put_options,
             attempts=policy.attempts,
             operation_timeout=policy.operation_timeout,
             connect_timeout=policy.connect_timeout,
@@ -109,8 +114,7 @@ class ObjectStore:
         )
 
     def _forget(self) -> None:
-        self._server_clock = ServerClock(self.clock)
-        self._learned_at = self.clock()
+        self._server_clock = AskedClock(self._ask_time, self.clock)
         self._connections: dict[int, ObstoreConnection] = {}
 
     def __repr__(self) -> str:
@@ -119,7 +123,7 @@ class ObjectStore:
     def __getstate__(self) -> dict[str, Any]:
         if self._given is not None:
             raise TypeError(f"cannot pickle {self!r}: it was given a store of obstore's; give a URL instead")
-        left = {"_server_clock", "_learned_at", "_connections"}
+        left = {"_server_clock", "_connections"}
         return {name: value for name, value in vars(self).items() if name not in left}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -147,9 +151,27 @@ class ObjectStore:
         instead = self._instead
         if instead:
             return instead.list(prefix, start_after=start_after, limit=limit)
+        lister = Lister(self._root, self._place, self._ask, self._policy.operation_timeout)
         if self._scheme == "az":
-            return islice(self._in_order(self._sort(prefix, start_after), None), limit)
-        return self._in_order(self._walk(prefix, start_after, limit), limit)
+            return lister.sort(prefix, start_after, limit)
+        found = lister.walk(prefix, start_after, limit)
+        return found if self._fallback is None else self._whole(found, self._fallback, prefix, start_after, limit)
+
+    @staticmethod
+    def _whole(
+        found: Iterator[ObjectInfo], by_boto3: S3Store, prefix: str, start_after: str, limit: int | None
+    ) -> Iterator[ObjectInfo]:
+        """Yield a listing; where a name is in it that obstore has not, the rest of it by boto3."""
+        try:
+            for info in found:
+                yield info
+                start_after, limit = info.key, None if limit is None else limit - 1
+        except StoreNotSupportedError as error:
+            if not is_of_a_name(error):
+                raise
+            rest = by_boto3.list(prefix, start_after=start_after, limit=limit)
+            while page := bridge.aside(lambda: builtins.list(islice(rest, PAGE_SIZE))):
+                yield from page
 
     def get(self, object_key: str) -> Buffer:
         """Return the object's bytes in a buffer that is the caller's own, or raise NotFoundError."""
@@ -157,7 +179,7 @@ class ObjectStore:
         if instead:
             return instead.get(object_key)
         path = self._path(object_key)
-        return obslarge.read(self._connection, self._url(object_key), path)
+        return obslarge.read(self._ask, self._url(object_key), path)
 
     def put(self, object_key: str, data: Buffer, *, mode: PutMode = "overwrite") -> None:
         """Write the object, from 8 MiB up in parts; in mode "create" raise AlreadyExistsError if there is one.
@@ -167,23 +189,19 @@ class ObjectStore:
         its own object.
         """
         is_large = mode == "overwrite" and memoryview(data).nbytes >= PART
-        instead = self._instead or (
-            self._boto3 if is_large and self._scheme == "s3+obstore" and not self._given else None
-        )
-        if instead:
-            instead.put(object_key, data, mode=mode)
+        if self._instead:
+            self._instead.put(object_key, data, mode=mode)
+            return
+        if is_large and self._fallback is not None:
+            bridge.aside(partial(self._fallback.put, object_key, data))
             return
         path = self._path(object_key)
         # obstore keeps hold of what it is given.
-        whole = data if isinstance(data, bytes) else memoryview(data).tobytes()
+        whole = data if isinstance(data, bytes) else bridge.aside(memoryview(data).tobytes)
         if is_large:
-            obslarge.put_in_parts(self._connection, self._url(object_key), path, whole)
-            return
-        self._connection.ask(
-            "PUT",
-            self._url(object_key),
-            lambda engine: obstore.put(engine, path, whole, mode=mode, use_multipart=False),
-        )
+            bridge.aside(partial(obslarge.put_in_parts, self._ask, self._url(object_key), path, whole))
+        else:
+            self._ask("PUT", self._url(object_key), lambda engine: write(engine, path, whole, mode))
 
     def delete(self, object_keys: Iterable[str]) -> None:
         """Delete the objects in the order given: a thousand in a request on S3, elsewhere one by one.
@@ -215,36 +233,40 @@ class ObjectStore:
             return TimeBounds(now, now)
         bounds = self._server_clock.bounds()
         if bounds is None:
-            self._connection.observe_date(self.url, self._server_clock)
-            self._learned_at = self.clock()
-        elif self.clock() - self._learned_at > _LEARN_AGAIN:
-            self._learned_at = self.clock()
-            self._learn_again()
-        bounds = self._server_clock.bounds()
-        if bounds is None:
             raise StoreNotSupportedError(
                 f"the server of {self.url} answers without a Date header, so nothing tells its time: "
                 "use a server, or a proxy before it, that sends one"
             )
         return bounds
 
-    def _learn_again(self) -> None:
-        try:
-            self._connection.observe_date(self.url, self._server_clock)
-        except StoreError:  # what is known still holds, only less narrowly
-            return
+    @property
+    def awaits(self) -> bool:
+        """Whether across a `bridge` it lets the loop go on, so that async functions need no threads."""
+        return not runtime.lost
+
+    def _ask_time(self, server_clock: ServerClock) -> None:
+        self._connection.observe_date(self.url, server_clock)
+
+    def _ask(self, kind: RequestKind, url: str, send: Callable[[Engine], T], *, counted: bool = True) -> T:
+        self._server_clock.freshen()
+        return self._connection.ask(kind, url, send, counted=counted)
 
     @property
     def _instead(self) -> S3Store | None:
         """What takes over where obstore cannot work any more, if anything does; None where it can."""
         if not runtime.lost:
             return None
-        if self._scheme == "s3+obstore" and self._given is None:
-            return self._boto3
+        if self._fallback is not None:
+            return self._fallback
         raise StoreNotSupportedError(
             f"{self.url} cannot be used in this process: it was forked from one that had used obstore, which does not "
             "survive that; start processes by spawn or forkserver, or use s3+obstore://bucket, which then takes boto3"
         )
+
+    @property
+    def _fallback(self) -> S3Store | None:
+        """The same place by boto3, if that finds it by the same settings."""
+        return self._boto3 if self._scheme == "s3+obstore" and self._given is None else None
 
     @property
     def _connection(self) -> ObstoreConnection:
@@ -256,7 +278,7 @@ class ObjectStore:
         return connection
 
     def _engine(self) -> Engine:
-        return self._given or make_engine(self._scheme, self._bucket, self._policy)
+        return self._given or make_engine(self._scheme, self._bucket, self._policy, self._put_options)
 
     def _url(self, object_key: str = "") -> str:
         return self._place(self._root + object_key)
@@ -274,86 +296,10 @@ class ObjectStore:
             )
         return path
 
-    def _walk(self, prefix: str, start_after: str, limit: int | None) -> Iterator[ObjectInfo]:
-        """Yield a listing as the server orders it."""
-        whole, after = self._root + prefix, self._root + start_after if start_after else ""
-        for chunk in self._chunks(whole, after, PAGE_SIZE if limit is None else min(limit, PAGE_SIZE)):
-            yield from (self._info(meta) for meta in chunk if meta["path"].startswith(whole))
-            if chunk and chunk[-1]["path"] > whole and not chunk[-1]["path"].startswith(whole):
-                return  # what is behind the prefix goes on, within its folder
-
-    def _chunks(self, whole: str, after: str, size: int) -> Iterator[builtins.list[ObjectMeta]]:
-        """Yield what lies in the folder of a prefix, and count the pages of a thousand that a server sends for it."""
-        stream: ListStream[Sequence[ObjectMeta]] | None = None
-        seen = sent = 0
-        floor = after
-
-        def read(engine: Engine) -> Sequence[ObjectMeta] | None:
-            nonlocal stream, seen, sent
-            if stream is None:
-                begin = offset(whole, after)
-                stream = obstore.list(engine, folder(whole), offset=begin or None, chunk_size=size)
-                seen, sent = 0, 1
-                count_request("LIST")
-            try:
-                chunk = next(stream)
-            except StopIteration:
-                return None
-            except Exception:
-                stream = None  # the next attempt begins after what is known
-                if seen:
-                    count_request("LIST")
-                raise
-            seen += len(chunk)
-            while sent * PAGE_SIZE < seen:
-                sent += 1
-                count_request("LIST")
-            return chunk
-
-        while size:
-            begun = stream
-            chunk = self._connection.ask("LIST", self._place(whole), read, counted=False)
-            if chunk is None:
-                return
-            floor = floor if stream is begun else after
-            yield [meta for meta in chunk if meta["path"] > floor]
-            after = max(after, chunk[-1]["path"])
-
-    def _sort(self, prefix: str, start_after: str) -> Iterator[ObjectInfo]:
-        """Yield Azure's listing in order: that of a hierarchical account is another."""
-        whole, after = self._root + prefix, self._root + start_after if start_after else ""
-
-        def read(engine: Engine) -> Sequence[ObjectMeta]:
-            return obstore.list(engine, folder(whole)).collect()
-
-        metas = self._connection.ask("LIST", self._place(whole), read)
-        found = [self._info(meta) for meta in metas if meta["path"].startswith(whole) and meta["path"] > after]
-        yield from sorted(found, key=attrgetter("key"))
-
-    def _info(self, meta: ObjectMeta) -> ObjectInfo:
-        return ObjectInfo(meta["path"].removeprefix(self._root), meta["size"], meta["last_modified"].timestamp())
-
-    def _in_order(self, found: Iterator[ObjectInfo], limit: int | None) -> Iterator[ObjectInfo]:
-        """Yield a listing whose order is checked, without the folders that obstore shows less their slash."""
-        last, left = "", limit
-        while left is None or left > 0:
-            info = next(found, None)
-            if info is None:
-                return
-            if info.key <= last:  # text compares by code point, which is the order of its UTF-8 bytes
-                if last < info.key + "/":
-                    continue
-                raise StoreNotSupportedError(
-                    f"the server of {self.url} lists {info.key!r} after {last!r}: s3memo needs ascending UTF-8 order"
-                )
-            yield info
-            last = info.key
-            left = None if left is None else left - 1
-
     def _delete_batch(self, object_keys: builtins.list[str]) -> None:
         paths = [self._path(key) for key in object_keys]
         try:
-            self._connection.ask("DELETE", self.url, lambda engine: obstore.delete(engine, paths))
+            self._ask("DELETE", self.url, lambda engine: remove(engine, paths))
         except StoreError as error:
             if not is_kept(error):
                 raise
@@ -379,36 +325,6 @@ class ObjectStore:
     def _delete_one(self, object_key: str) -> None:
         path = self._path(object_key)
         try:
-            self._connection.ask("DELETE", self._url(object_key), lambda engine: obstore.delete(engine, path))
+            self._ask("DELETE", self._url(object_key), lambda engine: remove(engine, path))
         except NotFoundError:
             return
-
-
-def _taken_apart(url: str | os.PathLike[str]) -> tuple[str, str, str]:
-    location = parse_url(url)
-    if location.scheme not in _SCHEMES.values() or location.scheme == "memory":
-        raise SettingsError(
-            f"{location} is none of s3+obstore://bucket/prefix, gs://bucket/prefix, az://container/prefix"
-        )
-    return location.scheme, location.root, location.prefix
-
-
-def _described(store: Engine) -> tuple[str, str, str]:
-    """Return scheme, bucket and prefix of a store of obstore's own."""
-    scheme = next((scheme for kind, scheme in _SCHEMES.items() if isinstance(store, kind)), None)
-    if scheme is None:
-        raise SettingsError(
-            f"a {type(store).__qualname__} is neither a URL nor a store of obstore's for S3, Google, Azure or in memory"
-        )
-    if isinstance(store, MemoryStore):
-        return scheme, "", ""
-    config: dict[str, Any] = dict(store.config)
-    bucket = next(
-        (config[name] for name in ("bucket", "container_name", "container", "google_bucket") if name in config), ""
-    )
-    return scheme, str(bucket), store.prefix or ""
-
-
-def _root(prefix: str) -> str:
-    root = prefix.strip("/")
-    return root + "/" if root else ""

@@ -6,10 +6,12 @@ import os
 import random
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -17,11 +19,13 @@ import urllib3
 from obstore.store import AzureStore, GCSStore, MemoryStore, S3Store
 
 from s3memo._about import __version__
-from s3memo.errors import StoreUnavailableError
+from s3memo.bridge import aside
+from s3memo.errors import SettingsError, StoreUnavailableError
 from s3memo.events import RequestKind, count_request
 from s3memo.locks import rebuild_after_fork
 from s3memo.stores.clock import ServerClock, parse_date
 from s3memo.stores.obserrors import FOREIGN_ERRORS, translate, translate_panic, translate_setup
+from s3memo.stores.obsverbs import Engine
 from s3memo.stores.retry import Deadline, RetryPolicy
 from s3memo.stores.s3errors import FOREIGN_ERRORS as BOTO_ERRORS
 from s3memo.stores.s3errors import Request
@@ -29,11 +33,19 @@ from s3memo.stores.s3errors import Request
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
 
-Engine: TypeAlias = S3Store | GCSStore | AzureStore | MemoryStore
 Result = TypeVar("Result")
 
 _CREDENTIALS_TTL = timedelta(minutes=9)
 """boto3 hands out credentials that hold ten minutes at least; obstore asks again five minutes before the end."""
+_PUT_OPTIONS = {
+    "ServerSideEncryption": "aws_server_side_encryption",
+    "SSEKMSKeyId": "aws_sse_kms_key_id",
+    "BucketKeyEnabled": "aws_sse_bucket_key_enabled",
+}
+"""What obstore calls those of PutObject's options that it can send."""
+NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
+_PANICS = frozenset({"PanicException", "RustPanic"})
+"""Errors of pyo3's, which nothing exports; the first is a BaseException."""
 _FROM_A_PROXY = frozenset({407, 502, 503, 504})
 """Statuses that a proxy gives by itself, dated by its own clock."""
 
@@ -53,8 +65,20 @@ class _Runtime:
 runtime = _Runtime()
 
 
-def make_engine(scheme: str, bucket: str, policy: RetryPolicy) -> Engine:
-    """Return obstore's own store, with credentials and settings by its own chain; on S3 by boto3's."""
+def check_put_options(put_options: Mapping[str, Any]) -> None:
+    """Raise SettingsError if there is one that obstore cannot send."""
+    unknown = [name for name in put_options if name not in _PUT_OPTIONS]
+    if unknown:
+        raise SettingsError(
+            f"put_options cannot have {', '.join(unknown)} here, only {', '.join(_PUT_OPTIONS)}: use s3:// for the rest"
+        )
+
+
+def make_engine(scheme: str, bucket: str, policy: RetryPolicy, put_options: Mapping[str, Any] = NO_OPTIONS) -> Engine:
+    """Return obstore's own store, with credentials and settings by its own chain; on S3 by boto3's.
+
+    `put_options` are for S3.
+    """
     options: ClientConfig = {
         "connect_timeout": timedelta(seconds=policy.connect_timeout),
         "read_timeout": timedelta(seconds=policy.read_timeout),
@@ -67,10 +91,12 @@ def make_engine(scheme: str, bucket: str, policy: RetryPolicy) -> Engine:
             return GCSStore(bucket, client_options=options, retry_config=once)
         case "az":
             return AzureStore(bucket, client_options=options, retry_config=once)
-    return _make_s3(bucket, policy, options, once)
+    return _make_s3(bucket, policy, put_options, options, once)
 
 
-def _make_s3(bucket: str, policy: RetryPolicy, options: ClientConfig, once: RetryConfig) -> S3Store:
+def _make_s3(
+    bucket: str, policy: RetryPolicy, put_options: Mapping[str, Any], options: ClientConfig, once: RetryConfig
+) -> S3Store:
     from obstore.auth.boto3 import Boto3CredentialProvider  # noqa: PLC0415  boto3 is for S3 alone, and loads slowly
 
     from s3memo.stores.s3client import make_client  # noqa: PLC0415  as above
@@ -90,6 +116,7 @@ def _make_s3(bucket: str, policy: RetryPolicy, options: ClientConfig, once: Retr
         credential_provider=Boto3CredentialProvider(ttl=_CREDENTIALS_TTL),
         client_options=options,
         retry_config=once,
+        **{_PUT_OPTIONS[name]: value for name, value in put_options.items()},
     )
 
 
@@ -137,6 +164,9 @@ class ObstoreConnection:
 
     def engine(self, request: Request) -> Engine:
         """Return obstore's store; raises StoreAccessError if it cannot be set up."""
+        return self._engine or aside(partial(self._made, request))
+
+    def _made(self, request: Request) -> Engine:
         with self._making:
             if self._engine is None:
                 runtime.started = True
@@ -169,7 +199,7 @@ class ObstoreConnection:
                 if pause is None or tried == attempts or not isinstance(failure, StoreUnavailableError):
                     raise failure from error
             except BaseException as error:
-                if type(error).__name__ != "PanicException":  # a BaseException of pyo3's, which nothing exports
+                if type(error).__name__ not in _PANICS:
                     raise
                 raise translate_panic(error, Request(kind, url, endpoint_of(engine), tried)) from error
             self._sleep(pause)

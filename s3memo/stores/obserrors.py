@@ -33,7 +33,7 @@ from s3memo.stores.s3errors import (
 FOREIGN_ERRORS = (foreign.BaseError, OSError, ValueError, HTTPError)
 """All that a call of obstore raises for what goes wrong outside this process, or for a name that it cannot take."""
 
-_STATUS = re.compile(r"status code: (\d{3})|Server returned error response")
+_STATUS = re.compile(r"status code: (\d{3})|Server returned error response|Bulk delete .*\(code: ((?!404)\d{3})\)")
 _CODE = re.compile(r"<Code>\s*(\w+)\s*</Code>")
 _MESSAGE = re.compile(r"<Message>(.*?)</Message>", re.DOTALL)
 _KEPT = re.compile(r"DeleteObjects request failed for key .*\(code: (\w+)\)", re.DOTALL)
@@ -80,7 +80,7 @@ def translate(error: Exception, request: Request) -> StoreError:
     kept = _KEPT.search(text)
     answered = _STATUS.search(text)
     if (kept or answered) and "token request" not in text:
-        status = int(answered[1] or 200) if answered else 200
+        status = int(answered[1] or answered[2] or 200) if answered else 200
         code = (kept or _CODE.search(text) or [""] * 2)[1]
         message = _MESSAGE.search(text)
         told = unescape(message[1]) if message else ""
@@ -107,6 +107,11 @@ def translate_panic(error: BaseException, request: Request) -> StoreError:
 def is_kept(error: StoreError) -> bool:
     """Return whether it is one object that the server would not delete, rather than the whole request."""
     return isinstance(error.__cause__, foreign.GenericError) and _KEPT.search(str(error.__cause__)) is not None
+
+
+def is_of_a_name(error: StoreError) -> bool:
+    """Return whether it is a name that obstore has not, in a listing of objects."""
+    return isinstance(error.__cause__, foreign.InvalidPathError | ValueError)
 
 
 def deletion_error(failures: Mapping[str, StoreError], untried: int, request: Request) -> StoreError:

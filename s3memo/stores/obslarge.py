@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import obstore
 
+from s3memo.bridge import aside
 from s3memo.errors import StoreError
-from s3memo.events import count_request
+from s3memo.events import RequestKind, count_request
+from s3memo.stores.obsverbs import Engine, read_all, read_first
 from s3memo.stores.parts import HELPERS, cut, share
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from obstore import ObjectMeta
 
-    from s3memo.stores.obsclient import Engine, ObstoreConnection
+T = TypeVar("T")
 
-_BLOCK = 1024 * 1024
 _NO_RANGE = "non-partial response"
+
+
+class Ask(Protocol):
+    """Sends a request until it is answered, or raises a StoreError."""
+
+    def __call__(self, kind: RequestKind, url: str, send: Callable[[Engine], T], *, counted: bool = True) -> T: ...
 
 
 class _RangeIgnoredError(Exception):
     """The server sends the whole object, or says that it does, whatever range it is asked for."""
 
 
-def put_in_parts(connection: ObstoreConnection, url: str, path: str, data: bytes) -> None:
+def put_in_parts(ask: Ask, url: str, path: str, data: bytes) -> None:
     """Write an object in parts, which obstore gives up if one of them fails. Raises StoreError."""
     parts = cut(len(data))
 
@@ -33,12 +43,16 @@ def put_in_parts(connection: ObstoreConnection, url: str, path: str, data: bytes
             count_request("PUT")
         obstore.put(engine, path, data, use_multipart=True, chunk_size=parts[0].stop, max_concurrency=HELPERS + 1)
 
-    connection.ask("PUT", url, send, counted=False)
+    ask("PUT", url, send, counted=False)
 
 
-def read(connection: ObstoreConnection, url: str, path: str) -> bytearray:
+def read(ask: Ask, url: str, path: str) -> bytearray:
     """Return an object's bytes, which are asked for in parts from the second on. Raises StoreError."""
-    data, meta = connection.ask("GET", url, lambda engine: _begin(engine, path, whole=False))
+    data, meta = ask("GET", url, lambda engine: read_first(engine, path))
+    return aside(partial(_with_rest, ask, url, path, data, meta)) if len(cut(len(data))) > 1 else data
+
+
+def _with_rest(ask: Ask, url: str, path: str, data: bytearray, meta: ObjectMeta) -> bytearray:
     missing = deque(cut(len(data))[1:])
 
     def fetch() -> bool:
@@ -46,30 +60,14 @@ def read(connection: ObstoreConnection, url: str, path: str) -> bytearray:
             part = missing.popleft()
         except IndexError:
             return False
-        data[part] = connection.ask("GET", url, lambda engine: _fetch(engine, path, part, meta, url))
+        data[part] = ask("GET", url, lambda engine: _fetch(engine, path, part, meta, url))
         return True
 
     try:
         share(fetch, min(HELPERS, len(missing) - 1), missing.clear)
     except _RangeIgnoredError:
-        data, _ = connection.ask("GET", url, lambda engine: _begin(engine, path, whole=True))
+        return ask("GET", url, lambda engine: read_all(engine, path))
     return data
-
-
-def _begin(engine: Engine, path: str, *, whole: bool) -> tuple[bytearray, ObjectMeta]:
-    """Return a buffer for all of an object with its first part in it, or with the whole."""
-    answer = obstore.get(engine, path)
-    data, filled = bytearray(answer.meta["size"]), 0
-    end = len(data) if whole or not data else cut(len(data))[0].stop
-    for block in answer.stream(_BLOCK):
-        taken = memoryview(block)[: end - filled]
-        data[filled : filled + len(taken)] = taken
-        filled += len(taken)
-        if filled == end:
-            break
-    if filled < end:
-        raise ConnectionError(f"the body ended {end - filled} bytes too early")
-    return data, answer.meta
 
 
 def _fetch(engine: Engine, path: str, part: slice, meta: ObjectMeta, url: str) -> memoryview:

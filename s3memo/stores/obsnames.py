@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
+
 
 def folder(whole: str) -> str | None:
     """Return the folder in which all lies that begins with `whole`, or None for the top."""
@@ -10,7 +14,7 @@ def folder(whole: str) -> str | None:
 
 def is_refused(part: str) -> bool:
     """Return whether obstore refuses a part of a name, or drops it without a word."""
-    return part in {"", ".", ".."} or any(ord(character) < ord(" ") or character == "\x7f" for character in part)
+    return part in {"", ".", ".."} or _CONTROLS.search(part) is not None
 
 
 def offset(whole: str, after: str) -> str:

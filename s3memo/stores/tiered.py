@@ -9,9 +9,11 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from s3memo.bridge import aside
 from s3memo.errors import S3MemoError, SettingsError
 from s3memo.events import logger
 from s3memo.settings import check_count, parse_url
@@ -77,6 +79,11 @@ class TieredStore:
         return bool(getattr(self.remote, "enforces_create_only", False))
 
     @property
+    def awaits(self) -> bool:
+        """Whether the remote store lets a loop go on across a `bridge`; the copies are read beside it."""
+        return bool(getattr(self.remote, "awaits", False))
+
+    @property
     def clock(self) -> Callable[[], float]:
         """The clock that the remote store goes by, in seconds."""
         clock: Callable[[], float] = getattr(self.remote, "clock", local_clock)
@@ -127,7 +134,7 @@ class TieredStore:
         copies = self._copies_of(object_key)
         if copies is not None:
             with self._surviving("read"):
-                return copies.read(object_key)
+                return aside(partial(copies.read, object_key))
         return None
 
     def drop_copy(self, object_key: str) -> None:
@@ -135,13 +142,13 @@ class TieredStore:
         copies = self._copies_of(object_key)
         if copies is not None:
             with self._surviving("delete"):
-                copies.drop(object_key)
+                aside(partial(copies.drop, object_key))
 
     def _keep(self, object_key: str, data: Buffer) -> None:
         copies = self._copies_of(object_key)
         if copies is not None:
             with self._surviving("keep"):
-                copies.keep(object_key, data)
+                aside(partial(copies.keep, object_key, data))
 
     def _copies_of(self, object_key: str) -> Copies | None:
         """Return where the object's copy is, or None if it is not one to be copied."""

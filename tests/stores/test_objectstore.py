@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import pickle
@@ -9,7 +10,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from urllib.parse import unquote
 
 import obstore.store
@@ -17,7 +21,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3memo import ObjectStore
+from s3memo import ObjectStore, S3Store
+from s3memo.bridge import bridged
 from s3memo.errors import (
     AlreadyExistsError,
     NotFoundError,
@@ -27,7 +32,7 @@ from s3memo.errors import (
     StoreNotSupportedError,
     StoreUnavailableError,
 )
-from s3memo.stores import store_at
+from s3memo.stores import obsclient, store_at
 from s3memo.stores.base import ObjectInfo, TimeBounds
 from s3memo.stores.obsclient import endpoint_of, make_engine
 from s3memo.stores.obsnames import offset
@@ -338,30 +343,106 @@ def test_a_body_cut_short_is_asked_for_again(scripted: ScriptedServer, store: Ob
     assert store.get("job/a") == bytearray(b"0123456789")
 
 
+# how objects are stored
+
+
+def test_put_options_that_obstore_has(scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    scripted.server.set_environment(monkeypatch)
+    options = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "key", "BucketKeyEnabled": True}
+    scripted.behave = put_answer
+    pickle.loads(pickle.dumps(ObjectStore("s3+obstore://bucket", put_options=options))).put("a", b"x")
+
+    headers = {name.lower(): value for name, value in scripted.requests[0].headers.items()}
+    encryption = "x-amz-server-side-encryption"
+    assert headers[encryption] == "aws:kms"
+    assert headers[f"{encryption}-aws-kms-key-id"] == "key"
+    assert headers[f"{encryption}-bucket-key-enabled"] == "true"
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "message"),
+    [
+        (
+            "s3+obstore://bucket",
+            {"StorageClass": "STANDARD_IA"},
+            "StorageClass here, only ServerSideEncryption, .*use s3://",
+        ),
+        ("gs://bucket", {"ServerSideEncryption": "AES256"}, "is for s3.obstore"),
+        (obstore.store.MemoryStore(), {"ServerSideEncryption": "AES256"}, "is for s3.obstore"),
+    ],
+)
+def test_put_options_that_it_has_not(url: str, options: dict[str, str], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        ObjectStore(url, put_options=options)
+
+
+# credentials
+
+
+def test_credentials_that_expire_are_had_again_as_boto3_has_them(
+    scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A profile names a program that gives them; it stands for SSO, roles and instances, which boto3 renews alike."""
+    expires = (datetime.now(UTC) + timedelta(minutes=5)).isoformat()
+    program = tmp_path / "credentials.py"
+    program.write_text(f"""
+import json, os, pathlib
+log = pathlib.Path(__file__).with_suffix(".log")
+log.write_text(log.read_text() + "." if log.exists() else ".")
+print(json.dumps({{"Version": 1, "AccessKeyId": f"KEY{{len(log.read_text())}}", "SecretAccessKey": "b",
+                  "SessionToken": "c", "Expiration": "{expires}"}}))
+""")
+    config = tmp_path / "config"
+    config.write_text(f"[profile job]\ncredential_process = {sys.executable} {program}\nregion = eu-west-2\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    monkeypatch.setenv("AWS_PROFILE", "job")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", scripted.endpoint)
+    asks_again = timedelta(
+        minutes=5
+    )  # so long before their end obstore asks again, but not twice in a tenth of a second
+    monkeypatch.setattr(obsclient, "_CREDENTIALS_TTL", asks_again)
+    store = ObjectStore("s3+obstore://bucket")
+    scripted.behave = put_answer
+    for _ in range(3):
+        store.put("a", b"x")
+        time.sleep(0.15)
+
+    used = [request.headers["Authorization"].partition("Credential=")[2][:30] for request in scripted.requests]
+    assert len(set(used)) > 1, used
+    assert all("/eu-west-2/s3" in request.headers["Authorization"] for request in scripted.requests)
+
+
 # waits
 
 
-def test_silence_is_waited_out_only_as_long_as_the_operation_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def silence(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the environment name a server that takes connections and never says anything."""
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         S3Server("silent", f"http://127.0.0.1:{silent.getsockname()[1]}").set_environment(monkeypatch)
-        store = ObjectStore(
-            "s3+obstore://bucket", attempts=50, connect_timeout=0.1, read_timeout=0.4, operation_timeout=1.2
-        )
-        with pytest.raises(StoreUnavailableError):
-            store.time()
-        for verb in (
-            lambda: store.get("a"),
-            lambda: store.put("a", b"x"),
-            lambda: list(store.list("")),
-            lambda: store.delete(["a", "b"]),
-            store.time,
-        ):
-            begun = time.monotonic()
-            with pytest.raises(StoreUnavailableError, match=r"Time|time"):
-                verb()
-            assert time.monotonic() - begun < 1.5
+        yield
+
+
+@pytest.mark.usefixtures("silence")
+def test_silence_is_waited_out_only_as_long_as_the_operation_may_take() -> None:
+    store = ObjectStore(
+        "s3+obstore://bucket", attempts=50, connect_timeout=0.1, read_timeout=0.4, operation_timeout=1.2
+    )
+    with pytest.raises(StoreUnavailableError):
+        store.time()
+    for verb in (
+        lambda: store.get("a"),
+        lambda: store.put("a", b"x"),
+        lambda: list(store.list("")),
+        lambda: store.delete(["a", "b"]),
+        store.time,
+    ):
+        begun = time.monotonic()
+        with pytest.raises(StoreUnavailableError, match=r"Time|time"):
+            verb()
+        assert time.monotonic() - begun < 1.5
 
 
 def test_a_body_that_trickles_is_cut(scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -395,6 +476,33 @@ def test_what_bounds_a_request() -> None:
     assert endpoint_of(engine) == "https://storage.googleapis.com"
 
 
+_INTERRUPTED = """
+import os, signal, sys, threading, time
+from s3memo import ObjectStore
+
+store = ObjectStore("s3+obstore://bucket", connect_timeout=0.5, read_timeout=2.0)
+store.endpoint
+for name, verb in {"list": lambda: list(store.list("")), "get": lambda: store.get("a"), "put": lambda: store.put("a", b"x")}.items():
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    begun = time.monotonic()
+    try:
+        verb()
+    except KeyboardInterrupt:
+        print(name, time.monotonic() - begun)
+"""
+
+
+@pytest.mark.usefixtures("silence")
+def test_an_interruption_takes_effect_at_once_or_when_the_request_ends() -> None:
+    """obstore lets no signal in while it waits: for one answer at most, and none is asked for again."""
+    ran = subprocess.run([sys.executable, "-c", _INTERRUPTED], check=True, capture_output=True, text=True, timeout=60)
+    waited = {name: float(seconds) for name, seconds in (line.split() for line in ran.stdout.splitlines())}
+
+    assert set(waited) == {"list", "get", "put"}
+    assert waited["list"] < 1.5
+    assert max(waited.values()) < 4.0
+
+
 # listings
 
 CROWD = [f"{number:04}" for number in range(1000)]
@@ -422,10 +530,38 @@ def test_markers_of_folders_are_no_objects(scripted: ScriptedServer, store: Obje
     assert keys(store.list("")) == ["job-1/a", "job/a", "job/b"]
 
 
-def test_a_name_that_obstore_cannot_show_is_told_of(scripted: ScriptedServer, store: ObjectStore) -> None:
-    scripted.behave = objects("a//b")
+@pytest.mark.parametrize("across", [True, False])
+@pytest.mark.parametrize("server", ["moto", "ceph_s3"])
+def test_names_that_obstore_has_not_are_listed_by_boto3(
+    request: pytest.FixtureRequest, server: str, monkeypatch: pytest.MonkeyPatch, across: bool
+) -> None:
+    found: S3Server = request.getfixturevalue(server)
+    found.set_environment(monkeypatch)
+    bucket = found.make_bucket()
+    for name in ("a", "b/c", "b//c", "b/../c", "b/./d", "d"):
+        found.client.put_object(Bucket=bucket, Key=f"root/{name}", Body=b"x")
+    store, other = ObjectStore(f"s3+obstore://{bucket}/root"), S3Store(bucket, "root")
+
+    def look() -> None:
+        for prefix, after, limit in (("", "", None), ("b/", "", None), ("", "b/../c", 2), ("", "", 2), ("", "d", None)):
+            assert keys(store.list(prefix, start_after=after, limit=limit)) == keys(
+                other.list(prefix, start_after=after, limit=limit)
+            )
+
+    asyncio.run(bridged(look)) if across else look()
+
+
+def test_a_name_that_obstore_cannot_show_is_told_of(scripted: ScriptedServer) -> None:
+    engine = obstore.store.S3Store(
+        "bucket",
+        endpoint=scripted.endpoint,
+        access_key_id="a",
+        secret_access_key="b",
+        client_options={"allow_http": True},
+    )
+    scripted.behave = page("a//b")
     with pytest.raises(StoreNotSupportedError, match="use s3:// for this bucket"):
-        list(store.list(""))
+        list(ObjectStore(engine).list(""))
 
 
 @pytest.mark.parametrize(
@@ -448,6 +584,23 @@ def test_what_a_listing_asks_for(
 
 
 _names = st.text("ab-/~0\x01", max_size=5)
+
+
+@pytest.mark.parametrize("across", [True, False])
+def test_pages_without_names_and_without_end_are_not_read_for_ever(
+    scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch, across: bool
+) -> None:
+    scripted.server.set_environment(monkeypatch)
+    store = ObjectStore("s3+obstore://bucket", connect_timeout=0.2, read_timeout=0.2, operation_timeout=0.5)
+    scripted.behave = page(then="more")
+    begun = time.monotonic()
+    with pytest.raises(StoreUnavailableError, match="no names came within"):
+        asyncio.run(bridged(lambda: list(store.list("")))) if across else list(store.list(""))
+
+    assert time.monotonic() - begun < 3.0
+    sent = len(scripted.requests)
+    time.sleep(0.2)
+    assert len(scripted.requests) <= sent + 1, "and obstore reads on no more"
 
 
 @given(whole=_names, after=_names, rest=_names)
@@ -510,15 +663,24 @@ def test_time_is_that_of_the_answers_date(
     assert requests_of(store.time) == {}
     assert store.time().latest - store.time().earliest > 2
     clock.now += 2
-    scripted.behave = answer(403, headers={"Date": "Mon, 23 Nov 2026 07:30:01 GMT"})
-    assert requests_of(store.time) == {"GET": 1}
+    scripted.behave = script(answer(403, headers={"Date": "Mon, 23 Nov 2026 07:30:01 GMT"}), objects())
+    assert requests_of(store.time) == {}, "who asks for nothing else may be a loop that must go on"
+    assert requests_of(lambda: list(store.list(""))) == {"GET": 1, "LIST": 1}
     assert store.time() == TimeBounds(THEN + 3601, THEN + 3602)
 
     clock.now += 3601
-    scripted.behave = hang_up
+    scripted.behave = script(hang_up, hang_up, hang_up, objects())
+    assert requests_of(lambda: list(store.list(""))) == {"GET": 3, "LIST": 1}
     earliest, latest = store.time()
     assert earliest < THEN + 7202 < latest
-    assert requests_of(store.time) == {}
+    assert requests_of(lambda: list(store.list(""))) == {"LIST": 1}
+
+
+def test_one_asks_the_time_for_all(scripted: ScriptedServer, store: ObjectStore) -> None:
+    scripted.behave = answer(403, headers=DATED)
+    with ThreadPoolExecutor(8) as pool:
+        assert all(bounds.earliest >= THEN - 1 for bounds in pool.map(lambda _: store.time(), range(8)))
+    assert len(scripted.requests) == 1
 
 
 def test_a_proxys_own_date_counts_for_nothing(scripted: ScriptedServer, store: ObjectStore) -> None:

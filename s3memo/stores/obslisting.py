@@ -1,0 +1,120 @@
+"""Listings by obstore, which lists whole folders: what of them is meant, in order, and which requests it took."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+import obstore
+
+from s3memo.errors import StoreNotSupportedError
+from s3memo.events import count_request
+from s3memo.stores.base import PAGE_SIZE, ObjectInfo
+from s3memo.stores.obsnames import folder, offset
+from s3memo.stores.obsverbs import Engine, next_chunk
+
+if TYPE_CHECKING:
+    from obstore import ListStream, ObjectMeta
+
+
+class Lister:
+    """Lists what lies below `root`; `place` says in messages where, `ask` asks until there is an answer.
+
+    A page of names has to be there in so many `seconds`. obstore shows no pages: they are counted as full ones, as S3
+    sends them; a server whose pages are shorter is sent more requests than are counted.
+    """
+
+    def __init__(self, root: str, place: Callable[[str], str], ask: Callable[..., Any], seconds: float) -> None:
+        self._root = root
+        self._place = place
+        self._ask = ask
+        self._seconds = seconds
+
+    def walk(self, prefix: str, start_after: str, limit: int | None) -> Iterator[ObjectInfo]:
+        """Yield what lies under a prefix and after a key, as the server orders it."""
+        return self._in_order(self._walk(prefix, start_after, limit), limit)
+
+    def sort(self, prefix: str, start_after: str, limit: int | None) -> Iterator[ObjectInfo]:
+        """Yield the same of a server that orders it otherwise, such as Azure's with hierarchical names."""
+        return islice(self._in_order(self._sort(prefix, start_after), None), limit)
+
+    def _walk(self, prefix: str, start_after: str, limit: int | None) -> Iterator[ObjectInfo]:
+        whole, after = self._root + prefix, self._root + start_after if start_after else ""
+        for chunk in self._chunks(whole, after, PAGE_SIZE if limit is None else min(limit, PAGE_SIZE)):
+            yield from (self._info(meta) for meta in chunk if meta["path"].startswith(whole))
+            if chunk and chunk[-1]["path"] > whole and not chunk[-1]["path"].startswith(whole):
+                return  # what is behind the prefix goes on, within its folder
+
+    def _chunks(self, whole: str, after: str, size: int) -> Iterator[list[ObjectMeta]]:
+        """Yield what lies in the folder of a prefix, and count the pages of a thousand that a server sends for it."""
+        stream: ListStream[Sequence[ObjectMeta]] | None = None
+        seen = sent = 0
+        floor = after
+
+        def read(engine: Engine) -> Sequence[ObjectMeta] | None:
+            nonlocal stream, seen, sent
+            if stream is None:
+                begin = offset(whole, after)
+                stream = obstore.list(engine, folder(whole), offset=begin or None, chunk_size=size)
+                seen, sent = 0, 1
+                count_request("LIST")
+            try:
+                chunk = next_chunk(stream, self._seconds)
+            except Exception:
+                stream = None  # the next attempt begins after what is known
+                if seen:
+                    count_request("LIST")
+                raise
+            if chunk is None:
+                return None
+            seen += len(chunk)
+            while sent * PAGE_SIZE < seen:
+                sent += 1
+                count_request("LIST")
+            return chunk
+
+        while size:
+            begun = stream
+            chunk = self._ask("LIST", self._place(whole), read, counted=False)
+            if chunk is None:
+                return
+            floor = floor if stream is begun else after
+            yield [meta for meta in chunk if meta["path"] > floor]
+            after = max(after, chunk[-1]["path"])
+
+    def _sort(self, prefix: str, start_after: str) -> Iterator[ObjectInfo]:
+        whole, after = self._root + prefix, self._root + start_after if start_after else ""
+
+        def read(engine: Engine) -> list[ObjectMeta]:
+            stream = obstore.list(engine, folder(whole), chunk_size=PAGE_SIZE)
+            metas: list[ObjectMeta] = []
+            while chunk := next_chunk(stream, self._seconds):
+                metas += chunk
+            return metas
+
+        metas = self._ask("LIST", self._place(whole), read)
+        found = [self._info(meta) for meta in metas if meta["path"].startswith(whole) and meta["path"] > after]
+        yield from sorted(found, key=attrgetter("key"))
+
+    def _info(self, meta: ObjectMeta) -> ObjectInfo:
+        return ObjectInfo(meta["path"].removeprefix(self._root), meta["size"], meta["last_modified"].timestamp())
+
+    def _in_order(self, found: Iterator[ObjectInfo], limit: int | None) -> Iterator[ObjectInfo]:
+        """Yield a listing whose order is checked, without the folders that obstore shows less their slash."""
+        last, left = "", limit
+        while left is None or left > 0:
+            info = next(found, None)
+            if info is None:
+                return
+            if info.key <= last:  # text compares by code point, which is the order of its UTF-8 bytes
+                if last < info.key + "/":
+                    continue
+                place = self._place(self._root).rstrip("/")
+                raise StoreNotSupportedError(
+                    f"the server of {place} lists {info.key!r} after {last!r}: s3memo needs ascending UTF-8 order"
+                )
+            yield info
+            last = info.key
+            left = None if left is None else left - 1

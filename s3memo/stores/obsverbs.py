@@ -1,0 +1,134 @@
+"""What is asked of obstore, one request each: blocking, or across a bridge so that a loop goes on meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+import obstore
+from obstore.store import AzureStore, GCSStore, MemoryStore, S3Store
+
+from s3memo.bridge import is_crossed, wait_for
+from s3memo.locks import process_lock
+from s3memo.stores.base import Buffer, PutMode
+from s3memo.stores.parts import cut
+
+if TYPE_CHECKING:
+    from obstore import ListStream, ObjectMeta
+
+Engine: TypeAlias = S3Store | GCSStore | AzureStore | MemoryStore
+Page: TypeAlias = "Sequence[ObjectMeta]"
+
+_BLOCK = 1024 * 1024
+
+
+def read_first(engine: Engine, path: str) -> tuple[bytearray, ObjectMeta]:
+    """Return a buffer of an object's size with its first part in it, which of most is all, and what is told of it."""
+    if is_crossed():
+        return wait_for(_read_async(engine, path))
+    answer = obstore.get(engine, path)
+    first = _First(answer.meta["size"])
+    for block in answer.stream(_BLOCK):
+        if first.take(block):
+            break
+    return first.data(), answer.meta
+
+
+async def _read_async(engine: Engine, path: str) -> tuple[bytearray, ObjectMeta]:
+    answer = await obstore.get_async(engine, path)
+    if answer.meta["size"] <= _BLOCK:
+        return bytearray(await answer.bytes_async()), answer.meta
+    first = _First(answer.meta["size"])
+    async for block in answer.stream(_BLOCK):
+        if first.take(block):
+            break
+    return first.data(), answer.meta
+
+
+class _First:
+    """The first part of an object on its way into a buffer for all of it."""
+
+    def __init__(self, size: int) -> None:
+        self._data = bytearray(size)
+        self._end = cut(size)[0].stop if size else 0
+        self._filled = 0
+
+    def take(self, block: Buffer) -> bool:
+        """Take what comes next; return whether that was enough."""
+        taken = memoryview(block)[: self._end - self._filled]
+        self._data[self._filled : self._filled + len(taken)] = taken
+        self._filled += len(taken)
+        return self._filled == self._end
+
+    def data(self) -> bytearray:
+        """Return the buffer. Raises ConnectionError if the part is not all there."""
+        if self._filled < self._end:
+            raise ConnectionError(f"the body ended {self._end - self._filled} bytes too early")
+        return self._data
+
+
+def read_all(engine: Engine, path: str) -> bytearray:
+    """Return an object's bytes out of one answer, however large it is."""
+    answer = obstore.get(engine, path)
+    data, filled = bytearray(answer.meta["size"]), 0
+    for block in answer.stream(_BLOCK):
+        data[filled : filled + len(block)] = block
+        filled += len(block)
+    if filled < len(data):
+        raise ConnectionError(f"the body ended {len(data) - filled} bytes too early")
+    return data
+
+
+def write(engine: Engine, path: str, data: bytes, mode: PutMode) -> None:
+    """Write an object in one request."""
+    if is_crossed():
+        wait_for(obstore.put_async(engine, path, data, mode=mode, use_multipart=False))
+    else:
+        obstore.put(engine, path, data, mode=mode, use_multipart=False)
+
+
+def remove(engine: Engine, paths: str | Sequence[str]) -> None:
+    """Delete objects."""
+    if is_crossed():
+        wait_for(obstore.delete_async(engine, paths))
+    else:
+        obstore.delete(engine, paths)
+
+
+def next_chunk(stream: ListStream[Page], seconds: float) -> Page | None:
+    """Return what a listing shows next, or None at its end; TimeoutError if nothing came within so many seconds.
+
+    obstore would go on for ever with a server that sends empty pages without end. So a blocking call does not wait in
+    it, but for a loop in a thread, which all who list share.
+    """
+    if is_crossed():
+        return wait_for(_next_chunk(stream, seconds))
+    waiting = asyncio.run_coroutine_threadsafe(_next_chunk(stream, seconds), _loop())
+    try:
+        return waiting.result()
+    except BaseException:
+        waiting.cancel()
+        raise
+
+
+async def _next_chunk(stream: ListStream[Page], seconds: float) -> Page | None:
+    try:
+        async with asyncio.timeout(seconds):
+            return await anext(stream, None)
+    except TimeoutError as error:
+        raise TimeoutError(str(error) or f"no names came within {seconds:g} seconds") from error
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    with process_lock:
+        return _started_loop()
+
+
+@functools.cache
+def _started_loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="s3memo-obstore", daemon=True).start()
+    return loop
