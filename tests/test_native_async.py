@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
+from pathlib import Path
 from typing import Any
 
 import obstore.store
@@ -93,6 +94,16 @@ async def ticking(longest: float) -> AsyncIterator[None]:
     await asyncio.sleep(0.02)
     ticker.cancel()
     assert max(gaps) < longest
+
+
+async def test_a_local_tier_needs_no_threads_of_the_cache_either(store: ObjectStore, tmp_path: Path) -> None:
+    first, second = (Job(store, Cache(store, memory=None, local=tmp_path / "copies")) for _ in range(2))
+    async with ticking(SOON):
+        assert await asyncio.gather(*map(first.function, range(20))) == [[number] for number in range(20)]
+        assert await asyncio.gather(*map(second.function, range(20))) == [[number] for number in range(20)]
+    info = second.function.cache_info()
+    assert (info.local_hits, info.requests["GET"], second.count) == (20, 0, 0)
+    assert second.cache._pool is None
 
 
 async def test_many_calls_at_once_need_no_threads(store: ObjectStore) -> None:
