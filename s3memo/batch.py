@@ -169,7 +169,8 @@ class Batch:
     def survey(self, window: list[Item]) -> float:
         """List which calls of a window are stored; return since when absences count. It may wait for the store."""
         cache, terms = self.subject.bind()
-        return cache.survey([item.key for item in window if item.key is not None], terms)
+        keys = [item.key for item in window if item.key is not None]
+        return cache.survey(keys, terms, self._absent_since)
 
     def plan(self, window: list[Item], absent_since: float) -> None:
         """Let the calls of a window be made."""

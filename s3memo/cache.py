@@ -237,8 +237,7 @@ class Cache(Tiers):
             grave, listing = self._memo.bury(key, terms)
             self._names.bury(key, grave, listing)
         finally:
-            self.flights.detach(key)
-            self._memory.discard(key)
+            self.drop(key)
         terms.recorder.emit("invalidate", key=str(key))
         self._memo.delete(key, terms, listing.buried(grave))
 
@@ -256,6 +255,11 @@ class Cache(Tiers):
         terms.recorder.emit("clear", message=f"{deleted} objects deleted below {prefix}")
         logger.info("s3memo: %s: %d objects deleted below %s in %s", terms.recorder.function, deleted, prefix, self)
         return deleted
+
+    def drop(self, key: Key) -> None:
+        """Drop a key from memory, and what is being looked up for it now."""
+        self.flights.detach(key)
+        self._memory.discard(key)
 
     def forget(self, belongs: Callable[[Key], bool]) -> None:
         """Drop from memory the keys that `belongs` is true of, and what is being looked up for them now."""

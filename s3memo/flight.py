@@ -150,8 +150,8 @@ class Flights:
             yield flight, flight is own
         finally:
             with process_lock:
-                if own.task is None and not own.has_landed:  # a task ends it itself, whoever has left meanwhile
-                    self._land(own)
+                if own.task is None:  # else the task ends it, whoever has left meanwhile
+                    self._end(own)  # again, in case that was interrupted the first time
                 flight.waiters -= 1
                 for outer in within:
                     outer.waits_for.remove(flight)
@@ -165,7 +165,7 @@ class Flights:
         try:
             yield
         finally:
-            self._land(flight)
+            self._end(flight)
             _within.reset(token)
 
     def is_led(self, key: Key, scope: Hashable) -> bool:
@@ -220,19 +220,18 @@ class Flights:
         if self._led.get((flight.key, flight.scope)) is flight:
             del self._led[flight.key, flight.scope]
 
-    def _land(self, flight: Flight) -> None:
-        """Let those who wait for a flight go on."""
-        flight.has_landed = True
-        flight.landed.release()
-        self._end(flight)
-
     def _end(self, flight: Flight) -> None:
+        """Let those who wait for a flight go on, when nobody can come to wait for it. It may be ended again."""
         with process_lock:
             flight.detached = True  # a cancelled one may have a thread at work yet, which nothing reaches any more
             self._close(flight)
-            self._running[flight.key].discard(flight)
-            if not self._running[flight.key]:
-                del self._running[flight.key]
+            running = self._running.get(flight.key, set())
+            running.discard(flight)
+            if not running:
+                self._running.pop(flight.key, None)
+            if not flight.has_landed:
+                flight.has_landed = True
+                flight.landed.release()
 
     def _keep_own(self) -> None:
         """Forget, in a forked child, the flights of the threads that it does not have."""

@@ -5,13 +5,13 @@ Pure: nothing here asks a store or reads a clock. Moments are POSIX seconds by t
 
 from __future__ import annotations
 
+import itertools
 import re
 import sys
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from operator import attrgetter
 from typing import NamedTuple, TypeAlias
 
@@ -30,6 +30,7 @@ Name: TypeAlias = tuple[str, int]
 _DIGEST = 32
 _MAX_BYTES = 256 * 1024 * 1024
 _MAX_SINGLES = 10_000
+_MAX_SPANS = 10_000
 _SPARSE = 8.0
 _NEAR = 4.0
 _WIDE = 8
@@ -85,6 +86,15 @@ class Span:
                 yield digest
                 last = digest
 
+    def patched(self, changes: Mapping[str, Known]) -> Span:
+        """Return the same with what is known of some digests within it replaced."""
+        pieces, at = [], 0
+        for digest, known in sorted(changes.items()):
+            begin, end = self._offset(digest), self._offset(digest + END)
+            pieces += [self.names[at:begin], *(f"{digest}/{name} {size}\n" for name, size in known.versions)]
+            at = end
+        return replace(self, names="".join([*pieces, self.names[at:]]))
+
     def part(self, low: str, high: str) -> Span:
         """Return the part of it between two digests within it."""
         names = self.names[self._offset(low) : self._offset(high)]
@@ -120,6 +130,7 @@ class Walk:
         self._wanted = wanted
         self._high = high
         self._width = width
+        self._pages, self._covered = 0, 0.0
         self._cut: list[Name] = []
         self._cut_at, self._cut_asked = _NEVER
         self.low = low
@@ -139,7 +150,8 @@ class Walk:
             self._cut_at, self._cut_asked = seen_at, asked
         lines = "".join(f"{name} {size}\n" for name, size in names if _OURS.fullmatch(name))
         span = Span(low, high, lines, seen_at, trusted_until, asked)
-        self._width = span.width or self._width
+        self._pages, self._covered = self._pages + 1, self._covered + span.width
+        self._width = self._covered / self._pages or self._width
         self._advance(high, last)
         return span
 
@@ -168,7 +180,7 @@ class Walk:
             return [self]
         if self._wanted is not None:
             bounds = [len(left) * number // count for number in range(count + 1)]
-            rest = [Walk(left[first:end], width=self._width) for first, end in pairwise(bounds[1:])]
+            rest = [Walk(left[first:end], width=self._width) for first, end in itertools.pairwise(bounds[1:])]
             self._wanted = left[: bounds[1]]
         else:
             first = _place(self.low)
@@ -266,18 +278,20 @@ class Index:
         self._singles[digest] = asked, known
         self._singles.move_to_end(digest)
         if len(self._singles) > self._max_singles:
-            oldest, (number, _) = next(iter(self._singles.items()))
-            self._keep(_over(self._spans, oldest, oldest + END), lost=number)
-            del self._singles[oldest]
+            self._fold()
 
     def land(self, span: Span) -> None:
         """Take what a page showed."""
         if span.asked < self._lost:
             return
-        later = [other for other in self._overlapping(span) if other.asked > span.asked]
+        others = [other for other in self._spans if other.low < span.high and span.low < other.high]
         spans = _over(self._spans, span.low, span.high, span)
-        for other in later:
-            spans = _over(spans, other.low, other.high, other)
+        for other in others:
+            if other.asked > span.asked:
+                spans = _over(spans, other.low, other.high, other)
+            elif other.trusted_until > span.trusted_until:
+                low, high = max(span.low, other.low), min(span.high, other.high)
+                spans = _over(spans, low, high, replace(span.part(low, high), trusted_until=other.trusted_until))
         self._keep(spans)
         for digest, (number, _) in [*self._singles.items()]:
             if number < span.asked and span.low <= digest < span.high:
@@ -285,6 +299,10 @@ class Index:
         while self._size > self._max_bytes and len(self._spans) > 1:
             oldest = min(self._spans, key=lambda other: other.seen_at)
             self._keep(_over(self._spans, oldest.low, oldest.high), lost=oldest.asked)
+
+    def doubt(self) -> None:
+        """Note that a name known was of no use: others have replaced it, and maybe more."""
+        self._whole_at = float("-inf")
 
     def count_single(self) -> None:
         """Count one listing of a single digest."""
@@ -297,7 +315,7 @@ class Index:
 
     def wants_page(self, now: float, names_ttl: float) -> bool:
         """Whether by now a page of names is worth its price."""
-        return self.has_rented and now - self._whole_at >= names_ttl
+        return self.has_rented and not 0 <= now - self._whole_at < names_ttl
 
     def begin_page(self) -> None:
         """Begin to count again, so that nobody else lists the page that is asked for now."""
@@ -320,12 +338,25 @@ class Index:
         at = bisect_right(spans, digest, key=_by_low) - 1
         return spans[at] if at >= 0 and digest < spans[at].high else None
 
-    def _overlapping(self, span: Span) -> list[Span]:
-        return [other for other in self._spans if other.low < span.high and span.low < other.high]
+    def _fold(self) -> None:
+        """Write half of the single digests, those learned first, into the spans that they lie in; forget the others."""
+        older = dict(itertools.islice(self._singles.items(), len(self._singles) // 2 + 1))
+        digests, spans = sorted(older), list[Span]()
+        for span in self._spans:
+            within = digests[bisect_left(digests, span.low) : bisect_left(digests, span.high)]
+            spans.append(span.patched({digest: known for digest in within if (known := older[digest][1])}))
+        for digest, (_, known) in older.items():
+            if known is None:
+                spans = _over(spans, digest, digest + END)
+        self._keep(spans, lost=max(number for number, _ in older.values()))
+        for digest in older:
+            del self._singles[digest]
 
     def _keep(self, spans: list[Span], *, lost: int = 0) -> None:
-        """Know these spans from now on; the highest number of what is forgotten with that is `lost`."""
+        """Know these spans from now on; what was asked for before the number `lost` cannot be told from newer any more."""
         self._lost = max(self._lost, lost)
+        if len(spans) > _MAX_SPANS:  # in so many pieces they take more time than listing again
+            self._lost, spans = self._asked, []
         self._size = sum(len(span.names) for span in spans)
         self._spans = spans
 

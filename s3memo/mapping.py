@@ -195,7 +195,7 @@ class S3TTLCache(MutableMapping[Any, Any]):
         """Raise KeyError unless the store has the item; memory gives way to what is seen."""
         cache, terms = self._bind()
         if not self._is_living(cache.look(item_key, terms)):
-            cache.forget(lambda held: held == item_key)
+            cache.drop(item_key)
             raise KeyError(key)
 
     def _is_living(self, listing: Listing) -> bool:

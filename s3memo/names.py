@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeGuard
@@ -15,6 +15,9 @@ from s3memo.locks import process_lock
 from s3memo.memo import Draft, Memo
 from s3memo.terms import Terms
 from s3memo.versions import Key, Listing, Version
+
+_MOST_INDEXES = 1000
+"""Functions, mappings and tags, each with names of its own: a process that makes closures without end forgets the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,8 @@ class Names:
         known = self._current(key)
         if known is not None and known.seen_at >= seen_since:
             yield Sighting(self._listing(known), self._counts_absence(known, absent_since))
+        if known is not None and known.versions:
+            self._index(key).doubt()
         for _ in range(looks):
             self._memo.breaker.check()
             yield Sighting(self._sight(key, terms), is_proof=True)
@@ -55,25 +60,23 @@ class Names:
         """LIST one digest."""
         index = self._index(key)  # before it is listed, so that what is forgotten meanwhile stays so
         with process_lock:
+            index.count_single()
             asked = index.ask()
         listing, sizes = self._memo.look(key, terms)
         known = Known(tuple((version.name, sizes[version.name]) for version in listing.versions), listing.seen_at)
         with process_lock:
-            index.count_single()
             index.learn(key.digest, known, asked=asked)
         self._notice(key, listing)
         return listing
 
-    def survey(self, keys: Iterable[Key], terms: Terms) -> float:
-        """List pages that show those of a function's keys that are not known; return since when absences count.
+    def survey(self, keys: Sequence[Key], terms: Terms) -> float:
+        """List pages that show some of a function's keys; return since when absences count.
 
         Digests far apart are left: a page would show no more than the one. Wide walks take place side by side.
         """
-        unknown = {key.digest: key for key in keys if not self._is_current(self._index(key).source(key.digest))}
-        if not unknown or not self._ttl:  # names that count for no time are of no use
+        if not self._ttl:  # names that count for no time are of no use
             return math.inf
-        key = next(iter(unknown.values()))
-        return self._walk(key, Walk(sorted(unknown)), terms, trust_for=0.0)
+        return self._walk(keys[0], Walk(sorted({key.digest for key in keys})), terms, trust_for=0.0)
 
     def preload(self, key: Key, terms: Terms, *, trust_for: float | None) -> Iterator[Key]:
         """List all names of a function; yield those of its keys that have a result, void ones too.
@@ -94,6 +97,11 @@ class Names:
         listing = self._listing(known)
         newest = listing.newest and listing.newest.name
         return listing, next((size for name, size in known.versions if name == newest), 0)
+
+    def counts_absence(self, key: Key, absent_since: float) -> bool:
+        """Whether a key that is known to have no version need not be looked up before it is computed."""
+        known = self._current(key)
+        return known is not None and self._counts_absence(known, absent_since)
 
     def size(self, key: Key, version: Version) -> int:
         """Return how many bytes a version takes, as far as that was seen, else 0."""
@@ -117,9 +125,11 @@ class Names:
     def bury(self, key: Key, grave: Version, listing: Listing) -> None:
         """Take what an invalidation made of a listing."""
         index = self._index(key)
-        names = sorted({grave.name, *(version.name for version in listing.versions)})
+        names = dict.fromkeys((grave.name, *(version.name for version in listing.versions)), 0)
         with process_lock:
-            index.learn(key.digest, Known(tuple((name, 0) for name in names), listing.seen_at))
+            former = index.find(key.digest)
+            names |= dict(former.versions if former else ())
+            index.learn(key.digest, Known(tuple(sorted(names.items())), listing.seen_at))
 
     def forget(self, key: Key) -> None:
         """Know nothing of a key any more."""
@@ -139,6 +149,8 @@ class Names:
         if found is None:
             with process_lock:
                 found = self._indexes.setdefault(folder, (key, Index()))
+                if len(self._indexes) > _MOST_INDEXES:
+                    del self._indexes[next(iter(self._indexes))]
         return found[1]
 
     def _current(self, key: Key) -> Known | None:
@@ -151,7 +163,8 @@ class Names:
     def _is_current(self, source: Known | Span | None) -> TypeGuard[Known | Span]:
         if source is None:
             return False
-        return self._memo.store.time().latest < max(source.trusted_until, source.seen_at + self._ttl)
+        now = self._memo.store.time().latest
+        return now < source.trusted_until or 0 <= now - source.seen_at < self._ttl
 
     def _counts_absence(self, known: Known, absent_since: float) -> bool:
         return known.seen_at >= absent_since or self._memo.store.time().latest < known.trusted_until

@@ -70,11 +70,8 @@ class Tiers:
 
     def held(self, key: Key, terms: Terms) -> Hit | None:
         """Return what memory holds, if it may be served without asking the store."""
-        slot = self._slot(key, terms)
-        trust = self._memory.revalidate_after
+        slot = self._servable(key, terms)
         if slot is None:
-            return None
-        if trust is not None and self.store.time().latest - slot.held.confirmed >= trust:
             return None
         freshness = self._judge(slot.held, terms)
         return Hit(key, slot.held, _loaded(slot.held), "memory", freshness) if freshness in _SERVED else None
@@ -200,12 +197,13 @@ class Tiers:
         self.flights.notice(key, listing)
         self._memory.discard_outdated(key, listing)
 
-    def survey(self, keys: Sequence[Key], terms: Terms) -> float:
+    def survey(self, keys: Sequence[Key], terms: Terms, absent_since: float = math.inf) -> float:
         """List what the store has of a function's keys, in as few pages as that takes; of trouble only tell.
 
-        Returns since when absences count that were read for it, in POSIX seconds; infinity if none were.
+        Absences count that were read since `absent_since`. Returns since when those count that were read for this, in
+        POSIX seconds; infinity if none were.
         """
-        unknown = [key for key in keys if not self._memory.holds(key)]
+        unknown = [key for key in keys if not self._is_at_hand(key, terms, absent_since)]
         if not unknown:
             return math.inf
         with terms.fail_open(unknown[0], "results could not be listed, so each is looked up"):
@@ -375,10 +373,29 @@ class Tiers:
         slot = self._memory.slot(key)
         return None if slot is None or (slot.held.is_lent and terms.copy) else slot
 
+    def _servable(self, key: Key, terms: Terms) -> Slot | None:
+        """Return where memory holds what these callers may get without asking whether it was replaced meanwhile."""
+        slot, trust = self._slot(key, terms), self._memory.revalidate_after
+        if slot is None or trust is None or 0 <= self.store.time().latest - slot.held.confirmed < trust:
+            return slot
+        return None
+
     def _seen_since(self, key: Key, terms: Terms) -> float:
         """Return from when on a listing confirms what memory holds of a key, in POSIX seconds; without that any does."""
         trust = self._memory.revalidate_after
         return -math.inf if trust is None or self._slot(key, terms) is None else self.store.time().latest - trust
+
+    def _is_at_hand(self, key: Key, terms: Terms, absent_since: float) -> bool:
+        """Whether a call needs no LIST, as far as names and dates tell."""
+        slot = self._servable(key, terms)
+        if slot is not None and self._judge(slot.held, terms) in _SERVED:
+            return True
+        found = self._names.known(key)
+        if found is None or found[0].seen_at < self._seen_since(key, terms):
+            return False
+        newest = found[0].newest
+        is_of_use = newest is not None and self._judge_listed(newest, key, terms) in _SERVED
+        return is_of_use or self._names.counts_absence(key, absent_since)
 
     def _judge(self, held: Held, terms: Terms) -> Freshness:
         return terms.judge(self._memo.age(held.version), held.raised)

@@ -121,7 +121,8 @@ class Key:
     digest: str
 
     def __hash__(self) -> int:
-        return hash(self.digest)  # which text remembers: it is asked for twenty times a call
+        # Asked for twenty times a call; texts remember theirs.
+        return hash(self.digest) ^ hash(self.tag) ^ hash(self.namespace)
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.tag}/{self.digest}"

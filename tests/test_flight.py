@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from s3memo.flight import Flights
+import pytest
+
+from s3memo.flight import Flight, Flights
 from s3memo.versions import Key, Listing, Version, tombstone
 
 KEY = Key("f", "t", "0" * 32)
@@ -59,3 +61,21 @@ def test_all_flights_of_a_function_are_detached_at_once_and_none_is_remembered()
         assert (one.detached, other.detached) == (True, False)
     flights.detach(KEY)
     assert not flights._running
+
+
+def test_a_landing_that_is_interrupted_is_completed(monkeypatch: pytest.MonkeyPatch) -> None:
+    flights = Flights()
+    close = flights._close
+    interrupts = [KeyboardInterrupt()]
+
+    def interrupted(flight: Flight) -> None:
+        if interrupts:
+            raise interrupts.pop()
+        close(flight)
+
+    monkeypatch.setattr(flights, "_close", interrupted)
+    with pytest.raises(KeyboardInterrupt), flights.board(KEY, None) as (flight, _), flights.working(flight):
+        pass
+    assert not flights.is_led(KEY, None)
+    assert not flights.is_running(KEY)
+    assert flight.landed.acquire(blocking=False)

@@ -99,6 +99,76 @@ def test_a_store_that_answers_again_is_asked_by_calls_whose_names_are_known(stor
         assert requests(f, lambda: f(1)) == {"GET": 1}
 
 
+def test_names_that_others_replaced_one_and_all_are_listed_again_by_the_page(fifty: TroubledStore) -> None:
+    reader, writer = on(fifty), on(fifty)
+    reader.preload()
+    for x in range(50):
+        writer.cache_set(7, x)
+    assert requests(reader, lambda: [reader(x) for x in range(50)]) == {"LIST": 9, "GET": 59}
+
+
+@pytest.mark.parametrize("memory", [None, MemoryTier()])
+def test_a_batch_lists_once_for_what_others_refreshed(
+    store: TroubledStore, clock: Clock, memory: MemoryTier | None
+) -> None:
+    reader, writer = (on(store, memory=memory).with_options(ttl="10s") for _ in range(2))
+    call_all(reader, 50)()
+    clock.now += 11
+    call_all(writer, 50)()
+    expected = {"LIST": 1, "GET": 50}
+    assert requests(reader, lambda: list(reader.map(range(50)))) == expected
+    clock.now += 11
+    spent = requests(reader, lambda: list(reader.map(range(50))))
+    assert spent == {"LIST": 1, "PUT": 50, "DELETE": 50}
+
+
+def test_a_batch_confirms_by_one_page_what_memory_holds(fifty: TroubledStore, clock: Clock) -> None:
+    f = on(fifty, memory=MemoryTier(revalidate_after=5))
+    call_all(f, 50)()
+    clock.now += 6
+    assert requests(f, lambda: list(f.map(range(50)))) == {"LIST": 1}
+
+
+def test_names_count_no_longer_because_a_clock_was_set_back(fifty: TroubledStore, clock: Clock) -> None:
+    f, writer = on(fifty, names_ttl=0), on(fifty, on_error="compute")
+    kept = on(fifty, memory=MemoryTier(revalidate_after=5))
+    assert (f(1), kept(1)) == (2, 2)
+    clock.now -= 240
+    fifty.before_delete = Refusal()
+    writer.cache_invalidate(1)
+    writer.cache_set(7, 1)
+    assert (f(1), kept(1)) == (7, 7)
+
+
+def test_a_page_takes_no_trust_away(fifty: TroubledStore, clock: Clock) -> None:
+    f = on(fifty)
+    f.preload(trust_for=None)
+    for x in range(9):
+        f.cache_refresh(x)
+    on(fifty).cache_set(7, 20)
+    assert f(20) == 7
+    clock.now += 61
+    assert requests(f, lambda: [f(x) for x in range(52)]) == {"GET": 50, "PUT": 2}
+
+
+def test_a_write_during_an_invalidation_is_seen_at_once(fifty: TroubledStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    f = on(fifty)
+    f.preload(trust_for=None)
+    memo = f._subject.bind()[0]._memo
+    bury = memo.bury
+
+    def slow_bury(*arguments: Any) -> Any:
+        answer = bury(*arguments)
+        f.cache_set(7, 1)
+        return answer
+
+    monkeypatch.setattr(memo, "bury", slow_bury)
+    f.cache_invalidate(1)
+    entry = f.cache_get(1)
+    assert entry is not None
+    assert entry.value == 7
+
+
 def test_a_name_that_was_replaced_is_looked_for_again(fifty: TroubledStore) -> None:
     reader, writer = on(fifty), on(fifty)
     reader(1)
@@ -329,9 +399,13 @@ def test_a_survey_tells_since_when_absences_count(fifty: TroubledStore) -> None:
     f = on(fifty)
     cache, terms = f._subject.bind()
     keys = [f.cache_key(x) for x in range(40, 60)]
-    assert cache.survey(keys, terms) <= fifty.time().latest
-    assert cache.survey(keys, terms) == math.inf
+    absent_since = cache.survey(keys, terms)
+    assert absent_since <= fifty.time().latest
+    assert cache.survey(keys, terms, absent_since) == math.inf
+    assert cache.survey(keys[:10], terms) == math.inf
     assert dict(f.cache_info().requests) == {"LIST": 1}
+    assert cache.survey(keys, terms) <= fifty.time().latest, "an absence that another call has seen proves nothing"
+    assert dict(f.cache_info().requests) == {"LIST": 2}
 
 
 def test_a_survey_that_fails_is_an_event(fifty: TroubledStore, monkeypatch: pytest.MonkeyPatch) -> None:
