@@ -98,11 +98,13 @@ def s3memo_obstore(place: str, function: Function) -> Function:
     return s3memo_place(place.replace("s3://", "s3+obstore://"), function)
 
 
-def s3memo_memory(place: str, function: Function) -> Function:
-    """The memory tier before an embedded store."""
+def s3memo_memory(_place: str, function: Function) -> Function:
+    """The memory tier before a store that keeps nothing."""
+    from benchmarks.field.forgetful import ForgetfulStore
     from s3memo import Cache, MemoryTier
 
-    return Cache(place, memory=MemoryTier(max_entries=1_000_000), on_error="raise").cached(ttl="10h")(function)
+    tier = MemoryTier(max_entries=1_000_000)
+    return Cache(ForgetfulStore(), memory=tier, on_error="raise").cached(ttl="10h")(function)
 
 
 LACKS = {
@@ -112,8 +114,8 @@ LACKS = {
     "cachier memory": "one process; callers share mutable results",
     "cachier pickle": "unpickles what it reads; does not see changes of code; one machine or a shared disk",
     "cachier S3": "unpickles what it reads; does not see changes of code",
-    "dogpile memory": "one process; keys are str() of positional arguments, so 1 and '1' are one call",
-    "dogpile dbm": "as dogpile memory, but one machine; unpickles what it reads; does not see changes of code",
+    "dogpile memory": "one process; callers share mutable results; keys are str() of arguments, so 1 and '1' are one call",
+    "dogpile dbm": "unpickles what it reads; does not see changes of code; one machine; 1 and '1' are one call",
     "diskcache memoize": "unpickles what it reads; does not see changes of code; one machine",
     "joblib.Memory": "unpickles what it reads; one machine or a shared disk",
     "raw boto3": "no cache: bytes of a name that is known",

@@ -11,7 +11,6 @@ from typing import Any
 import boto3
 import cachier
 import numpy as np
-import obstore
 from botocore.config import Config
 from obstore.store import S3Store as RawObstore
 
@@ -25,12 +24,12 @@ from tests.servers.proxy import CountingProxy
 VALUES = {"1 KiB": SMALL, "1 MB": LARGE}
 
 
-def small(number: int) -> dict[str, Any]:
+def small(_number: int) -> dict[str, Any]:
     """Stand for what takes long and returns a dict of 1 KiB."""
     return SMALL
 
 
-def large(number: int) -> np.ndarray:
+def large(_number: int) -> np.ndarray:
     """Stand for what takes long and returns an array of 1 MB."""
     return LARGE
 
@@ -54,6 +53,12 @@ def client(field: Field) -> Any:
         response_checksum_validation="when_required",
     )
     return boto3.client("s3", config=config, **field.client_options)
+
+
+def raw_bytes(raw: Any, bucket: str, object_key: str) -> bytes:
+    """Return an object as boto3 reads it."""
+    data: bytes = raw.get_object(Bucket=bucket, Key=object_key)["Body"].read()
+    return data
 
 
 def raw_obstore(field: Field) -> RawObstore:
@@ -101,7 +106,7 @@ def store_hit(size: str) -> Callable[[Field], Any]:
         contestants += [
             calling(
                 "raw boto3",
-                lambda: raw.get_object(Bucket=field.bucket, Key=object_key)["Body"].read(),
+                lambda: raw_bytes(raw, field.bucket, object_key),
                 data,
                 calls=calls,
                 lacks=LACKS["raw boto3"],

@@ -17,7 +17,7 @@ from benchmarks.field.contest import Outcome, Target
 from benchmarks.rounds import PROJECT, ratio
 
 mpl.use("svg")
-import matplotlib.pyplot as plt  # noqa: E402  the line above comes first
+import matplotlib.pyplot as plt
 
 BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 PACKAGES = (
