@@ -8,11 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.test_examples import PROJECT
-
-pytest.importorskip("dogpile.cache", reason="the extra bench is not installed")
 
 
 def test_every_contest_runs_and_is_written(tmp_path: Path) -> None:

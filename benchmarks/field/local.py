@@ -57,7 +57,7 @@ def memory_per_entry(field: Field) -> Iterator[Contest]:
 @contextmanager
 def embedded_hit(field: Field) -> Iterator[Contest]:
     """A call whose result is on this machine's disk."""
-    count = field.sized(1_000, 20)
+    count = field.sized(200, 20)
     place = _filled(field, "embedded", EMBEDDED, count)
     contestants = [_process(name, "hits", place, count) for name in EMBEDDED]
     targets = [

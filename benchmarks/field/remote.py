@@ -113,7 +113,7 @@ def store_hit(size: str) -> Callable[[Field], Any]:
             ),
             calling(
                 "raw obstore",
-                lambda: bytes(engine.get(object_key).bytes()),
+                lambda: engine.get(object_key).bytes(),
                 data,
                 calls=calls,
                 lacks=LACKS["raw obstore"],
