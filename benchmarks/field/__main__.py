@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--server", choices=SERVERS, default="ceph")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    rounds = options.rounds or (2 if options.quick else 7)
+    rounds = options.rounds or (2 if options.quick else 5)
     start, told = SERVERS[options.server]
     around = report.surroundings() | {"server": told, "rounds": rounds}
     with start() as server, tempfile.TemporaryDirectory() as directory:

@@ -192,7 +192,8 @@ def warm_batch(field: Field) -> Iterator[Contest]:
         for name, side in sides.items()
     ]
     title = f"Batch of {results:,} stored results of 300 bytes, {batch.THREADS} threads"
-    yield Contest("batch", title, contestants, [Target("s3memo ObjectStore", "raw boto3", 1 / 3)])
+    target = Target("s3memo ObjectStore", "raw boto3", 1 / 3)
+    yield Contest("batch", title, contestants, [target], rounds=field.sized(3, 2))
 
 
 @contextmanager

@@ -132,7 +132,7 @@ def _told(around: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in around["versions"].items())
     return (
         f"{around['server']}; Python {around['python']}, {around['processors']} processors ({around['processor']}), "
-        f"{around['system']}; {around['rounds']} rounds. {versions}."
+        f"{around['system']}; up to {around['rounds']} rounds. {versions}."
     )
 
 
