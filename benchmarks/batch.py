@@ -16,7 +16,6 @@ import gc
 import json
 import os
 import platform
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -31,13 +30,13 @@ import boto3
 import cachier
 from botocore.config import Config
 
-from s3memo import Cache, S3Store
+from benchmarks.rounds import told_by_process
+from s3memo import Cache, ObjectStore, S3Store
 from s3memo.functions import CachedFunction
 from tests.servers.ceph import ceph_server
 from tests.servers.server import S3Server
 from tests.servers.synthetic import Names, synthetic_server
 
-PROJECT = Path(__file__).parents[1]
 BUCKET = "results"
 THREADS = 32
 SIDES_OF_READS = ("map", "boto3", "cachier")
@@ -60,9 +59,21 @@ def summary(number: int) -> dict[str, Any]:
 
 def read_by_map(settings: Mapping[str, Any]) -> Measured:
     """Read by `map`."""
-    count = settings["results"]
     watch = Stopwatch()
-    function = cached(settings["client_options"])
+    return _map_all(watch, cached(settings["client_options"]), settings)
+
+
+def read_by_map_on_obstore(settings: Mapping[str, Any]) -> Measured:
+    """Read by `map`, by obstore; the environment names the server."""
+    watch = Stopwatch()
+    cache = Cache(ObjectStore(f"s3+obstore://{BUCKET}/s3memo"), on_error="raise")
+    return _map_all(watch, cache.cached(name=NAMESPACE, version=TAG)(summary), settings)
+
+
+def _map_all(
+    watch: Stopwatch, function: CachedFunction[[int], dict[str, Any]], settings: Mapping[str, Any]
+) -> Measured:
+    count = settings["results"]
     read = sum(1 for _ in function.map(range(count), concurrency=settings["threads"]))
     took = watch.read()
     info = function.cache_info()
@@ -130,6 +141,7 @@ def hold_names(settings: Mapping[str, Any]) -> Measured:
 
 SIDES: dict[str, Callable[[Mapping[str, Any]], Measured]] = {
     "map": read_by_map,
+    "map_obstore": read_by_map_on_obstore,
     "boto3": read_by_boto3,
     "cachier": read_by_cachier,
     "names": hold_names,
@@ -263,11 +275,7 @@ def measure_names(count: int) -> Iterator[str]:
 
 def run(side: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a side measured in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.batch", "--side", side]
-    done = subprocess.run(
-        command, cwd=PROJECT, check=True, input=json.dumps(settings), stdout=subprocess.PIPE, text=True
-    )
-    measured: dict[str, Any] = json.loads(done.stdout)
+    measured: dict[str, Any] = told_by_process("benchmarks.batch", "--side", side, settings=settings)
     return measured
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC
-from email.utils import parsedate_to_datetime
 from functools import lru_cache, partial
 from typing import NamedTuple
 
@@ -27,6 +26,8 @@ local_clock: Callable[[], float] = partial(time.clock_gettime, getattr(time, "CL
 @lru_cache(16)  # a second's answers have one date
 def parse_date(header: str) -> float | None:
     """Return an HTTP `Date` header as POSIX seconds, or None if it is none."""
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415  without a server nobody needs it, and it loads much
+
     try:
         moment = parsedate_to_datetime(header)
     except (ValueError, OverflowError):
