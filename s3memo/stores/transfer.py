@@ -57,9 +57,10 @@ def _set_timeout(body: Any, seconds: float) -> None:
         body.set_socket_timeout(seconds)
 
 
-def as_body(data: Buffer, deadline: Deadline) -> io.BufferedReader:
-    """Return a buffer as a file, which is read without a copy of the whole, and not beyond the deadline."""
-    return io.BufferedReader(_Upload(flat(data), deadline), _BLOCK)
+def as_body(data: Buffer, deadline: Deadline) -> bytes | io.BufferedReader:
+    """Return a buffer as a file, which is read without a copy of the whole, and not beyond the deadline; or one block."""
+    view = flat(data)
+    return bytes(view) if view.nbytes <= _BLOCK else io.BufferedReader(_Upload(view, deadline), _BLOCK)
 
 
 class _Upload(io.RawIOBase):
