@@ -10,6 +10,7 @@ from s3memo._about import __version__
 from s3memo.cli.demo import demo
 from s3memo.cli.listing import du, ls
 from s3memo.cli.show import history, show
+from s3memo.cli.states import state
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -35,3 +36,4 @@ app.command()(ls)
 app.command()(show)
 app.command()(history)
 app.command()(du)
+app.add_typer(state, name="state")

@@ -117,7 +117,7 @@ def survey(infos: Iterable[ObjectInfo], *, latest: float) -> dict[Owner, Holding
     """Return what each owner has, of an ascending listing; `latest` is the store's time at the most."""
     found: dict[Owner, Holding] = {}
     for owner, holding in itertools.chain.from_iterable(
-        _held(prefix, group, latest) for prefix, group in _by_prefix(infos)
+        _held(prefix, group, latest) for prefix, group in by_prefix(infos)
     ):
         found.setdefault(owner, Holding()).add(holding)
     return found
@@ -125,14 +125,15 @@ def survey(infos: Iterable[ObjectInfo], *, latest: float) -> dict[Owner, Holding
 
 def living(infos: Iterable[ObjectInfo], *, latest: float) -> Iterator[Living]:
     """Yield the result that a reader finds of each call in an ascending listing."""
-    for prefix, group in _by_prefix(infos):
+    for prefix, group in by_prefix(infos):
         if prefix.startswith(RESULT_ROOTS):
             result = newest(prefix, versions(group, latest), latest)
             if result is not None:
                 yield result
 
 
-def _by_prefix(infos: Iterable[ObjectInfo]) -> Iterator[tuple[str, Iterator[ObjectInfo]]]:
+def by_prefix(infos: Iterable[ObjectInfo]) -> Iterator[tuple[str, Iterator[ObjectInfo]]]:
+    """Yield the objects of an ascending listing by what stands up to the last slash of their keys."""
     return itertools.groupby(infos, key=lambda info: info.key[: info.key.rfind("/") + 1])
 
 

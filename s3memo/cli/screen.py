@@ -124,6 +124,7 @@ def confirm(question: str, *, yes: bool) -> None:
     if not sys.stdin.isatty():
         say(f"s3memo: {question} There is no terminal to ask on: give --yes")
         raise typer.Exit(2)
-    if not typer.confirm(question, err=True):
+    screen(stderr=True).print(f"{question} [y/N] ", end="", soft_wrap=True)
+    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:  # typer.confirm takes an interrupt for a no
         say("Nothing was done.")
         raise typer.Exit(1)

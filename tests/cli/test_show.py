@@ -186,10 +186,10 @@ def test_history_lists_all_versions_newest_first(store: LocalStore, env: dict[st
     times = [f"{version.created_at:%Y-%m-%d %H:%M:%S} UTC" for version in found]
     assert run.shown.splitlines() == [
         "created                  age  status           size   took",
-        f"{times[0]}   3 h  newest      100 bytes   90 s",
-        f"{times[1]}   5 h  superseded  100 bytes   12 s",
-        f"{times[2]}   6 h  tombstone",
-        f"{times[3]}   2 d  buried      100 bytes  0.0 s",
+        f"{times[0]}  3 h  newest      100 bytes   90 s",
+        f"{times[1]}  5 h  superseded  100 bytes   12 s",
+        f"{times[2]}  6 h  tombstone",
+        f"{times[3]}  2 d  buried      100 bytes  0.0 s",
     ]
     told = s3memo("history", KEY, "--json", env=env).json
     assert told["key"] == str(KEY)
