@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from s3memo._about import __version__
+from s3memo.cli.collect import clear, gc
 from s3memo.cli.demo import demo
 from s3memo.cli.listing import du, ls
 from s3memo.cli.show import history, show
@@ -37,3 +38,5 @@ app.command()(show)
 app.command()(history)
 app.command()(du)
 app.add_typer(state, name="state")
+app.command()(gc)
+app.command()(clear)

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from s3memo.createonly import PROBE_ROOT
-from s3memo.sequences import LEASE_ROOT, STATE_ROOT, parse_sequence
+from s3memo.sequences import STATE_ROOT, is_prefix, parse_sequence
 from s3memo.stores.base import ObjectInfo
 from s3memo.versions import (
     MAP_ROOT,
@@ -193,9 +193,6 @@ def _owner_of(folder: str) -> Owner:
 
 
 def _other_owner(prefix: str, info: ObjectInfo) -> Owner:
-    is_numbered = prefix.count("/") == 3 and parse_sequence(info.key.removeprefix(prefix)) is not None  # noqa: PLR2004  v1/state/name/
-    if prefix.startswith(STATE_ROOT) and is_numbered:
-        return Owner("state")
-    if prefix.startswith(LEASE_ROOT) and is_numbered:
-        return Owner("lease")
+    if is_prefix(prefix) and parse_sequence(info.key.removeprefix(prefix)) is not None:
+        return Owner("state" if prefix.startswith(STATE_ROOT) else "lease")
     return Owner("probe" if prefix == PROBE_ROOT else "foreign")

@@ -94,27 +94,41 @@ def plain(text: str) -> str:
     )
 
 
-@contextmanager
-def watching(what: str, *, streams: bool = False) -> Iterator[Callable[[Iterable[T]], Iterator[T]]]:
-    """Yield what passes things through and counts them on stderr, if that is a terminal.
+class Watch:
+    """Counts things on stderr as they pass, if that is a terminal."""
 
-    With `streams` only if stdout is none, where lines would come between.
-    """
+    def __init__(self, show: Callable[[int], None] | None) -> None:
+        self._show = show
+        self._count = 0
+        self._shown_at = 0.0
+
+    def tick(self) -> None:
+        """Count one more."""
+        self._count += 1
+        now = time.monotonic()
+        if self._show is not None and now - self._shown_at >= _SECONDS_BETWEEN_FRAMES:
+            self._shown_at = now
+            self._show(self._count)
+
+    def __call__(self, things: Iterable[T]) -> Iterable[T]:
+        """Return the same things, counted as they are taken."""
+        return things if self._show is None else self._counted(things)
+
+    def _counted(self, things: Iterable[T]) -> Iterator[T]:
+        for thing in things:
+            self.tick()
+            yield thing
+
+
+@contextmanager
+def watching(what: str, *, streams: bool = False) -> Iterator[Watch]:
+    """Yield what counts on stderr, if that is a terminal; with `streams` only if stdout is none, whose lines come between."""
     console = screen(stderr=True)
     if not console.is_interactive or (streams and sys.stdout.isatty()):
-        yield iter
+        yield Watch(None)
         return
     with console.status("") as status:
-
-        def count(things: Iterable[T]) -> Iterator[T]:
-            shown_at = 0.0
-            for number, thing in enumerate(things, start=1):
-                if number % 100 == 0 and time.monotonic() - shown_at >= _SECONDS_BETWEEN_FRAMES:
-                    shown_at = time.monotonic()
-                    status.update(f"{number:,} {what}")
-                yield thing
-
-        yield count
+        yield Watch(lambda count: status.update(f"{count:,} {what}"))
 
 
 def confirm(question: str, *, yes: bool) -> None:

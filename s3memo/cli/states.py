@@ -26,7 +26,7 @@ from s3memo.cli.screen import (
     watching,
 )
 from s3memo.errors import NotFoundError
-from s3memo.sequences import STATE_ROOT, Chain, StateVersion
+from s3memo.sequences import STATE_ROOT, Chain, StateVersion, is_prefix
 from s3memo.state import ServiceState
 from s3memo.stores.base import ObjectInfo, Store
 from s3memo.versions import unescape
@@ -139,7 +139,7 @@ def rollback(
 def _states(infos: Iterable[ObjectInfo]) -> Iterator[_Listed]:
     for prefix, group in by_prefix(infos):
         chain = Chain.of(group, prefix)
-        if chain.newest:
+        if chain.newest and is_prefix(prefix):
             yield _Listed(unescape(prefix.removeprefix(STATE_ROOT)[:-1]), chain.newest, len(chain.versions))
 
 

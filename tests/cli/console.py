@@ -16,6 +16,7 @@ from s3memo.packing import Packing
 from s3memo.signing import SigningKeys
 from s3memo.stores.base import Store
 from s3memo.versions import MICROSECONDS, Key, Version, tombstone
+from tests.servers.server import S3Server
 
 MAIN = "from s3memo.cli.app import main; main()"
 PROJECT = Path(__file__).parents[2]
@@ -67,6 +68,18 @@ def environment(**settings: str) -> dict[str, str]:
     """Return an environment that has nothing of whoever runs the tests."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("S3MEMO", "AWS", "COLUMNS"))}
     return inherited | {"PYTHONPATH": str(PROJECT)} | settings
+
+
+def s3_environment(server: S3Server, url: str = "") -> dict[str, str]:
+    """Return an environment that names a server, and a store on it."""
+    return environment(
+        S3MEMO_URL=url,
+        AWS_ENDPOINT_URL_S3=server.endpoint,
+        AWS_ACCESS_KEY_ID=server.access_key,
+        AWS_SECRET_ACCESS_KEY=server.secret_key,
+        AWS_REGION=server.region,
+        AWS_EC2_METADATA_DISABLED="true",
+    )
 
 
 def result(ago: float, *, ttl: int | None = None, elapsed: float = 0.0, nonce: int = 0) -> Version:

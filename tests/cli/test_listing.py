@@ -11,7 +11,7 @@ import pytest
 
 from s3memo import LocalStore, S3Store
 from s3memo.versions import ItemKey, Key, escape, unescape
-from tests.cli.console import DAY, HOUR, digest, environment, grave, lay, result, s3memo
+from tests.cli.console import DAY, HOUR, digest, environment, grave, lay, result, s3_environment, s3memo
 from tests.servers.scripted import ScriptedServer, refusal
 from tests.servers.server import S3Server
 
@@ -179,16 +179,6 @@ def test_a_directory_without_a_store_is_not_made(tmp_path: Path, env: dict[str, 
     run = s3memo("ls", "--url", tmp_path / "nowhere", env=env)
     assert (run.code, "there is no store in" in run.err) == (1, True)
     assert not (tmp_path / "nowhere").exists()
-
-
-def s3_environment(server: S3Server) -> dict[str, str]:
-    return environment(
-        AWS_ENDPOINT_URL_S3=server.endpoint,
-        AWS_ACCESS_KEY_ID=server.access_key,
-        AWS_SECRET_ACCESS_KEY=server.secret_key,
-        AWS_REGION=server.region,
-        AWS_EC2_METADATA_DISABLED="true",
-    )
 
 
 def test_it_lists_a_real_bucket(rclone_s3: S3Server) -> None:

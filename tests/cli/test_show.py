@@ -14,7 +14,7 @@ from s3memo.cli.inventory import versions
 from s3memo.cli.preview import MAX_TEXT, as_json, preview
 from s3memo.cli.show import judged
 from s3memo.versions import ItemKey, Key
-from tests.cli.console import DAY, HOUR, digest, environment, grave, lay, remember, result, s3memo
+from tests.cli.console import DAY, HOUR, digest, environment, grave, lay, remember, result, s3_environment, s3memo
 from tests.servers.server import S3Server
 
 KEY = Key("jobs.simulate", "2dvlbs96ati64794075dveg36rao5i7i", digest(1))
@@ -205,12 +205,7 @@ def test_an_expired_result_is_called_so(store: LocalStore, env: dict[str, str]) 
 def test_it_shows_what_a_real_bucket_has(moto: S3Server) -> None:
     bucket = moto.make_bucket()
     remember(S3Store(bucket, "root", client=moto.client), KEY, result(1), [1, 2])
-    env = environment(
-        AWS_ENDPOINT_URL_S3=moto.endpoint,
-        AWS_ACCESS_KEY_ID=moto.access_key,
-        AWS_SECRET_ACCESS_KEY=moto.secret_key,
-        AWS_REGION=moto.region,
-    )
+    env = s3_environment(moto, url=f"s3://{bucket}")
     assert s3memo("show", KEY, "--url", f"s3://{bucket}/root", "--json", env=env).json["preview"] == "[1, 2]"
 
 

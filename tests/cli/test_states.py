@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from s3memo import LocalStore, S3Store, ServiceState
-from tests.cli.console import MAIN, environment, s3memo
+from tests.cli.console import MAIN, environment, s3_environment, s3memo
 from tests.servers.server import S3Server
 
 
@@ -101,13 +101,7 @@ def test_a_rollback_writes_an_old_value_again_on_a_real_server(moto: S3Server) -
     cursor = ServiceState("cursor", store)
     cursor.set("first")
     cursor.set("second")
-    env = environment(
-        S3MEMO_URL=f"s3://{bucket}",
-        AWS_ENDPOINT_URL_S3=moto.endpoint,
-        AWS_ACCESS_KEY_ID=moto.access_key,
-        AWS_SECRET_ACCESS_KEY=moto.secret_key,
-        AWS_REGION=moto.region,
-    )
+    env = s3_environment(moto, url=f"s3://{bucket}")
     run = s3memo("state", "rollback", "cursor", "1", "--yes", env=env)
     assert (run.code, run.out, run.err) == (0, "", "Version 3 of 'cursor' is what version 1 was.\n")
     assert (cursor.get(), cursor.version) == ("first", 3)
