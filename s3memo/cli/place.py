@@ -15,6 +15,7 @@ from s3memo.errors import NotFoundError, SettingsError, StoreAccessError
 from s3memo.settings import default_location, parse_url
 from s3memo.stores import open_store
 from s3memo.stores.base import Store
+from s3memo.stores.local import FILE_NAME
 from s3memo.versions import MAP_ROOT, MEMO_ROOT, escape, unescape
 
 Url = Annotated[
@@ -31,10 +32,8 @@ _SHOWN = 20
 def open_cache(url: str | None) -> Cache:
     """Return a cache on the store that is meant. Raises SettingsError, and StoreAccessError for a directory without one."""
     location = parse_url(url) if url else default_location()
-    if location.scheme == "file" and not Path(location.root).is_dir():
-        raise StoreAccessError(
-            f"there is no store in {location}, for there is no such directory: name another with --url or S3MEMO_URL"
-        )
+    if location.scheme == "file" and not Path(location.root, FILE_NAME).exists():  # or it would be made now
+        raise StoreAccessError(f"there is no store in {location}: name another with --url or S3MEMO_URL")
     return Cache(open_store(location), memory=None)
 
 

@@ -35,6 +35,7 @@ state = typer.Typer(no_args_is_help=True, help="List, read and roll back what jo
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The state's name.")]
 _NOTHING: Any = object()
+_ALL = 10**9
 
 
 class _Listed(NamedTuple):
@@ -118,14 +119,15 @@ def rollback(
     *,
     url: Url = None,
     yes: Yes = False,
+    as_json: JsonDocument = False,
 ) -> None:
     """Write the value of an older version again, as the newest. No version is lost by it.
 
     Example: s3memo state rollback import-cursor 41
     """
     with open_cache(url) as cache:
-        found = ServiceState(name, cache)
         cache.check_writable("state rollback")
+        found = ServiceState(name, cache, keep=_ALL)  # how many stay is for the job to say
         versions = found.history()
         _check_known(cache.store, name, versions)
         if number not in {version.number for version in versions}:
@@ -133,6 +135,9 @@ def rollback(
             raise NotFoundError(f"the state {name!r} has no version {number}; there are: {listed}")
         confirm(f"Write version {number} of {name!r} again, over version {versions[0].number}?", yes=yes)
         written = found.rollback(number)
+    if as_json:
+        print_json({"name": name, "version": written, "value_of": number})
+    else:
         say(f"Version {written} of {name!r} is what version {number} was.")
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from s3memo import LocalStore
 from s3memo.codec import NO_CLASSES
 from s3memo.packing import Packing
 from s3memo.signing import SigningKeys
@@ -90,6 +91,13 @@ def result(ago: float, *, ttl: int | None = None, elapsed: float = 0.0, nonce: i
 
 def grave(ago: float) -> Version:
     return tombstone((time.time() - ago) * MICROSECONDS, nonce="00000000")
+
+
+def made(directory: Path, **options: Any) -> LocalStore:
+    """Return an embedded store that is there, and empty."""
+    store = LocalStore(directory, **options)
+    assert not list(store.list("", limit=1))
+    return store
 
 
 def lay(store: Store, key: Key, version: Version, *, size: int = 100) -> str:

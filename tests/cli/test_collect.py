@@ -12,7 +12,7 @@ import pytest
 from s3memo import LocalStore, S3Store
 from s3memo.stores.base import Store
 from s3memo.versions import ItemKey, Key, Listing, parse_object_key
-from tests.cli.console import DAY, HOUR, digest, environment, grave, lay, result, s3_environment, s3memo
+from tests.cli.console import DAY, HOUR, digest, environment, grave, lay, made, result, s3_environment, s3memo
 from tests.servers.recording import Exchange
 from tests.servers.scripted import ScriptedServer, deleted, page, refusal
 from tests.servers.server import S3Server
@@ -23,9 +23,7 @@ OLD = Key("jobs.simulate", "1", digest(1))
 
 @pytest.fixture
 def store(tmp_path: Path) -> LocalStore:
-    store = LocalStore(tmp_path / "store")
-    store.directory.mkdir()
-    return store
+    return made(tmp_path / "store")
 
 
 @pytest.fixture
@@ -239,7 +237,6 @@ def test_an_interrupted_collection_leaves_a_consistent_store(
 
 def crowd(store: LocalStore, count: int) -> None:
     """Lay calls whose results, a superseded and an expired one, may all go."""
-    list(store.list("", limit=1))
     now = time.time()
     rows = [
         (Key("jobs.simulate", "1", digest(number)).prefix + version.name, 4, now, b"data")

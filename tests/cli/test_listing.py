@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import sqlite3
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from s3memo import LocalStore, S3Store
-from s3memo.versions import ItemKey, Key, escape, unescape
-from tests.cli.console import DAY, HOUR, digest, environment, grave, lay, result, s3_environment, s3memo
+from s3memo.cli.inventory import living, survey
+from s3memo.cli.screen import Watch
+from s3memo.stores.base import ObjectInfo
+from s3memo.versions import ItemKey, Key, escape, parse_object_key, unescape
+from tests.cli.console import DAY, HOUR, MAIN, digest, environment, grave, lay, made, result, s3_environment, s3memo
 from tests.servers.scripted import ScriptedServer, refusal
 from tests.servers.server import S3Server
 
@@ -23,7 +31,7 @@ ITEM = ItemKey("geo codes", "", digest(1))
 
 @pytest.fixture
 def store(tmp_path: Path) -> LocalStore:
-    return LocalStore(tmp_path / "store")
+    return made(tmp_path / "store")
 
 
 @pytest.fixture
@@ -167,7 +175,6 @@ def test_a_name_that_is_not_there_is_answered_with_those_that_are(store: LocalSt
 
 @pytest.mark.parametrize("command", ["ls", "du"])
 def test_an_empty_store_and_a_foreign_one_are_told_apart(command: str, store: LocalStore, env: dict[str, str]) -> None:
-    store.directory.mkdir()
     assert "nor is anything else there" in s3memo(command, env=env).err
     store.put("photos/cat.jpg", b"meow")
     run = s3memo(command, env=env)
@@ -176,9 +183,67 @@ def test_an_empty_store_and_a_foreign_one_are_told_apart(command: str, store: Lo
 
 
 def test_a_directory_without_a_store_is_not_made(tmp_path: Path, env: dict[str, str]) -> None:
-    run = s3memo("ls", "--url", tmp_path / "nowhere", env=env)
-    assert (run.code, "there is no store in" in run.err) == (1, True)
+    (tmp_path / "empty").mkdir()
+    for place in (tmp_path / "nowhere", tmp_path / "empty"):
+        run = s3memo("ls", "--url", place, env=env)
+        assert (run.code, "there is no store in" in run.err) == (1, True)
     assert not (tmp_path / "nowhere").exists()
+    assert not list((tmp_path / "empty").iterdir())
+
+
+def test_on_a_terminal_there_is_progress_and_in_a_pipe_none(store: LocalStore, env: dict[str, str]) -> None:
+    fill(store)
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-c", MAIN, "ls"]
+    process = subprocess.run(
+        command, env=env | {"TERM": "xterm"}, stdout=subprocess.PIPE, stderr=theirs, text=True, check=True, timeout=60
+    )
+    os.close(theirs)
+    assert b"\x1b[" in os.read(ours, 10_000)
+    os.close(ours)
+    assert process.stdout == s3memo("ls", env=env).out
+    assert "\x1b" not in process.stdout
+
+
+def test_progress_counts_what_passes_now_and_then() -> None:
+    shown: list[int] = []
+    assert list(Watch(shown.append)(range(1000))) == list(range(1000))
+    assert shown[0] == 1
+    assert len(shown) < 1000
+
+
+def keys(*names: str) -> st.SearchStrategy[str]:
+    return st.builds("/".join, st.tuples(*(st.sampled_from(name.split("|")) for name in names)))
+
+
+@given(
+    st.sets(
+        st.one_of(
+            keys("v1/memo", "jobs|other", "1|2", f"{digest(1)}|{digest(2)}|notes", "VERSION|GRAVE|OLD|notes.txt"),
+            keys("v1/map", "items", f"{digest(1)}|{digest(2)}", "VERSION|GRAVE|OLD"),
+            keys("v1/state|v1/lease", "job|deep/job", "fffffffffffffe.s3s|fffffffffffffd.s3s|notes.txt"),
+            keys("v1|v1/probe", "notes.txt"),
+        )
+    )
+)
+def test_each_object_is_counted_once(names: set[str]) -> None:
+    versions = {"VERSION": result(HOUR), "GRAVE": grave(2 * HOUR), "OLD": result(3 * HOUR)}
+    named = [
+        name.replace(word, versions[word].name)
+        for name in names
+        for word in [name.rpartition("/")[2]]
+        if word in versions
+    ]
+    named += [name for name in names if name.rpartition("/")[2] not in versions]
+    infos = [ObjectInfo(name, 7, 0.0) for name in sorted(named)]
+    found, results = survey(infos, latest=time.time()), list(living(infos, latest=time.time()))
+    assert sum(holding.objects for holding in found.values()) == len(infos)
+    assert sum(holding.bytes for holding in found.values()) == 7 * len(infos)
+    assert sum(holding.entries + holding.expired for holding in found.values()) == len(results)
+    prefixes = {info.key.rpartition("/")[0] for info in infos if parse_object_key(info.key)}
+    buried = {prefix for prefix in prefixes if f"{prefix}/{versions['VERSION'].name}" not in named}
+    old = {p for p in buried if f"{p}/{versions['GRAVE'].name}" not in named and f"{p}/{versions['OLD'].name}" in named}
+    assert {result.prefix.rstrip("/") for result in results} == prefixes - buried | old
 
 
 def test_it_lists_a_real_bucket(rclone_s3: S3Server) -> None:
@@ -243,8 +308,7 @@ def test_a_hundred_thousand_objects_take_no_memory(tmp_path: Path) -> None:
 
 def crowded(directory: Path, count: int) -> LocalStore:
     """Return a store with so many results, laid into its file at once."""
-    store = LocalStore(directory)
-    list(store.list("", limit=1))
+    store = made(directory)
     now = time.time()
     rows = [
         (Key("jobs.simulate", "1", digest(number)).prefix + result(HOUR).name, 4, now, b"data")

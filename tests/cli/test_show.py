@@ -14,7 +14,7 @@ from s3memo.cli.inventory import versions
 from s3memo.cli.preview import MAX_TEXT, as_json, preview
 from s3memo.cli.show import judged
 from s3memo.versions import ItemKey, Key
-from tests.cli.console import DAY, HOUR, digest, environment, grave, lay, remember, result, s3_environment, s3memo
+from tests.cli.console import DAY, HOUR, digest, environment, grave, lay, made, remember, result, s3_environment, s3memo
 from tests.servers.server import S3Server
 
 KEY = Key("jobs.simulate", "2dvlbs96ati64794075dveg36rao5i7i", digest(1))
@@ -32,9 +32,7 @@ def point(x: int) -> Point:
 
 @pytest.fixture
 def store(tmp_path: Path) -> LocalStore:
-    store = LocalStore(tmp_path / "store")
-    store.directory.mkdir()
-    return store
+    return made(tmp_path / "store")
 
 
 @pytest.fixture

@@ -7,13 +7,14 @@ import pty
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from s3memo import LocalStore, S3Store, ServiceState
-from tests.cli.console import MAIN, environment, s3_environment, s3memo
+from tests.cli.console import DAY, MAIN, environment, made, s3_environment, s3memo
 from tests.servers.server import S3Server
 
 
@@ -24,9 +25,7 @@ class Point:
 
 @pytest.fixture
 def store(tmp_path: Path) -> LocalStore:
-    store = LocalStore(tmp_path / "store")
-    store.directory.mkdir()
-    return store
+    return made(tmp_path / "store")
 
 
 @pytest.fixture
@@ -105,6 +104,17 @@ def test_a_rollback_writes_an_old_value_again_on_a_real_server(moto: S3Server) -
     run = s3memo("state", "rollback", "cursor", "1", "--yes", env=env)
     assert (run.code, run.out, run.err) == (0, "", "Version 3 of 'cursor' is what version 1 was.\n")
     assert (cursor.get(), cursor.version) == ("first", 3)
+
+
+def test_a_rollback_deletes_no_version_that_its_job_would_keep(tmp_path: Path, env: dict[str, str]) -> None:
+    days_ago = made(tmp_path / "old", clock=lambda: time.time() - 2 * DAY)
+    cursor = ServiceState("cursor", days_ago, keep=50)
+    for number in range(15):
+        cursor.set(number)
+    told = s3memo("state", "rollback", "cursor", "2", "--yes", "--json", "--url", days_ago.url, env=env).json
+    assert told == {"name": "cursor", "version": 16, "value_of": 2}
+    assert [version.number for version in cursor.history()] == list(range(16, 0, -1))
+    assert cursor.get() == 1
 
 
 def test_without_a_terminal_or_with_a_read_only_setting_nothing_is_written(
