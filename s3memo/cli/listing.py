@@ -10,13 +10,13 @@ from typing import Annotated, Any
 
 import typer
 
-from s3memo.cli.inventory import ROOT, Holding, Living, Owner, living, survey
+from s3memo.cli.inventory import ROOT, Holding, Kind, Living, Owner, living, survey
 from s3memo.cli.place import Url, no_such, open_cache
 from s3memo.cli.screen import NARROW, JsonDocument, plain, print_json, say, screen, size, span, table, watching
 from s3memo.stores.base import Store
 from s3memo.versions import MEMO_ROOT, map_prefix, namespace_prefix
 
-_OTHERS = {"state": "states", "lease": "leases", "probe": "probes", "foreign": "foreign"}
+_OTHERS: dict[Kind, str] = {"state": "states", "lease": "leases", "probe": "probes", "foreign": "foreign"}
 
 
 def ls(
@@ -108,23 +108,26 @@ def _named(owner: Owner) -> str:
 
 
 def _summary(found: Mapping[Owner, Holding], latest: float) -> dict[str, Any]:
+    named, tags = _by_name(found), _tags(found)
+    told: dict[str, Any] = {"functions": [], "mappings": []}
+    for owner, holding in named.items():
+        if owner.kind == "function":
+            told["functions"].append({"name": owner.name, "tags": tags[owner.name], **_numbers(holding, latest)})
+        elif owner.kind == "mapping":
+            told["mappings"].append({"name": owner.name, **_numbers(holding, latest)})
+    for kind in _OTHERS:
+        holding = named.get(Owner(kind), Holding())
+        told[kind] = {"objects": holding.objects, "bytes": holding.bytes}
+    return told
+
+
+def _tags(found: Iterable[Owner]) -> dict[str, list[str]]:
+    """Return each function's tags."""
     tags: defaultdict[str, list[str]] = defaultdict(list)
     for owner in found:
-        tags[owner.name].append(owner.tag)
-    named = _by_name(found)
-    of_kind = {kind: [owner for owner in named if owner.kind == kind] for kind in ("function", "mapping")}
-    return {
-        "functions": [
-            {"name": owner.name, "tags": tags[owner.name], **_numbers(named[owner], latest)}
-            for owner in of_kind["function"]
-        ],
-        "mappings": [{"name": owner.name, **_numbers(named[owner], latest)} for owner in of_kind["mapping"]],
-        **{
-            kind: {"objects": holding.objects, "bytes": holding.bytes}
-            for kind in _OTHERS
-            for holding in [_sum(held for owner, held in found.items() if owner.kind == kind)]
-        },
-    }
+        if owner.kind == "function":
+            tags[owner.name].append(owner.tag)
+    return tags
 
 
 def _numbers(holding: Holding, latest: float) -> dict[str, Any]:
@@ -146,10 +149,9 @@ def _show_summary(found: Mapping[Owner, Holding], latest: float) -> None:
         if out.width >= NARROW:
             columns[:0] = ["tags"]
             columns[3:3] = ["objects"]
-        rows = []
+        rows, tags = [], _tags(found)
         for owner, holding in named.items():
-            tags = sum(other.kind == "function" and other.name == owner.name for other in found)
-            cells = _cells(holding, latest) | {"tags": f"{tags}" if owner.kind == "function" else ""}
+            cells = _cells(holding, latest) | {"tags": f"{len(tags[owner.name])}" if owner.kind == "function" else ""}
             rows.append((_named(owner), *(cells[name] for name in columns)))
         out.print(table({"function": False} | dict.fromkeys(columns, True), rows))
     others = [

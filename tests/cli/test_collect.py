@@ -155,11 +155,11 @@ def test_a_foreign_bucket_is_not_touched(command: str, rclone_s3: S3Server) -> N
     assert names(store) == before
 
 
-def test_a_real_bucket_is_collected(rclone_s3: S3Server) -> None:
-    bucket = rclone_s3.make_bucket()
-    store = S3Store(bucket, "root", client=rclone_s3.client)
+def test_a_real_bucket_is_collected(s3_server: S3Server) -> None:
+    bucket = s3_server.make_bucket()
+    store = S3Store(bucket, "root", client=s3_server.client)
     reasons = fill(store)
-    told = s3memo("gc", "--json", env=s3_environment(rclone_s3, url=f"s3://{bucket}/root")).json
+    told = s3memo("gc", "--json", env=s3_environment(s3_server, url=f"s3://{bucket}/root")).json
     assert (told["objects"], told["kept"]) == (3, {"newest": 2, "tombstone": 1, "foreign": 1})
     assert names(store) == {key for key, reason in reasons.items() if reason not in GOING}
 
