@@ -133,6 +133,15 @@ def test_ls_for_scripts(store: LocalStore, env: dict[str, str]) -> None:
     assert found["lease"] == {"objects": 0, "bytes": 0}
 
 
+def test_a_mapping_of_a_functions_name_is_another(store: LocalStore, env: dict[str, str]) -> None:
+    lay(store, KEY, result(1))
+    lay(store, ItemKey(KEY.namespace, "", digest(1)), result(1))
+    found = s3memo("ls", "--json", env=env).json
+    assert [row["tags"] for row in found["functions"]] == [[KEY.tag]]
+    assert [row["entries"] for row in found["mappings"]] == [1]
+    assert len(s3memo("ls", KEY.namespace, "--json", env=env).lines) == 2
+
+
 def test_ls_of_a_function_streams_its_results(store: LocalStore, env: dict[str, str]) -> None:
     fill(store)
     old, newest, expired = s3memo("ls", "jobs.simulate", "--json", env=env).lines
