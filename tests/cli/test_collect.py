@@ -220,18 +220,29 @@ app.main()
 """
 
 
-@pytest.mark.parametrize(("when", "place"), [("before", 1), ("after", 2), ("before", 4), ("after", 5), ("list", 3)])
-def test_an_interrupted_collection_leaves_a_consistent_store(
-    when: str, place: int, store: LocalStore, env: dict[str, str]
+@pytest.mark.parametrize(
+    ("command", "when", "place"),
+    [
+        (["gc"], "before", 1),
+        (["gc"], "after", 2),
+        (["gc"], "before", 4),
+        (["gc"], "after", 5),
+        (["gc"], "list", 3),
+        (["clear", "jobs.simulate", "--yes"], "after", 1),
+        (["clear", "jobs.simulate", "--yes"], "before", 3),
+    ],
+)
+def test_interrupted_deletes_leave_a_consistent_store(
+    command: list[str], when: str, place: int, store: LocalStore, env: dict[str, str]
 ) -> None:
     crowd(store, 2500)
     before = visible(store)
-    run = s3memo("gc", env=env, code=INTERRUPTED.format(place=place, when=when))
+    run = s3memo(*command, env=env, code=INTERRUPTED.format(place=place, when=when))
     assert (run.code, run.out) == (130, "")
     after = visible(store)
     assert all(after[prefix] == before[prefix] for prefix in after)
-    left = len(names(store))
-    assert s3memo("gc", "--json", env=env).json["objects"] == left
+    if names(store):
+        assert s3memo(*command, env=env).code == 0
     assert not names(store)
 
 
