@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from typing import NamedTuple
 
 from s3memo import garbage
 from s3memo.errors import SettingsError, StoreError
 from s3memo.events import Recorder, logger
 from s3memo.freshness import Duration, seconds
-from s3memo.garbage import Doomed, Policy, Reason
+from s3memo.garbage import Doomed, Kept, Policy, Reason, Standing
 from s3memo.settings import check_count
 from s3memo.sharing import Place, cache_at, check_place
 from s3memo.stores.base import PAGE_SIZE, Store
 from s3memo.versions import tag_prefix
 
 _ROOT = "v1/"
+_AT_ONCE = 8  # DELETEs
+_PATIENCE = 20  # of them may fail
 
 
 class Collected(NamedTuple):
     """What a collection did: objects deleted, their bytes, how many went for each reason, and what could not be deleted.
 
-    Each of `failures` names all objects that a DELETE left; those that were to go after them were not tried.
+    Each of `failures` names all objects that a DELETE left; those that were to go after them were not tried. `sizes` are
+    the bytes that went for each reason, and `kept` counts the objects that stay, by why.
     """
 
     objects: int
     bytes: int
     reasons: Counter[Reason]
     failures: tuple[StoreError, ...]
+    sizes: Counter[Reason]
+    kept: Counter[Standing]
 
 
 def gc(
@@ -38,14 +46,21 @@ def gc(
     keep: int = 1,
     keep_states: int = 10,
     tags: Iterable[tuple[str, str]] = (),
+    older_than: Duration | None = None,
+    dry_run: bool = False,
+    report: Callable[[Doomed | Kept], object] = lambda _: None,
 ) -> Collected:
     """Delete from a store what nobody needs any more, at the price of one LIST a thousand objects; DELETEs are free.
 
     Results go `grace` after they expired by the ttl that they were written with; give it if functions read with a longer
     one. Of those that were superseded for as long, `keep` results of each call and `keep_states` versions of each state
     stay: give the highest `keep=` of your functions and states. Tombstones go after seven days, leases when they lapsed
-    long ago, and all results of each `(namespace, tag)` in `tags`, such as that of a function's former code. A state's
-    newest version never goes, and foreign objects stay. Raises SettingsError, and StoreError if the store cannot be listed.
+    long ago, and all results of each `(namespace, tag)` in `tags`, such as that of a function's former code; with
+    `older_than` all that were created that long ago. A state's newest version never goes, and foreign objects stay.
+
+    `report` is told of each object what becomes of it, before that; with `dry_run` nothing is deleted. Deletes go out
+    eight at a time, and a collection that is cut short, or gives up after twenty of them failed, may be run again.
+    Raises SettingsError, and StoreError if the store cannot be listed.
     """
     lasting = seconds(grace, name="grace")
     if lasting is None:
@@ -54,17 +69,28 @@ def gc(
         check_count(name, number, of="versions", least=1)
     check_place(cache)
     place = cache_at(cache)
-    place.check_writable("gc")
+    if not dry_run:
+        place.check_writable("gc")
+    age = seconds(older_than, name="older_than")
     prefixes = tuple(map(_tag_prefix, tags))
-    policy = Policy(lasting, keep, keep_states, prefixes)
-    collection = _Collection(place.store, Recorder("gc", place.hooks))
+    policy = Policy(lasting, keep, keep_states, prefixes, math.inf if age is None else age)
     store = place.store
+    collection = _Collection(store, Recorder("gc", place.hooks), dry_run=dry_run)
+    kept: Counter[Standing] = Counter()
     earliest, latest = store.time()
-    for doomed in garbage.plan(store.list(_ROOT), policy, earliest=earliest, latest=latest):
+    for doomed, staying in garbage.plan(store.list(_ROOT), policy, earliest=earliest, latest=latest):
+        for each in chain[Doomed | Kept](doomed, staying):
+            report(each)
+        kept.update(each.reason for each in staying)
         collection.add(doomed)
-    collection.carry_out()
-    logger.info("s3memo: gc deleted %d objects of %d bytes in %s", collection.objects, collection.bytes, store.url)
-    return Collected(collection.objects, collection.bytes, collection.reasons, tuple(collection.failures))
+        if len(collection.failures) >= _PATIENCE:
+            break
+    else:
+        collection.carry_out()
+    deleted, count = collection.sizes.total(), collection.reasons.total()
+    if not dry_run:
+        logger.info("s3memo: gc deleted %d objects of %d bytes in %s", count, deleted, store.url)
+    return Collected(count, deleted, collection.reasons, tuple(collection.failures), collection.sizes, kept)
 
 
 def _tag_prefix(pair: tuple[str, str]) -> str:
@@ -77,20 +103,20 @@ def _tag_prefix(pair: tuple[str, str]) -> str:
 class _Collection:
     """Deletes in batches, a wave at a time, so that what one request leaves undone keeps what depends on it."""
 
-    def __init__(self, store: Store, recorder: Recorder) -> None:
+    def __init__(self, store: Store, recorder: Recorder, *, dry_run: bool) -> None:
         self._store = store
         self._recorder = recorder
+        self._dry_run = dry_run
         self._pending: list[list[Doomed]] = [[], [], []]  # by wave
-        self.objects = 0
-        self.bytes = 0
         self.reasons: Counter[Reason] = Counter()
+        self.sizes: Counter[Reason] = Counter()
         self.failures: list[StoreError] = []
 
     def add(self, doomed: list[Doomed]) -> None:
         """Take what may go of one prefix."""
         for each in doomed:
             self._pending[each.wave].append(each)
-        if max(map(len, self._pending)) >= PAGE_SIZE:
+        if max(map(len, self._pending)) >= _AT_ONCE * PAGE_SIZE:
             self.carry_out()
 
     def carry_out(self) -> None:
@@ -98,23 +124,35 @@ class _Collection:
         held_back: set[str] = set()
         for wave in self._pending:
             due = [each for each in wave if _prefix(each) not in held_back]
-            for start in range(0, len(due), PAGE_SIZE):
-                batch = due[start : start + PAGE_SIZE]
-                if not self._delete(batch):
+            batches = [due[start : start + PAGE_SIZE] for start in range(0, len(due), PAGE_SIZE)]
+            for batch, error in zip(batches, self._delete_all(batches), strict=True):
+                if error is None:
+                    self._count(batch)
+                else:
                     held_back.update(map(_prefix, batch))
+                    self.failures.append(error)
+                    self._recorder.trouble(error, "some garbage could not be deleted; the next collection tries again")
             wave.clear()
 
-    def _delete(self, batch: list[Doomed]) -> bool:
+    def _delete_all(self, batches: list[list[Doomed]]) -> list[StoreError | None]:
+        if len(batches) <= 1:
+            return [self._delete(batch) for batch in batches]
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="s3memo-gc") as pool:
+            return list(pool.map(self._delete, batches))
+
+    def _delete(self, batch: list[Doomed]) -> StoreError | None:
+        if self._dry_run:
+            return None
         try:
             self._store.delete(each.object_key for each in batch)
         except StoreError as error:
-            self.failures.append(error)
-            self._recorder.trouble(error, "some garbage could not be deleted; the next collection tries again")
-            return False
-        self.objects += len(batch)
-        self.bytes += sum(each.size for each in batch)
-        self.reasons.update(each.reason for each in batch)
-        return True
+            return error
+        return None
+
+    def _count(self, batch: list[Doomed]) -> None:
+        for each in batch:
+            self.reasons[each.reason] += 1
+            self.sizes[each.reason] += each.size
 
 
 def _prefix(doomed: Doomed) -> str:

@@ -52,6 +52,7 @@ _MAGIC = b"s3memo"
 _FORMAT = 1
 _PLAIN, _SIGNED = 0, 1  # its variants
 _PRELUDE = struct.Struct(">6sBBII")
+_VARIANT_AT = 7
 _CHECKSUM_AT = 12
 _NAME_LENGTH = struct.Struct(">I")
 _ALIGNMENT = 64
@@ -96,6 +97,11 @@ class Envelope:
     header: Header
     data: Buffer
     stored: memoryview
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether it has a MAC; only who has the keys knows if that is a true one."""
+        return self.data[_VARIANT_AT] == _SIGNED
 
     def payload(self) -> memoryview:
         """Return the payload: a view of `data`, writable if that is; or unpacked, in a writable buffer of its own.

@@ -7,15 +7,20 @@ not expired, and whatever might still be needed to bury, or to refuse, what arri
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
-from s3memo.sequences import LEASE_ROOT, RETENTION, STATE_ROOT, Chain, sequence_name
+from s3memo.createonly import PROBE_ROOT
+from s3memo.sequences import RETENTION, STATE_ROOT, Chain, is_prefix, sequence_name
 from s3memo.stores.base import ObjectInfo
 from s3memo.versions import DAY, MICROSECONDS, RESULT_ROOTS, Listing, Version, parse_object_key
 
-Reason: TypeAlias = Literal["expired", "superseded", "buried", "tag", "tombstone", "lease"]
+Reason: TypeAlias = Literal["expired", "superseded", "buried", "old", "tag", "tombstone", "lease"]
+Standing: TypeAlias = Literal["newest", "keep", "grace", "cover", "tombstone", "marker", "foreign"]
+"""Why an object stays: it is what readers get; one of the `keep` newest; not outdated for `grace`; it hides an older one
+that stays; there may yet be something for it to bury; it says that create-only was tried; s3memo did not write it."""
 
 WEEK = 7 * DAY
 """µs. A computation that lasts longer is not stored, so a tombstone of that age has nothing left to bury."""
@@ -29,13 +34,14 @@ class Policy:
 
     A result goes `grace` after it expired by the ttl in its name, and beyond the `keep` newest of its call `grace` after
     it was superseded; of a state `keep_states` versions stay, and those superseded within `grace`. All results below the
-    `prefixes` go.
+    `prefixes` go, and all that were created over `older_than` seconds ago.
     """
 
     grace: float = 7 * 86_400.0
     keep: int = 1
     keep_states: int = 10
     prefixes: tuple[str, ...] = ()
+    older_than: float = math.inf
 
 
 class Doomed(NamedTuple):
@@ -47,38 +53,59 @@ class Doomed(NamedTuple):
     wave: int
 
 
-def plan(infos: Iterable[ObjectInfo], policy: Policy, *, earliest: float, latest: float) -> Iterator[list[Doomed]]:
-    """Yield what may go of each prefix in an ascending listing, oldest first; `earliest` and `latest` bound the time.
+class Kept(NamedTuple):
+    """An object that stays."""
 
-    What is held in memory is one prefix's objects. Objects of no prefix of ours are passed over.
+    object_key: str
+    size: int
+    reason: Standing
+
+
+class Plan(NamedTuple):
+    """What becomes of the objects of one prefix: what may go is in the order in which it may."""
+
+    doomed: list[Doomed]
+    kept: list[Kept]
+
+
+def plan(infos: Iterable[ObjectInfo], policy: Policy, *, earliest: float, latest: float) -> Iterator[Plan]:
+    """Yield what becomes of each prefix in an ascending listing; `earliest` and `latest` bound the time.
+
+    What is held in memory is one prefix's objects, and of a prefix that is none of ours one object.
     """
     for prefix, group in itertools.groupby(infos, key=lambda info: info.key[: info.key.rfind("/") + 1]):
         if prefix.startswith(RESULT_ROOTS):
-            yield _plan_results(prefix, group, policy, earliest, latest)
-        elif prefix.startswith(STATE_ROOT):
-            yield _plan_state(prefix, group, policy, earliest)
-        elif prefix.startswith(LEASE_ROOT):
-            yield _plan_lease(prefix, group, earliest)
+            yield _plan_results(prefix, list(group), policy, earliest, latest)
+        elif is_prefix(prefix):
+            yield _plan_chain(prefix, list(group), policy, earliest)
+        else:
+            reason: Standing = "marker" if prefix == PROBE_ROOT else "foreign"
+            yield from (Plan([], [Kept(info.key, info.size, reason)]) for info in group)
 
 
-def _plan_results(
-    prefix: str, infos: Iterable[ObjectInfo], policy: Policy, earliest: float, latest: float
-) -> list[Doomed]:
+def _plan_results(prefix: str, infos: list[ObjectInfo], policy: Policy, earliest: float, latest: float) -> Plan:
     """The newest result that no tombstone buries goes only after all the others, or an older one would be found."""
     parsed = ((parse_object_key(info.key), info.size) for info in infos)
     sizes = {found[1]: size for found, size in parsed if found and not found[1].is_foreign(latest)}
     listing, now = Listing(tuple(sizes)), int(earliest * MICROSECONDS)
     buried_until = -1 if listing.tombstone is None else listing.tombstone
     reasons: dict[Version, tuple[Reason, int]] = {}
+    stays: dict[Version, Standing] = {}
     standing = [version for version in sizes if not version.dead and version.created > buried_until]
+    is_named, successor = prefix.startswith(policy.prefixes), None
     for place, version in enumerate(standing):
-        reason = _reason(version, standing[:place], policy, now, named=prefix.startswith(policy.prefixes))
+        reason = "tag" if is_named else _reason(version, place, successor, policy, now)
+        successor = version
         if reason:
             reasons[version] = reason, 0
+        else:
+            stays[version] = _standing(version, place, policy, now)
     if standing and standing[0] in reasons:
         reason, _ = reasons.pop(standing[0])
         if len(reasons) == len(standing) - 1:
             reasons[standing[0]] = reason, 1
+        else:
+            stays[standing[0]] = "cover"
     for version in sizes:
         if not version.dead and version.created <= buried_until:
             reasons[version] = "buried", 0
@@ -86,38 +113,53 @@ def _plan_results(
             reasons[version] = "tombstone", 0
         elif version.dead and now - version.created > WEEK:
             reasons[version] = "tombstone", 2  # after what it buries
+        elif version.dead:
+            stays[version] = "tombstone"
     ordered = sorted(reasons, key=lambda version: (reasons[version][1], version.order))
-    return [Doomed(prefix + version.name, sizes[version], *reasons[version]) for version in ordered]
+    doomed = [Doomed(prefix + version.name, sizes[version], *reasons[version]) for version in ordered]
+    return _plan(infos, doomed, {prefix + version.name: reason for version, reason in stays.items()})
 
 
-def _reason(version: Version, newer: list[Version], policy: Policy, now: int, *, named: bool) -> Reason | None:
-    """Say why a result that no tombstone buries may go."""
+def _reason(version: Version, place: int, successor: Version | None, policy: Policy, now: int) -> Reason | None:
+    """Say why the result at a place of those that no tombstone buries may go, newest first; `successor` is the one before."""
     long_ago = now - int(policy.grace * MICROSECONDS)
-    if named:
-        return "tag"
-    if len(newer) >= policy.keep and newer[-1].order < long_ago:
+    if successor is not None and place >= policy.keep and successor.order < long_ago:
         return "superseded"
     if version.ttl is not None and version.created + version.ttl * MICROSECONDS < long_ago:
         return "expired"
-    return None
+    return "old" if now - version.created > policy.older_than * MICROSECONDS else None
 
 
-def _plan_state(prefix: str, infos: Iterable[ObjectInfo], policy: Policy, earliest: float) -> list[Doomed]:
-    chain = Chain.of(infos, prefix)
-    retention = max(policy.grace, RETENTION)
-    return _superseded(prefix, chain, chain.due(keep=policy.keep_states, now=earliest, retention=retention))
+def _standing(version: Version, place: int, policy: Policy, now: int) -> Standing:
+    """Say why such a result stays."""
+    if place:
+        return "keep" if place < policy.keep else "grace"
+    is_expired = version.ttl is not None and version.created + version.ttl * MICROSECONDS < now
+    return "grace" if is_expired else "newest"
 
 
-def _plan_lease(prefix: str, infos: Iterable[ObjectInfo], earliest: float) -> list[Doomed]:
-    chain = Chain.of(infos, prefix)
-    due = chain.due(keep=1, now=earliest)
-    doomed = _superseded(prefix, chain, due)
-    newest = chain.newest
-    if newest and len(due) == len(chain.versions) - 1 and newest.last_modified + _LEASE_LIFE < earliest:
-        doomed.append(Doomed(prefix + sequence_name(newest.number), newest.size, "lease", 1))
-    return doomed
+def _plan_chain(prefix: str, infos: list[ObjectInfo], policy: Policy, earliest: float) -> Plan:
+    """A state's newest version stays; a lease's goes when it lapsed long ago, after the others."""
+    chain, is_state = Chain.of(infos, prefix), prefix.startswith(STATE_ROOT)
+    keep, retention = (policy.keep_states, max(policy.grace, RETENTION)) if is_state else (1, RETENTION)
+    due = set(chain.due(keep=keep, now=earliest, retention=retention))
+    doomed, stays = list[Doomed](), dict[str, Standing]()
+    for place, version in enumerate(chain.versions):
+        object_key = prefix + sequence_name(version.number)
+        if version.number in due:
+            doomed.append(Doomed(object_key, version.size, "superseded", 0))
+        elif not is_state and len(due) == len(chain.versions) - 1 and version.last_modified + _LEASE_LIFE < earliest:
+            doomed.append(Doomed(object_key, version.size, "lease", 1))
+        else:
+            stays[object_key] = "newest" if not place else "keep" if place < keep else "grace"
+    doomed.reverse()
+    doomed.sort(key=lambda each: each.wave)
+    return _plan(infos, doomed, stays)
 
 
-def _superseded(prefix: str, chain: Chain, due: list[int]) -> list[Doomed]:
-    sizes = {version.number: version.size for version in chain.versions}
-    return [Doomed(prefix + sequence_name(number), sizes[number], "superseded", 0) for number in due]
+def _plan(infos: list[ObjectInfo], doomed: list[Doomed], stays: Mapping[str, Standing]) -> Plan:
+    """What is neither doomed nor known to stay is foreign."""
+    going = {each.object_key for each in doomed}
+    return Plan(
+        doomed, [Kept(info.key, info.size, stays.get(info.key, "foreign")) for info in infos if info.key not in going]
+    )

@@ -30,6 +30,7 @@ SWEEP_EVERY = 500
 LIMIT = 2**56 - 1
 """The highest number of a version."""
 
+_PREFIX = re.compile(rf"(?:{STATE_ROOT}|{LEASE_ROOT})[A-Za-z0-9._=-]+/", re.ASCII)
 _NAME = re.compile(r"[0-9a-f]{14}\.s3s", re.ASCII)
 
 
@@ -64,6 +65,11 @@ def state_prefix(name: str) -> str:
 def lease_prefix(key: str) -> str:
     """Return what the object keys of a lease begin with."""
     return f"{LEASE_ROOT}{escape(key)}/"
+
+
+def is_prefix(prefix: str) -> bool:
+    """Whether the object keys of a state's or lease's versions may begin so."""
+    return _PREFIX.fullmatch(prefix) is not None
 
 
 def sequence_name(number: int) -> str:

@@ -180,6 +180,15 @@ def escape(part: str) -> str:
     return re.sub("=[0-9a-f]?$", "", escaped[: _MAX_PART_BYTES - len(ending)]) + ending
 
 
+def unescape(part: str) -> str:
+    """Return what was escaped; as it is if it was cut, or holds what no terminal should be sent."""
+    if "=" not in part or "=h" in part:
+        return part
+    raw = re.sub("=([0-9a-f]{2})", lambda match: chr(int(match[1], 16)), part).encode("latin-1")
+    text = raw.decode("utf-8", "replace")
+    return text if text.isprintable() and "\N{REPLACEMENT CHARACTER}" not in text else part
+
+
 def base32(raw: bytes) -> str:
     """Return `raw`, a multiple of five bytes, in lower-case base32hex, which sorts as the bytes do (RFC 4648)."""
     number = int.from_bytes(raw, "big")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
+import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -13,11 +15,11 @@ from hypothesis import strategies as st
 
 from s3memo import Cache, Lease, MemoryStore, S3TTLCache, ServiceState, collect, garbage, gc
 from s3memo.errors import SettingsError, StoreUnavailableError
-from s3memo.garbage import Policy
+from s3memo.garbage import Doomed, Policy
 from s3memo.sequences import RETENTION, lease_prefix, sequence_name, state_prefix
 from s3memo.stores.base import ObjectInfo
 from s3memo.versions import MICROSECONDS, ItemKey, Key, Listing, Version, parse_version
-from tests.troubled import Clock, TroubledStore
+from tests.troubled import Clock, TroubledStore, raising
 
 DAY = 86_400.0
 NOW = 1_790_000_000.0
@@ -36,10 +38,16 @@ def grave(age: float, nonce: int = 0) -> Version:
     return Version(at, at, None, 0, f"{nonce:08x}", dead=True)
 
 
+def all_doomed(infos: Iterable[ObjectInfo], policy: Policy) -> Iterator[Doomed]:
+    plans = list(garbage.plan(infos, policy, earliest=NOW, latest=NOW))
+    assert sum(len(plan.doomed) + len(plan.kept) for plan in plans) == len(list(infos))
+    return itertools.chain.from_iterable(plan.doomed for plan in plans)
+
+
 def planned(key: Key, *versions: Version, **policy: Any) -> list[tuple[Version, str, int]]:
     """Return what of a key's versions may go, why, and in which wave."""
     infos = sorted((ObjectInfo(key.prefix + version.name, 7, NOW) for version in versions), key=lambda info: info.key)
-    doomed = itertools.chain.from_iterable(garbage.plan(infos, Policy(**policy), earliest=NOW, latest=NOW))
+    doomed = all_doomed(infos, Policy(**policy))
     found = []
     for each in doomed:
         version = parse_version(each.object_key.removeprefix(key.prefix))
@@ -99,6 +107,28 @@ def test_tags_go_only_when_they_are_named() -> None:
     assert planned(other, version, prefixes=("v1/memo/jobs.double/1/",)) == []
 
 
+def test_results_go_when_they_are_older_than_is_asked_for() -> None:
+    older, newest_one = result(3 * DAY), result(2 * DAY)
+    assert planned(KEY, older, newest_one, older_than=2 * DAY + 1) == [(older, "old", 0)]
+    assert planned(KEY, older, newest_one, older_than=DAY) == [(older, "old", 0), (newest_one, "old", 1)]
+    assert planned(ITEM, newest_one, older_than=DAY, keep=5) == [(newest_one, "old", 1)]
+    assert numbered(state_prefix("job"), 1e9, older_than=0) == []
+
+
+def standing(*versions: Version, **policy: Any) -> list[str]:
+    """Say why the versions that stay do so, newest first."""
+    infos = sorted((ObjectInfo(KEY.prefix + version.name, 7, NOW) for version in versions), key=lambda info: info.key)
+    (plan,) = garbage.plan(infos, Policy(**policy), earliest=NOW, latest=NOW)
+    return [each.reason for each in plan.kept]
+
+
+def test_what_stays_is_told_with_the_reason() -> None:
+    assert standing(result(1), result(2), result(3), keep=2) == ["newest", "keep", "grace"]
+    assert standing(result(100, ttl=60), result(DAY)) == ["grace", "grace"]
+    assert standing(grave(1), result(2)) == ["tombstone"]
+    assert standing(result(8 * DAY, ttl=1), result(10 * DAY), keep=2) == ["cover", "keep"]
+
+
 def test_foreign_objects_stay() -> None:
     infos = [
         ObjectInfo(key, 1, 0.0)
@@ -110,14 +140,24 @@ def test_foreign_objects_stay() -> None:
                 "v1/memo/too/many/parts/" + "0" * 32 + "/" + result(9e8, ttl=0).name,
                 "v1/state/job/notes.txt",
                 "v1/lease/job/notes.txt",
+                "v1/state/deeper/job/" + sequence_name(1),
+                "v1/state/deeper/job/" + sequence_name(2),
+                "v1/state/" + sequence_name(1),
+                "v1/state/" + sequence_name(2),
                 "v1/probe/00000000",
                 "v1/memo",
                 "elsewhere/" + result(9e8, ttl=0).name,
             ]
         )
     ]
-    plans = list(garbage.plan(infos, Policy(grace=0), earliest=NOW, latest=NOW))
-    assert not any(plans)
+    kept = [
+        each
+        for plan in garbage.plan(infos, Policy(grace=0, older_than=0), earliest=NOW, latest=NOW)
+        for each in plan.kept
+    ]
+    assert [(each.object_key, each.reason) for each in kept] == [
+        (info.key, "marker" if "probe" in info.key else "foreign") for info in infos
+    ]
 
 
 versions = st.one_of(
@@ -132,18 +172,22 @@ versions = st.one_of(
 )
 
 
-@given(
-    st.lists(versions, max_size=8, unique=True),
-    st.integers(1, 3),
-    st.sampled_from([0.0, DAY, 7 * DAY]),
-    st.sampled_from([(), ("v1/memo/",)]),
-    st.randoms(use_true_random=False),
+policies = st.fixed_dictionaries(
+    {
+        "keep": st.integers(1, 3),
+        "grace": st.sampled_from([0.0, DAY, 7 * DAY]),
+        "prefixes": st.sampled_from([(), ("v1/memo/",)]),
+        "older_than": st.sampled_from([math.inf, 9 * DAY]),
+    }
 )
+
+
+@given(st.lists(versions, max_size=8, unique=True), policies, st.randoms(use_true_random=False))
 def test_wherever_a_collection_ends_no_reader_finds_what_was_not_found_before(
-    present: list[Version], keep: int, grace: float, prefixes: tuple[str, ...], chance: Any
+    present: list[Version], policy: dict[str, Any], chance: Any
 ) -> None:
     """A wave may be carried out in any order, and in part; the next one only after all of it."""
-    doomed = planned(KEY, *present, keep=keep, grace=grace, prefixes=prefixes)
+    doomed = planned(KEY, *present, **policy)
     ordered = [
         version for wave in range(3) for version in shuffled((each[0] for each in doomed if each[2] == wave), chance)
     ]
@@ -171,7 +215,7 @@ def numbered(prefix: str, *ages: float, **policy: Any) -> list[tuple[int, str, i
     """Return what may go of versions 1, 2, … of these ages."""
     infos = [ObjectInfo(prefix + sequence_name(number), 7, NOW - age) for number, age in enumerate(ages, start=1)][::-1]
     numbers = {prefix + sequence_name(number): number for number in range(1, len(ages) + 1)}
-    doomed = itertools.chain.from_iterable(garbage.plan(infos, Policy(**policy), earliest=NOW, latest=NOW))
+    doomed = all_doomed(infos, Policy(**policy))
     return [(numbers[each.object_key], each.reason, each.wave) for each in doomed]
 
 
@@ -275,12 +319,67 @@ def test_what_cannot_be_deleted_keeps_what_depends_on_it(
     assert "some garbage could not be deleted" in caplog.text
 
 
+def fill(store: MemoryStore, count: int) -> None:
+    """Lay calls that each have a superseded result and an expired one."""
+    for number in range(count):
+        key = Key("jobs.double", "1", f"{number:032d}")
+        for version in (result(90 * DAY, ttl=1), result(80 * DAY, ttl=1)):
+            store.put(key.prefix + version.name, b"x")
+
+
+def test_a_dry_run_tells_what_gc_would_do_and_does_nothing(store: TroubledStore) -> None:
+    fill(store, 3)
+    store.put("v1/notes.txt", b"foreign")
+    told: list[tuple[str, str]] = []
+    found = gc(
+        Cache(store, read_only=True), dry_run=True, report=lambda each: told.append((each.object_key, each.reason))
+    )
+    assert Counter(reason for _, reason in told) == {"superseded": 3, "expired": 3, "foreign": 1}
+    assert {key for key, _ in told} == {info.key for info in store.list("")}
+    done = gc(store)
+    assert done == found
+    assert (done.sizes, done.kept) == ({"superseded": 3, "expired": 3}, {"foreign": 1})
+    assert done.objects == 6
+
+
+def test_deletes_go_out_together_and_a_wave_waits_for_the_one_before(
+    store: TroubledStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collect, "PAGE_SIZE", 3)
+    fill(store, 20)
+    delete, together, batches = store.delete, threading.Barrier(7, timeout=30), list[list[str]]()
+
+    def meet(keys: Iterable[str]) -> None:
+        together.wait()
+        batches.append(list(keys))
+        delete(batches[-1])
+
+    monkeypatch.setattr(store, "delete", meet)
+    assert gc(store).objects == 40
+    places = [result(90 * DAY).name[:10] in batch[0] for batch in batches]
+    assert places == [True] * 7 + [False] * 7
+
+
+def test_a_store_that_refuses_all_deletes_is_soon_given_up(
+    store: TroubledStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collect, "PAGE_SIZE", 1)
+    fill(store, 200)
+    store.before_delete = raising(StoreUnavailableError("no"))
+    found = gc(store)
+    assert found.objects == 0
+    assert 20 <= len(found.failures) < 30
+    store.before_delete = lambda: None
+    assert gc(store).objects == 400
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"grace": None}, "grace=None"),
         ({"grace": -1}, "grace=-1"),
         ({"keep": 0}, "keep=0"),
+        ({"older_than": "soon"}, "older_than='soon'"),
         ({"keep_states": 1.5}, "keep_states=1.5"),
         ({"cache": "bucket"}, "names no store"),
         ({"tags": ("ns", "v1")}, "tags= has 'ns'"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from typing import Any
 from unittest.mock import patch
 
@@ -16,7 +17,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from s3memo import sequences
+from s3memo import garbage, sequences
 from s3memo.errors import DecodeError, StoreNotSupportedError
 from s3memo.register import Record, Register
 from s3memo.sequences import sequence_name, state_prefix
@@ -47,10 +48,17 @@ def histories(quick: int) -> range:
     return range(quick if settings.default.derandomize else 80 * quick)
 
 
-def simulate(seed: int, *, weather: Mapping[Fault, float] | None = None, clears: bool = True, **options: Any) -> None:
+def simulate(
+    seed: int,
+    *,
+    weather: Mapping[Fault, float] | None = None,
+    clears: bool = True,
+    collects: bool = False,
+    **options: Any,
+) -> None:
     simulation = Simulation(seed, rate=WEATHER[seed % 3] | (weather or {}), **options)
     try:
-        simulation.run(STEPS, clears=clears)
+        simulation.run(STEPS, clears=clears, collects=collects)
         simulation.check(reads_are_fresh="stale" not in (weather or {}))
     except AssertionError as error:
         error.add_note(f"seed {seed}")
@@ -81,6 +89,10 @@ def test_all_faults_were_among_them() -> None:
 def test_small_pages_and_a_directory_bucket_without_an_order_change_nothing() -> None:
     simulate_all(histories(40), page_size=2)
     simulate_all(histories(40), directory=True)
+
+
+def test_collections_take_nothing_that_is_needed() -> None:
+    simulate_all(histories(150), collects=True)
 
 
 def test_with_stale_listings_a_get_may_be_old_and_an_update_is_never_wrong() -> None:
@@ -198,6 +210,23 @@ def test_without_its_safeguard_it_is_broken_by(hazard: Callable[[Simulation], No
         simulation.check()
 
 
+@pytest.mark.parametrize(("retention", "is_safe"), [(sequences.RETENTION, True), (0.0, False)])
+def test_a_collection_takes_no_number_that_a_stalled_writer_may_use(retention: float, is_safe: bool) -> None:
+    simulation = Simulation(0)
+    write(simulation)
+    simulation.set(0, "job")
+    simulation.until(0, "LIST answered")
+    write(simulation)
+    write(simulation)
+    simulation.world.now += 60
+    with patch.object(garbage, "RETENTION", retention):
+        simulation.collect(1, "job")
+        simulation.finish(1)
+    simulation.end()
+    with nullcontext() if is_safe else pytest.raises(LostUpdateError):
+        simulation.check()
+
+
 @pytest.mark.parametrize("register", [WithoutPutId, WithoutRetention, TakesFollowedForLate])
 def test_chance_finds_what_is_missing(register: type[Register]) -> None:
     with pytest.raises((DoubledUpdateError, LostUpdateError, PhantomUpdateError)):
@@ -238,7 +267,11 @@ class Interleavings(RuleBasedStateMachine):
     def begin_world(self, seed: int, rate: Mapping[Fault, float]) -> None:
         self.simulation = Simulation(seed, rate=rate)
 
-    @rule(kind=st.sampled_from(["update", "set", "get", "clear"]), process=processes, name=st.sampled_from(NAMES))
+    @rule(
+        kind=st.sampled_from(["update", "set", "get", "clear", "collect"]),
+        process=processes,
+        name=st.sampled_from(NAMES),
+    )
     def begin(self, kind: str, process: int, name: str) -> None:
         if process not in self.simulation.running:
             getattr(self.simulation, kind)(process, name)

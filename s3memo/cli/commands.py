@@ -1,4 +1,4 @@
-"""The commands of `s3memo`, one module each."""
+"""The commands of `s3memo`, one module for each subject."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from typing import Annotated
 import typer
 
 from s3memo._about import __version__
+from s3memo.cli.collect import clear, gc
 from s3memo.cli.demo import demo
+from s3memo.cli.listing import du, ls
+from s3memo.cli.show import history, show
+from s3memo.cli.states import state
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001  what typer calls it with
@@ -29,3 +33,10 @@ def _root(
 
 
 app.command()(demo)
+app.command()(ls)
+app.command()(show)
+app.command()(history)
+app.command()(du)
+app.add_typer(state, name="state")
+app.command()(gc)
+app.command()(clear)

@@ -25,6 +25,23 @@ def test_help_lists_the_commands() -> None:
     assert "demo" in result.stdout
 
 
+def test_each_command_has_help_with_an_example() -> None:
+    commands = [["ls"], ["show"], ["history"], ["du"], ["gc"], ["clear"]]
+    commands += [["state", name] for name in ("ls", "get", "history", "rollback")]
+    for command in commands:
+        result = run("from s3memo.cli.app import main; main()", *command, "--help")
+        assert result.returncode == 0
+        assert f"Example: s3memo {' '.join(command)}" in result.stdout
+        assert "--json" in result.stdout
+
+
+def test_the_shell_completes_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("_S3MEMO_COMPLETE", "complete_bash"), ("COMP_WORDS", "s3memo state h"), ("COMP_CWORD", "2")):
+        monkeypatch.setenv(name, value)
+    result = run("from s3memo.cli.app import main; main()")
+    assert (result.returncode, result.stdout) == (0, "history\n")
+
+
 @pytest.mark.parametrize("missing", ["typer", "rich"])
 def test_without_the_extra_it_says_how_to_get_it(missing: str) -> None:
     result = run(f"import sys; sys.modules[{missing!r}] = None; from s3memo.cli.app import main; main()", "demo")

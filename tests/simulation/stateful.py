@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from s3memo import codec, envelope
+from s3memo.collect import gc
 from s3memo.errors import StateConflictError, StoreError
 from s3memo.register import Register
 from s3memo.sequences import parse_sequence, state_prefix
@@ -91,6 +92,13 @@ class Simulation:
     def clear(self, process: int, name: str) -> Event:
         return self._begin("clear", process, name, lambda _: self.state(process, name).clear())
 
+    def collect(self, process: int, name: str) -> Event:
+        """Collect garbage as eagerly as gc may; what comes of it is no event of the state's."""
+        event = Event(next(self._names), "get", begun=self.world.tick())
+        self.running[process] = Actor(lambda: gc(self.stores[process], grace=0, keep_states=1)), event
+        self.step(process)
+        return event
+
     # What the world does.
 
     def step(self, process: int) -> None:
@@ -116,13 +124,13 @@ class Simulation:
             self.running.pop(process)[0].kill()
         self.stores[process] = self._connect(process)
 
-    def run(self, steps: int, *, clears: bool = True) -> None:
+    def run(self, steps: int, *, clears: bool = True, collects: bool = False) -> None:
         """Let chance decide what happens, so many times; then let all end in peace.
 
         A process may stand still for a while, in which the others go on, and hours pass.
         """
         begin: list[Callable[[int, str], Event]] = [self.update, self.update, self.update, self.set, self.get]
-        begin += [self.clear] * clears
+        begin += [self.clear] * clears + [self.collect] * collects
         still, until = -1, 0
         for step in range(steps):
             process = self.chance.randrange(len(self.stores))

@@ -1,0 +1,206 @@
+"""`s3memo ls` and `s3memo du`: what a store holds, by names and sizes alone; no object is read."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, islice
+from typing import Annotated, Any
+
+import typer
+
+from s3memo.cli.inventory import ROOT, Holding, Kind, Living, Owner, living, survey
+from s3memo.cli.place import Url, no_such, open_cache
+from s3memo.cli.screen import NARROW, JsonDocument, plain, print_json, say, screen, size, span, table, watching
+from s3memo.stores.base import Store
+from s3memo.versions import MEMO_ROOT, map_prefix, namespace_prefix
+
+_OTHERS: dict[Kind, str] = {"state": "states", "lease": "leases", "probe": "probes", "foreign": "foreign"}
+
+
+def ls(
+    function: Annotated[
+        str | None, typer.Argument(help="List the results of this function or mapping, named as ls names it.")
+    ] = None,
+    *,
+    url: Url = None,
+    limit: Annotated[int | None, typer.Option(help="List only so many results.", min=1)] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document; with FUNCTION one a line, as results are found.")
+    ] = False,
+) -> None:
+    """List the functions and mappings that results are stored of, or the results of one.
+
+    An entry is a call with a result, an expired one is over the ttl that it was written with. "holds" is how long the
+    entries took to compute. This sends a LIST for each thousand objects, and reads none.
+
+    Example: s3memo ls --url s3://bucket/prefix
+
+    Example: s3memo ls jobs.simulate --limit 20
+    """
+    with open_cache(url) as cache:
+        if function is not None:
+            _list_results(cache.store, function, limit, as_json=as_json)
+            return
+        found, latest = _survey(cache.store)
+        if as_json:
+            print_json({"url": cache.store.url, **_summary(found, latest)})
+        else:
+            _show_summary(found, latest)
+
+
+def du(
+    *,
+    url: Url = None,
+    tags: Annotated[
+        bool, typer.Option("--tags", help="Tell a function's tags apart, one for each code it had.")
+    ] = False,
+    as_json: JsonDocument = False,
+) -> None:
+    """Tell how many bytes and objects each function has, the largest first.
+
+    Example: s3memo du --tags --url s3://bucket/prefix
+    """
+    with open_cache(url) as cache:
+        found, _ = _survey(cache.store)
+        total = _sum(found.values())
+        usage = sorted((found if tags else _by_name(found)).items(), key=lambda item: (-item[1].bytes, item[0]))
+        if as_json:
+            rows = [{**owner._asdict(), "objects": held.objects, "bytes": held.bytes} for owner, held in usage]
+            print_json({"url": cache.store.url, "usage": rows, "objects": total.objects, "bytes": total.bytes})
+            return
+        lines = [(_named(owner), f"{held.objects:,}", size(held.bytes)) for owner, held in usage]
+        lines.append(("total", f"{total.objects:,}", size(total.bytes)))
+        screen().print(table({"": False, "objects": True, "size": True}, lines))
+
+
+def _survey(store: Store) -> tuple[dict[Owner, Holding], float]:
+    """Return what each owner has, and the time; say so if there is nothing."""
+    latest = store.time().latest
+    with watching("objects listed") as watch:
+        found = survey(watch(store.list(ROOT)), latest=latest)
+    if not found.keys() - {Owner("foreign")}:
+        has_others = next(store.list("", limit=1), None) is not None
+        hint = "but other objects are there: is the URL right?" if has_others else "nor is anything else there"
+        say(f"Nothing of s3memo's is in {store.url}, {hint}")
+    return dict(sorted(found.items())), latest
+
+
+def _by_name(found: Mapping[Owner, Holding]) -> dict[Owner, Holding]:
+    """Return what there is with the tags of each function taken together."""
+    named: defaultdict[Owner, Holding] = defaultdict(Holding)
+    for owner, holding in found.items():
+        named[owner._replace(tag="")].add(holding)
+    return named
+
+
+def _sum(holdings: Iterable[Holding]) -> Holding:
+    total = Holding()
+    for holding in holdings:
+        total.add(holding)
+    return total
+
+
+def _named(owner: Owner) -> str:
+    name = _OTHERS.get(owner.kind) or plain("/".join(filter(None, (owner.name, owner.tag))))
+    return f"{name} (mapping)" if owner.kind == "mapping" else name
+
+
+def _summary(found: Mapping[Owner, Holding], latest: float) -> dict[str, Any]:
+    named, tags = _by_name(found), _tags(found)
+    told: dict[str, Any] = {"functions": [], "mappings": []}
+    for owner, holding in named.items():
+        if owner.kind == "function":
+            told["functions"].append({"name": owner.name, "tags": tags[owner.name], **_numbers(holding, latest)})
+        elif owner.kind == "mapping":
+            told["mappings"].append({"name": owner.name, **_numbers(holding, latest)})
+    for kind in _OTHERS:
+        holding = named.get(Owner(kind), Holding())
+        told[kind] = {"objects": holding.objects, "bytes": holding.bytes}
+    return told
+
+
+def _tags(found: Iterable[Owner]) -> dict[str, list[str]]:
+    """Return each function's tags."""
+    tags: defaultdict[str, list[str]] = defaultdict(list)
+    for owner in found:
+        if owner.kind == "function":
+            tags[owner.name].append(owner.tag)
+    return tags
+
+
+def _numbers(holding: Holding, latest: float) -> dict[str, Any]:
+    return {
+        "entries": holding.entries,
+        "expired": holding.expired,
+        "objects": holding.objects,
+        "bytes": holding.bytes,
+        "newest_age": round(latest - holding.newest, 3) if holding.newest else None,
+        "seconds": round(holding.seconds, 3),
+    }
+
+
+def _show_summary(found: Mapping[Owner, Holding], latest: float) -> None:
+    out = screen()
+    named = {owner: holding for owner, holding in _by_name(found).items() if owner.kind not in _OTHERS}
+    if named:
+        columns = ["entries", "expired", "size", "newest", "holds"]
+        if out.width >= NARROW:
+            columns[:0] = ["tags"]
+            columns[3:3] = ["objects"]
+        rows, tags = [], _tags(found)
+        for owner, holding in named.items():
+            cells = _cells(holding, latest) | {"tags": f"{len(tags[owner.name])}" if owner.kind == "function" else ""}
+            rows.append((_named(owner), *(cells[name] for name in columns)))
+        out.print(table({"function": False} | dict.fromkeys(columns, True), rows))
+    others = [
+        f"{_OTHERS[owner.kind]} {held.objects:,} ({size(held.bytes)})"
+        for owner, held in found.items()
+        if owner.kind in _OTHERS
+    ]
+    if others:
+        out.print(f"other objects: {', '.join(others)}")
+
+
+def _cells(holding: Holding, latest: float) -> dict[str, str]:
+    return {
+        "entries": f"{holding.entries:,}",
+        "expired": f"{holding.expired:,}",
+        "objects": f"{holding.objects:,}",
+        "size": size(holding.bytes),
+        "newest": span(latest - holding.newest) if holding.newest else "",
+        "holds": span(holding.seconds),
+    }
+
+
+def _list_results(store: Store, name: str, limit: int | None, *, as_json: bool) -> None:
+    latest = store.time().latest
+    infos = chain.from_iterable(store.list(prefix) for prefix in (namespace_prefix(name), map_prefix(name)))
+    with watching("objects listed", streams=True) as watch:
+        results = islice(living(watch(infos), latest=latest), limit)
+        first = next(results, None)
+        if first is None:
+            _check_known(store, name)
+            say(f"{name!r} has no result in {store.url}: all were invalidated")
+            return
+        found = chain([first], results)
+        for line in (json.dumps(result.as_json()) for result in found) if as_json else _lines(found):
+            typer.echo(line)
+
+
+def _check_known(store: Store, name: str) -> None:
+    """Raise NotFoundError unless there is any object of a function or mapping."""
+    if not any(True for prefix in (namespace_prefix(name), map_prefix(name)) for _ in store.list(prefix, limit=1)):
+        raise no_such("function", name, store, MEMO_ROOT)
+
+
+def _lines(found: Iterator[Living]) -> Iterator[str]:
+    """Yield a line for each result; where the key does not fit behind the numbers it follows them."""
+    width, numbers = screen().width, "{:>7} {:>8} {:>9} {:>7}"
+    yield numbers.format("age", "ttl left", "size", "took") + "  key"
+    for result in found:
+        key = plain(str(result))
+        left = "" if result.left is None else "expired" if result.is_expired else span(result.left)
+        told = numbers.format(span(result.age), left, size(result.size), span(result.version.elapsed / 1000))
+        yield told + ("  " if len(told) + 2 + len(key) <= width else "\n  ") + key

@@ -1,0 +1,90 @@
+"""Which store a command is about."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from s3memo.cache import Cache
+from s3memo.errors import NotFoundError, SettingsError, StoreAccessError
+from s3memo.settings import default_location, parse_url
+from s3memo.stores import open_store
+from s3memo.stores.base import Store
+from s3memo.stores.local import FILE_NAME
+from s3memo.versions import MAP_ROOT, MEMO_ROOT, escape, unescape
+
+Url = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        help="The store: s3://bucket/prefix, file:///directory, gs://…, az://…. "
+        "If not given: what S3MEMO_URL says, else your cache directory.",
+    ),
+]
+_SHOWN = 20
+
+
+def open_cache(url: str | None) -> Cache:
+    """Return a cache on the store that is meant. Raises SettingsError, and StoreAccessError for a directory without one."""
+    location = parse_url(url) if url else default_location()
+    if location.scheme == "file" and not Path(location.root, FILE_NAME).exists():  # or it would be made now
+        raise StoreAccessError(f"there is no store in {location}: name another with --url or S3MEMO_URL")
+    return Cache(open_store(location), memory=None)
+
+
+def names_below(store: Store, root: str, beginning: str = "") -> Iterator[str]:
+    """Yield the names that follow a root in object keys and begin so, at the price of one LIST each."""
+    start_after = ""
+    while info := next(store.list(root + beginning, start_after=start_after, limit=1), None):
+        name, slash, _ = info.key.removeprefix(root).partition("/")
+        if slash:
+            yield unescape(name)
+        start_after = f"{root}{name}0" if slash else info.key  # "0" follows "/"
+
+
+def find_call(store: Store, text: str) -> str:
+    """Return what the object keys of a call begin with, whose digest may be given in part.
+
+    Raises SettingsError, and NotFoundError if there is no such call or several.
+    """
+    *names, beginning = text.split("/")
+    if not all(names) or not names or not beginning:
+        raise SettingsError(
+            f"{text!r} is no key: give function/tag/digest or mapping/digest, as `s3memo ls FUNCTION` lists them and "
+            "str(f.cache_key(…)) is; of the digest its beginning suffices"
+        )
+    for folder in dict.fromkeys(_folders(names)):
+        digests = list(islice(names_below(store, folder, beginning), _SHOWN + 1))
+        if len(digests) == 1:
+            return f"{folder}{digests[0]}/"
+        if digests:
+            listed = ", ".join(digests[:_SHOWN]) + (", …" if len(digests) > _SHOWN else "")
+            raise NotFoundError(f"{text!r} is the beginning of several keys: give more of one of {listed}")
+    raise NotFoundError(
+        f"{store.url} holds no key {text!r}: it was never stored, or collected since; `s3memo ls FUNCTION` lists those "
+        "that are there, and a function whose code was changed has another tag"
+    )
+
+
+def _folders(names: list[str]) -> Iterator[str]:
+    """Yield where a call may be whose key begins so: names may hold slashes, and may be given as they are escaped."""
+    for written in (escape, str):
+        for place in range(len(names) - 1, 0, -1):
+            yield f"{MEMO_ROOT}{written('/'.join(names[:place]))}/{written('/'.join(names[place:]))}/"
+        yield f"{MAP_ROOT}{written('/'.join(names))}/"
+
+
+def no_such(kind: str, name: str, store: Store, root: str) -> NotFoundError:
+    """Return the error for a name that nothing in the store has; it says which there are."""
+    names = list(islice(names_below(store, root), _SHOWN + 1))
+    if not names:
+        return NotFoundError(f"{store.url} holds no {kind} {name!r}, and no other {kind} either: is the URL right?")
+    closest = difflib.get_close_matches(name, names, n=1)
+    suggestion = f" Did you mean {closest[0]!r}?" if closest else ""
+    listed = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
+    return NotFoundError(f"{store.url} holds no {kind} {name!r}.{suggestion} There are: {listed}")

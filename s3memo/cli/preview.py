@@ -1,0 +1,59 @@
+"""Stored values in a few words. Nothing in them is run: they are of the codec's own types, or not decoded at all."""
+
+from __future__ import annotations
+
+import json
+import reprlib
+from typing import Any
+
+from s3memo import codec
+from s3memo.envelope import Envelope
+from s3memo.errors import DecodeError
+
+MAX_TEXT = 2000
+"""How many characters of a value are shown."""
+
+_BUILTIN = (type(None), bool, int, float, complex, str, bytes, bytearray, tuple, list, dict, set, frozenset)
+
+
+def decoded(sealed: Envelope) -> Any:
+    """Return the value in an envelope, or raise DecodeError, which says why it is not shown."""
+    if sealed.header.codec != "msgpack":
+        raise DecodeError(f"it was written with codec={sealed.header.codec!r}, which runs code when it is loaded")
+    return codec.decode(sealed.payload())
+
+
+def preview(value: Any) -> str:
+    """Return a value as Python writes it, shortened."""
+    try:
+        text = _short.repr(value) if type(value) in _BUILTIN else repr(value)
+    except Exception as error:  # noqa: BLE001  an int of over 4,300 digits, a table that its library cannot show
+        return f"<{type(value).__qualname__}, which cannot be shown: {error}>"
+    return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 1]}…"
+
+
+def as_json(value: Any) -> dict[str, Any]:
+    """Return a value for scripts: itself where JSON has it, and as Python writes it."""
+    told = {"preview": preview(value)}
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return told
+    return {"value": value, **told}
+
+
+class _Short(reprlib.Repr):
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = 5
+        self.maxdict = self.maxlist = self.maxtuple = self.maxset = self.maxfrozenset = 20
+        self.maxstring = self.maxlong = 200
+        self.maxother = 400
+
+    def repr_bytes(self, value: bytes, _level: int) -> str:
+        return repr(value) if len(value) <= self.maxstring else f"{value[: self.maxstring]!r}…"
+
+    repr_bytearray = repr_bytes
+
+
+_short = _Short()

@@ -1,0 +1,144 @@
+"""What commands print: data on stdout, as tables that fit the terminal or as JSON; messages and progress on stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+from rich.filesize import decimal
+from rich.table import Table
+
+T = TypeVar("T")
+
+JsonDocument = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON document a line, as they are found.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+NARROW = 80
+"""Columns below which a table shows what matters most."""
+
+_UNBROKEN = 10_000  # columns
+_SECONDS_BETWEEN_FRAMES = 0.1
+_UNITS = (("d", 86_400.0), ("h", 3600.0), ("min", 60.0))
+
+
+def screen(*, stderr: bool = False) -> Console:
+    """Return stdout, or stderr, as text is printed there: as it is, whatever is in it; in a pipe no line is broken."""
+    console = Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _UNBROKEN
+    return console
+
+
+def say(message: str) -> None:
+    """Print a message on stderr."""
+    screen(stderr=True).print(message, soft_wrap=True)
+
+
+def print_json(document: Any) -> None:
+    """Print a document on one line of stdout."""
+    typer.echo(json.dumps(document))
+
+
+def table(columns: Mapping[str, bool], rows: Iterable[tuple[str, ...]], *, title: str = "") -> Table:
+    """Return a table of columns, of which those that are true are numbers; the first one's text is broken where it must."""
+    made = Table(title=title or None, title_style="bold", title_justify="left", box=None, pad_edge=False)
+    for place, (name, is_number) in enumerate(columns.items()):
+        made.add_column(name, justify="right" if is_number else "left", overflow="fold", no_wrap=place > 0)
+    for row in rows:
+        made.add_row(*row)
+    return made
+
+
+def facts(rows: Mapping[str, str]) -> Table:
+    """Return a table of names and what there is to say of each; what is empty is left out."""
+    made = Table(box=None, pad_edge=False, show_header=False)
+    made.add_column(style="dim", no_wrap=True)
+    made.add_column(overflow="fold")
+    for name, text in rows.items():
+        if text:
+            made.add_row(name, plain(text))
+    return made
+
+
+def moment(when: datetime) -> str:
+    """Return a time by the store's clock in words."""
+    return f"{when:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def size(count: int) -> str:
+    """Return a number of bytes in words."""
+    return decimal(count)
+
+
+def span(seconds: float) -> str:
+    """Return a duration in few words: "7.1 s", "15 min", "3 h", "12 d"."""
+    for unit, length in _UNITS:
+        if seconds >= 2 * length:
+            return f"{seconds / length:,.0f} {unit}"
+    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"  # noqa: PLR2004  three characters either way
+
+
+def plain(text: str) -> str:
+    """Return text of whatever origin without what would move a terminal's cursor, or worse."""
+    return "".join(
+        each if each.isprintable() or each == "\n" else each.encode("unicode_escape").decode() for each in text
+    )
+
+
+class Watch:
+    """Counts things on stderr as they pass, if that is a terminal."""
+
+    def __init__(self, show: Callable[[int], None] | None) -> None:
+        self._show = show
+        self._count = 0
+        self._shown_at = 0.0
+
+    def tick(self) -> None:
+        """Count one more."""
+        self._count += 1
+        now = time.monotonic()
+        if self._show is not None and now - self._shown_at >= _SECONDS_BETWEEN_FRAMES:
+            self._shown_at = now
+            self._show(self._count)
+
+    def __call__(self, things: Iterable[T]) -> Iterable[T]:
+        """Return the same things, counted as they are taken."""
+        return things if self._show is None else self._counted(things)
+
+    def _counted(self, things: Iterable[T]) -> Iterator[T]:
+        for thing in things:
+            self.tick()
+            yield thing
+
+
+@contextmanager
+def watching(what: str, *, streams: bool = False) -> Iterator[Watch]:
+    """Yield what counts on stderr, if that is a terminal; with `streams` only if stdout is none, whose lines come between."""
+    console = screen(stderr=True)
+    if not console.is_interactive or (streams and sys.stdout.isatty()):
+        yield Watch(None)
+        return
+    with console.status("") as status:
+        yield Watch(lambda count: status.update(f"{count:,} {what}"))
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before something is done. Exits with 2 if there is nobody to ask, with 1 if they say no."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        say(f"s3memo: {question} There is no terminal to ask on: give --yes")
+        raise typer.Exit(2)
+    screen(stderr=True).print(f"{question} [y/N] ", end="", soft_wrap=True)
+    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:  # typer.confirm takes an interrupt for a no
+        say("Nothing was done.")
+        raise typer.Exit(1)

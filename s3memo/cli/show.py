@@ -1,0 +1,165 @@
+"""`s3memo show` and `s3memo history`: one call, and all that the store has of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from s3memo import envelope
+from s3memo.cli.inventory import Living, describe, key_of, newest, versions
+from s3memo.cli.place import Url, find_call, open_cache
+from s3memo.cli.preview import decoded, preview
+from s3memo.cli.screen import JsonDocument, facts, moment, print_json, screen, size, span, table
+from s3memo.envelope import Envelope
+from s3memo.errors import CodecError, NotFoundError
+from s3memo.settings import current
+from s3memo.stores.base import Store
+from s3memo.versions import MICROSECONDS, Listing, Version
+
+KeyArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="KEY", help="function/tag/digest, or mapping/digest; of the digest its beginning, if no other has that."
+    ),
+]
+_SIGNATURES = {
+    "none": "none",
+    "not verified": "not verified, for S3MEMO_SIGNING_KEYS is not set",
+    "verified": "verified",
+}
+_CODECS = {"msgpack", "pickle"}  # the header of either is read, the value of one
+
+
+def show(key: KeyArgument, *, url: Url = None, as_json: JsonDocument = False) -> None:
+    """Show the newest result of one call: where it came from, how old it is, and the beginning of its value.
+
+    No code of the value's is run: what consists of classes of yours, or was pickled, is not shown. With
+    S3MEMO_SIGNING_KEYS only what one of them signed is believed.
+
+    Example: s3memo show jobs.simulate/2dvlbs96ati64794075dveg36rao5i7i/aebcjk
+    """
+    with open_cache(url) as cache:
+        result, count = _find(cache.store, key)
+        object_key = result.object_key
+        told: dict[str, Any] = {**result.as_json(), "object": object_key, "versions": count}
+        try:
+            sealed = envelope.unseal(
+                cache.store.get(object_key), object_key=object_key, keys=current().signing_keys, codecs=_CODECS
+            )
+        except CodecError as error:
+            told["problem"] = str(error)
+            _print(told, result, as_json=as_json)
+            raise typer.Exit(1) from error
+        told |= _header(sealed)
+        try:
+            value = decoded(sealed)
+        except CodecError as error:
+            told["problem"] = str(error)
+        else:
+            told["preview"] = preview(value)
+        _print(told, result, as_json=as_json)
+
+
+def history(key: KeyArgument, *, url: Url = None, as_json: JsonDocument = False) -> None:
+    """List all versions of one call, newest first: results that were superseded or made void, and tombstones.
+
+    Example: s3memo history jobs.simulate/2dvlbs96ati64794075dveg36rao5i7i/aebcjk
+    """
+    with open_cache(url) as cache:
+        latest = cache.store.time().latest
+        prefix = find_call(cache.store, key)
+        found = versions(cache.store.list(prefix), latest)
+    statuses = judged(found, latest)
+    if as_json:
+        told = [
+            {"status": status, **describe(version, latest), "size": found[version], "name": version.name}
+            for version, status in statuses.items()
+        ]
+        print_json({"key": key_of(prefix), "versions": told})
+        return
+    lines = [
+        (
+            moment(version.created_at),
+            span(latest - version.created / MICROSECONDS),
+            status,
+            "" if version.dead else size(found[version]),
+            "" if version.dead else span(version.elapsed / 1000),
+        )
+        for version, status in statuses.items()
+    ]
+    screen().print(table({"created": False, "age": True, "status": False, "size": True, "took": True}, lines))
+
+
+def judged(found: Mapping[Version, int], latest: float) -> dict[Version, str]:
+    """Return what each of one call's versions is to a reader."""
+    listing = Listing(tuple(found))
+    statuses = {}
+    for version in found:
+        if version.dead:
+            statuses[version] = "tombstone"
+        elif version == listing.newest:
+            statuses[version] = "expired" if Living("", version, 0, latest).is_expired else "newest"
+        else:
+            is_buried = listing.tombstone is not None and version.created <= listing.tombstone
+            statuses[version] = "buried" if is_buried else "superseded"
+    return statuses
+
+
+def _find(store: Store, key: str) -> tuple[Living, int]:
+    """Return the result that a reader finds, and how many versions there are. Raises NotFoundError."""
+    prefix = find_call(store, key)
+    latest = store.time().latest
+    found = versions(store.list(prefix), latest)
+    result = newest(prefix, found, latest)
+    if result is None:
+        raise NotFoundError(f"{key!r} has no result: it was invalidated, or is foreign; see s3memo history {key}")
+    return result, len(found)
+
+
+def _header(sealed: Envelope) -> dict[str, Any]:
+    header = sealed.header
+    signature = "verified" if current().signing_keys else "not verified" if sealed.is_signed else "none"
+    return {
+        "function": header.function,
+        "arguments": dict(header.arguments),
+        "raised": header.raised,
+        "codec": header.codec,
+        "compression": header.compression,
+        "raw_size": header.raw_size,
+        "signature": signature,
+        "python": header.python,
+        "s3memo": header.s3memo,
+    }
+
+
+def _print(told: dict[str, Any], result: Living, *, as_json: bool) -> None:
+    if as_json:
+        print_json(told)
+        return
+    left = result.left
+    if left is None:
+        until = "for ever"
+    else:
+        until = f"{span(result.version.ttl or 0)}, {f'{span(left)} left' if left > 0 else f'expired {span(-left)} ago'}"
+    stored = size(result.size)
+    if "codec" in told:
+        stored += f", {size(told['raw_size'])} as {told['codec']}"
+        stored += f", compressed with {told['compression']}" if told["compression"] != "none" else ""
+    others = told["versions"] - 1
+    rows = {
+        "key": told["key"],
+        **{f"argument {name}": text for name, text in told.get("arguments", {}).items()},
+        "created": f"{moment(result.version.created_at)}, {span(result.age)} ago",
+        "ttl": until,
+        "took": f"{span(result.version.elapsed / 1000)} to compute",
+        "size": stored,
+        "function": told.get("function", ""),
+        "written by": f"s3memo {told['s3memo']}, Python {told['python']}" if "python" in told else "",
+        "signature": _SIGNATURES.get(told.get("signature", ""), ""),
+        "history": f"{others} other version{'s' * (others != 1)}: s3memo history KEY" if others else "",
+        "raised" if told.get("raised") else "value": told.get("preview", ""),
+        "not shown": told.get("problem", ""),
+    }
+    screen().print(facts(rows))
