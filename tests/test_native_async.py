@@ -211,7 +211,7 @@ async def test_a_request_that_is_cancelled_leaves_nothing(
     begun = time.monotonic()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert time.monotonic() - begun < 1.0
+    assert time.monotonic() - begun < SOON / 2
     assert not job.cache.flights._running
     go.set()
 
@@ -239,7 +239,7 @@ async def test_a_body_that_trickles_is_cut(scripted: ScriptedServer, monkeypatch
     begun = time.monotonic()
     with pytest.raises(StoreUnavailableError):
         await bridge.bridged(lambda: store.get("a"))
-    assert time.monotonic() - begun < 2.0
+    assert time.monotonic() - begun < 3.5, "it trickles for four seconds"
 
 
 @pytest.fixture
@@ -346,7 +346,7 @@ async def test_a_state_loses_no_update(
 
 
 async def test_a_lease_is_renewed_by_a_task_and_given_back(moto: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = on(moto, monkeypatch)
+    store, before = on(moto, monkeypatch), {*threading.enumerate()}
     one, other = Job(store, fleet=4), Job(store, fleet=4)
     first = asyncio.create_task(one.function(-1))
     await one.begun.wait()
@@ -354,7 +354,7 @@ async def test_a_lease_is_renewed_by_a_task_and_given_back(moto: S3Server, monke
     async with asyncio.timeout(SOON):
         while len(list(store.list("v1/lease/"))) < 3:  # noqa: ASYNC110  nothing tells
             await asyncio.sleep(0.1)
-    assert not any("Lease" in thread.name for thread in threading.enumerate())
+    assert not any("Lease" in thread.name for thread in {*threading.enumerate()} - before)
     one.go.set()
     other.go.set()
     assert await first == await second == [-1]
