@@ -25,15 +25,15 @@ from s3memo.settings import check_choice, check_count
 from s3memo.signing import SigningKey, SigningKeys
 from s3memo.stores import store_at, with_local_tier
 from s3memo.stores.base import PAGE_SIZE, LocalPlace, Store
+from s3memo.surveys import Surveys
 from s3memo.terms import OnError, Terms
-from s3memo.tiers import Tiers
 from s3memo.versions import Key, Version
 
 _THREADS = 32
 """How many steps of async functions may wait for the store at once."""
 
 
-class Cache(Tiers):
+class Cache(Surveys):
     """What functions returned, in one store with a memory tier before it. Safe to share between threads.
 
     `url_or_store` is a URL, a directory or a Store; None: what `configure` or S3MEMO_URL says, else an embedded store

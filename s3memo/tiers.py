@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -38,7 +37,8 @@ _QUICK = 1.0
 
 _OWN_CLOCKS = (local_clock, time.time)
 
-_SERVED: tuple[Freshness, ...] = ("fresh", "stale")
+SERVED: tuple[Freshness, ...] = ("fresh", "stale")
+"""What callers get at once."""
 _OF_USE: tuple[Freshness, ...] = ("fresh", "stale", "fallback")
 
 
@@ -74,7 +74,7 @@ class Tiers:
         if slot is None:
             return None
         freshness = self._judge(slot.held, terms)
-        return Hit(key, slot.held, _loaded(slot.held), "memory", freshness) if freshness in _SERVED else None
+        return Hit(key, slot.held, loaded(slot.held), "memory", freshness) if freshness in SERVED else None
 
     def open_cell(self, cell: Cell, key: Key, terms: Terms) -> None:
         """Let a function serve what memory holds for a key without asking again, for a moment, if all share the value.
@@ -115,19 +115,6 @@ class Tiers:
         self.tell(key, terms, found)
         return found
 
-    def forget_names(self, key: Key) -> None:
-        """Look for a key again before anything is believed of it: another process has written it."""
-        self._names.forget(key)
-
-    def find_stored(self, key: Key, terms: Terms, *, absent_since: float) -> Hit | None:
-        """Return what is remembered, and tell of it; of a miss nothing, for somebody else will compute and tell."""
-        with self.flights.begin(key) as flight, terms.fail_open(key, "the store could not be read"):
-            found = self.recall(key, terms, flight, serves_stale=False, absent_since=absent_since)
-            if isinstance(found, Hit):
-                self.tell(key, terms, found)
-                return found
-        return None
-
     def tell(self, key: Key, terms: Terms, found: Hit | Miss) -> None:
         """Emit what a look for a caller brought."""
         if isinstance(found, Miss):
@@ -157,7 +144,7 @@ class Tiers:
 
         With `lists` the index is not asked; its absences count if they were read since `absent_since`. Raises StoreError.
         """
-        served = _SERVED if serves_stale else ("fresh",)
+        served = SERVED if serves_stale else ("fresh",)
         hit = self.held(key, terms)
         if hit is not None and hit.freshness in served:
             return hit
@@ -197,45 +184,6 @@ class Tiers:
         self.flights.notice(key, listing)
         self._memory.discard_outdated(key, listing)
 
-    def survey(self, keys: Sequence[Key], terms: Terms, absent_since: float = math.inf) -> float:
-        """List what the store has of a function's keys, in as few pages as that takes; of trouble only tell.
-
-        Absences count that were read since `absent_since`. Returns since when those count that were read for this, in
-        POSIX seconds; infinity if none were.
-        """
-        unknown = [key for key in keys if not self._is_at_hand(key, terms, absent_since)]
-        if not unknown:
-            return math.inf
-        with terms.fail_open(unknown[0], "results could not be listed, so each is looked up"):
-            self._memo.breaker.check()
-            return self._names.survey(unknown, terms)
-        return math.inf
-
-    def known(self, key: Key, terms: Terms) -> tuple[Version, int] | None:
-        """Return the version that a call would be served from the store, and its size in bytes, if its name is known."""
-        found = self._names.known(key)
-        newest = found and found[0].newest
-        if not found or not newest or not found[1] or terms.exceptions or not self._memo.packing.takes(found[1]):
-            return None
-        return (newest, found[1]) if self._judge_listed(newest, key, terms) == "fresh" else None
-
-    def value_of(self, key: Key, version: Version, terms: Terms) -> Any:
-        """Return what one version holds, for nobody but the caller. Raises StoreError and CodecError.
-
-        Memory does not get it: a newer one may be there that this process has not seen.
-        """
-        slot = self._slot(key, terms)
-        if slot is not None and slot.held.version == version:
-            return _loaded(slot.held)
-        try:
-            _, value, _ = self._memo.load(key, version, terms, Listing(), lambda _: False)
-        except NotFoundError as error:
-            raise NotFoundError(
-                f"{key.prefix}{version.name} is not in {self.store.url} any more: it was replaced, invalidated or "
-                "collected; call the function again"
-            ) from error
-        return value
-
     def look_for_refresh(self, key: Key, terms: Terms) -> Miss:
         """List the key for a computation that takes place whatever is stored."""
         listing = None
@@ -251,7 +199,7 @@ class Tiers:
             held, is_stored = self._remember_if_possible(flight, terms, found.listing, value, elapsed)
             if held is not None:
                 version = held.version if is_stored else None
-                return Outcome(value, partial(_loaded, held), elapsed, version=version, size=held.size)
+                return Outcome(value, partial(loaded, held), elapsed, version=version, size=held.size)
         if not self.flights.is_shared(flight):
             return Outcome(value, None, elapsed)
         if codec.is_immutable(value, terms.classes) or not terms.copy:
@@ -330,7 +278,7 @@ class Tiers:
         slot = self._slot(key, terms)
         if slot is None or self._judge(slot.held, terms) not in _OF_USE:
             return None
-        return Hit(key, slot.held, _loaded(slot.held), "memory", "fallback")
+        return Hit(key, slot.held, loaded(slot.held), "memory", "fallback")
 
     def _load(self, key: Key, version: Version, terms: Terms, flight: Flight, listing: Listing) -> Hit:
         """Return a version from memory, if that is the one held there, else GET it unless it is known to be too large.
@@ -341,7 +289,7 @@ class Tiers:
         tier: Tier
         if slot and slot.held.version == version:
             held = replace(slot.held, confirmed=listing.seen_at)
-            value, tier = _loaded(held), "memory"
+            value, tier = loaded(held), "memory"
         else:
             if self._memo.packing.max_bytes is not None:
                 self._memo.packing.check_size(key.prefix + version.name, self._names.size(key, version))
@@ -385,18 +333,6 @@ class Tiers:
         trust = self._memory.revalidate_after
         return -math.inf if trust is None or self._slot(key, terms) is None else self.store.time().latest - trust
 
-    def _is_at_hand(self, key: Key, terms: Terms, absent_since: float) -> bool:
-        """Whether a call needs no LIST, as far as names and dates tell."""
-        slot = self._servable(key, terms)
-        if slot is not None and self._judge(slot.held, terms) in _SERVED:
-            return True
-        found = self._names.known(key)
-        if found is None or found[0].seen_at < self._seen_since(key, terms):
-            return False
-        newest = found[0].newest
-        is_of_use = newest is not None and self._judge_listed(newest, key, terms) in _SERVED
-        return is_of_use or self._names.counts_absence(key, absent_since)
-
     def _judge(self, held: Held, terms: Terms) -> Freshness:
         return terms.judge(self._memo.age(held.version), held.raised)
 
@@ -410,7 +346,7 @@ class Tiers:
         return "fresh" if freshness != "ahead" and terms.may_be_exception(version.ttl, age) else freshness
 
 
-def _loaded(held: Held) -> Any:
+def loaded(held: Held) -> Any:
     """Return the value that memory holds; a large one that is decoded for it is decoded beside the loop, if there is one."""
     is_long = held.raw_size > bridge.LARGE and not held.is_shared
     return bridge.aside(held.load) if is_long else held.load()
