@@ -8,6 +8,8 @@ import typer
 
 from s3memo._about import __version__
 from s3memo.cli.demo import demo
+from s3memo.cli.lifecycle import lifecycle
+from s3memo.cli.policy import policy
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -29,3 +31,5 @@ def _root(
 
 
 app.command()(demo)
+app.command()(policy)
+app.command()(lifecycle)
