@@ -8,6 +8,7 @@ import typer
 
 from s3memo._about import __version__
 from s3memo.cli.demo import demo
+from s3memo.cli.doctor import doctor
 from s3memo.cli.lifecycle import lifecycle
 from s3memo.cli.policy import policy
 
@@ -31,5 +32,6 @@ def _root(
 
 
 app.command()(demo)
+app.command()(doctor)
 app.command()(policy)
 app.command()(lifecycle)
