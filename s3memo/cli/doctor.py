@@ -34,7 +34,7 @@ def doctor(
 ) -> None:
     """Try a store, and say what works there.
 
-    Writes some small objects below v1/probe/ and deletes them again; touches nothing else. About 150 requests.
+    Writes some small objects below v1/probe/ and deletes them again; touches nothing else. About 130 requests.
     """
     location = parse_url(url)
     diagnosis = diagnose(examine(location))

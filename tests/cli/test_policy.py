@@ -15,7 +15,7 @@ from s3memo import Cache, S3Store, ServiceState
 from s3memo.cli.policy import make_policy
 from s3memo.errors import AlreadyExistsError, NotFoundError, SettingsError, StoreAccessError
 from s3memo.settings import parse_url
-from tests.cli.running import s3memo
+from tests.cli.running import PROJECT, s3memo
 from tests.servers.ceph import as_guest
 from tests.servers.server import S3Server
 
@@ -178,6 +178,11 @@ def test_a_listing_is_granted_by_prefix_alone_as_printed(ceph_s3: S3Server, ceph
     for prefix in ({}, {"Prefix": ""}, {"Prefix": "p"}, {"Prefix": "p/v2/"}):
         with pytest.raises(user.client.exceptions.ClientError, match="AccessDenied"):
             user.client.list_objects_v2(Bucket=bucket, **prefix)
+
+
+def test_the_documented_policy_is_the_printed_one() -> None:
+    documented = (PROJECT / "docs" / "operating.md").read_text()
+    assert s3memo("policy", "s3://results/jobs").out in documented
 
 
 def test_a_bucket_without_a_prefix_lists_its_root() -> None:
