@@ -105,19 +105,23 @@ def _findings(facts: Facts) -> Iterator[Finding]:
 
 
 def _of_access(facts: Facts) -> Iterator[Finding]:
+    failures = [*facts.failures.values()]
+    is_read = facts.tells_absence or "GET" in facts.seconds
+    if facts.hidden is not None and not is_read and "GET" not in facts.failures:
+        failures.append(facts.hidden)
     remedies = set()
-    for error in facts.failures.values():
+    for error in failures:
         text, remedy = _taken_apart(error)
         if remedy not in remedies:  # a bucket that does not exist fails in every way, and is one thing to correct
             yield Finding("problem", "access", text, remedy, _ALL)
         remedies.add(remedy)
-    if not facts.failures:
+    if not failures:
         yield Finding("ok", "access", "objects can be listed, read, written and deleted")
-    elif facts.tells_absence and not facts.failures.keys() & {"LIST", "GET"}:
+    elif is_read and not facts.failures.keys() & {"LIST", "GET"}:
         yield Finding(
             "note", "access", "what is stored can be read", "set S3MEMO_READ_ONLY=1 where results are only to be read"
         )
-    if facts.hidden is not None and not facts.tells_absence and "LIST" not in facts.failures:
+    if facts.hidden is not None and "GET" in facts.seconds and not facts.failures.keys() & {"LIST", "GET"}:
         yield Finding(
             "problem",
             "absent objects",
@@ -298,4 +302,4 @@ def _offset(low: float, high: float) -> str:
 def _taken_apart(error: StoreError) -> tuple[str, str]:
     """Return what an error of ours says happened, and what it says to do."""
     text, _, remedy = str(error).rpartition("; ")
-    return (text, remedy) if text else (remedy, "")
+    return (text, remedy.rstrip(",")) if text else (remedy, "")

@@ -110,6 +110,11 @@ class Hiding(StillStore):
             raise StoreAccessError("403; grant it") from None
 
 
+class Unreadable(StillStore):
+    def get(self, object_key: str) -> bytes:
+        raise StoreAccessError("403; grant s3:GetObject")
+
+
 class Undeletable(StillStore):
     def delete(self, object_keys: Iterable[str]) -> None:
         raise StoreAccessError("403; grant s3:DeleteObject")
@@ -139,6 +144,7 @@ class Unwritable(StillStore):
         (Vague, "warning: clock", "which is vague", "NTP", frozenset()),
         (Timeless, "problem: clock", "without a Date header", "use a server that sends one", ALL),
         (Hiding, "problem: absent objects", "like a forbidden one", "StringLikeIfExists", ALL),
+        (Unreadable, "problem: access", "403", "s3:GetObject", ALL),
         (Undeletable, "problem: access", "403", "s3:DeleteObject", ALL),
         (Unwritable, "problem: access", "503", "try again later", ALL),
     ],

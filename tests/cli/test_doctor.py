@@ -116,7 +116,7 @@ def test_without_permission_each_one_that_is_missing_is_named(ceph_s3: S3Server)
     code, report = doctor(f"s3://{bucket}/p", as_guest(ceph_s3))
     assert (code, report["works"]) == (1, dict.fromkeys(ALL, False))
     remedies = " ".join(finding["remedy"] for finding in report["findings"] if finding["subject"] == "access")
-    assert all(action in remedies for action in ("s3:ListBucket", "s3:PutObject", "s3:DeleteObject"))
+    assert all(action in remedies for action in ("s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:DeleteObject"))
     assert names(ceph_s3, bucket) == []
 
 

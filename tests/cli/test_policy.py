@@ -50,6 +50,20 @@ def everything_works(store: S3Store) -> None:
     assert ServiceState("job", store).update(lambda value: value + 1, default=0) == 1
 
 
+def large_objects_work(client: Any, bucket: str, key: str) -> None:
+    """Show that an upload in parts can be completed, and that one can be given up."""
+    name = {"Bucket": bucket, "Key": key}
+    for complete in (True, False):
+        upload = {**name, "UploadId": client.create_multipart_upload(**name)["UploadId"]}
+        part = client.upload_part(**upload, PartNumber=1, Body=b"part")
+        parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+        if complete:
+            client.complete_multipart_upload(**upload, MultipartUpload=parts)
+        else:
+            client.abort_multipart_upload(**upload)
+    client.delete_object(**name)
+
+
 def nothing_else_works(store: S3Store, others: S3Store) -> None:
     """Show that what stands beside the prefix, even with a name that begins like it, is neither read nor written."""
     for key in ("v2/x", "x"):
@@ -115,6 +129,7 @@ def test_moto_under_the_policy(moto: S3Server, moto_user: Grant) -> None:
     user = moto_user(bucket, with_bucket(policy(f"s3://{bucket}/team/cache"), bucket))
     store = S3Store(bucket, "team/cache", client_options=user.client_options)
     everything_works(store)
+    large_objects_work(user.client, bucket, "team/cache/v1/memo/large")
     nothing_else_works(store, S3Store(bucket, "team/cache2", client_options=user.client_options))
     with pytest.raises(user.client.exceptions.ClientError, match="AccessDenied"):
         user.client.get_bucket_versioning(Bucket=bucket)
@@ -140,6 +155,7 @@ def test_ceph_under_the_policy(ceph_s3: S3Server, ceph_user: Grant) -> None:
     store = S3Store(bucket, "team/cache", client_options=user.client_options)
     others = S3Store(bucket, "team/cache2", client_options=user.client_options)
     everything_works(store)
+    large_objects_work(user.client, bucket, "team/cache/v1/memo/large")
     with pytest.raises(StoreAccessError):
         next(others.list("v1/"), None)
     with pytest.raises(StoreAccessError):
