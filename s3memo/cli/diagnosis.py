@@ -172,7 +172,7 @@ def _of_create_only(facts: Facts) -> Iterator[Finding]:
 def _of_clock(facts: Facts) -> Iterator[Finding]:
     if isinstance(facts.offset, StoreError):
         if "LIST" not in facts.failures:
-            yield Finding("problem", "clock", *_taken_apart(facts.offset), _ALL)
+            yield Finding("problem", "clock", *_taken_apart(facts.offset, ": "), _ALL)
     elif facts.offset is not None:
         low, high = facts.offset
         nearest = max(low, -high, 0.0)
@@ -299,7 +299,7 @@ def _offset(low: float, high: float) -> str:
     return f"between {at_least} and {at_most} s ahead of this machine's"
 
 
-def _taken_apart(error: StoreError) -> tuple[str, str]:
+def _taken_apart(error: StoreError, mark: str = "; ") -> tuple[str, str]:
     """Return what an error of ours says happened, and what it says to do."""
-    text, _, remedy = str(error).rpartition("; ")
+    text, _, remedy = str(error).rpartition(mark)
     return (text, remedy.rstrip(",")) if text else (remedy, "")

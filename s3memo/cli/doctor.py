@@ -18,7 +18,7 @@ from rich.text import Text
 from s3memo.cli.bucket import read_settings
 from s3memo.cli.diagnosis import SERVICES, Diagnosis, Level, diagnose
 from s3memo.cli.examination import Examination, Facts
-from s3memo.settings import Location, parse_url
+from s3memo.settings import Location, default_location, parse_url
 from s3memo.stores import open_store
 from s3memo.stores.base import Store
 from s3memo.stores.s3 import S3Store
@@ -29,14 +29,20 @@ _PIPE_WIDTH = 10_000
 
 def doctor(
     *,
-    url: Annotated[str, typer.Argument(help="The store: s3://bucket/prefix, file:///directory, …", show_default=False)],
+    url: Annotated[
+        str | None,
+        typer.Argument(
+            help="The store: s3://bucket/prefix, file:///directory, … "
+            "If not given: what S3MEMO_URL says, else your cache directory."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Try a store, and say what works there.
 
     Writes some small objects below v1/probe/ and deletes them again; touches nothing else. About 130 requests.
     """
-    location = parse_url(url)
+    location = parse_url(url) if url else default_location()
     diagnosis = diagnose(examine(location))
     if as_json:
         typer.echo(json.dumps(diagnosis.as_json()))

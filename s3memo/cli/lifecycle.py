@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from s3memo.cli.policy import bucket_location
+from s3memo.cli.policy import BucketUrl, bucket_location
 from s3memo.settings import Location
 
 _UPLOAD_DAYS = 3
@@ -19,7 +19,7 @@ _RESULTS = ("v1/memo/", "v1/map/")
 
 def lifecycle(
     *,
-    url: Annotated[str, typer.Argument(help="The store: s3://bucket/prefix.", show_default=False)],
+    url: BucketUrl = None,
     expire_after: Annotated[
         int | None,
         typer.Option(min=1, metavar="DAYS", help="Delete results so long after they were written, live ones too."),

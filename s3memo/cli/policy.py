@@ -9,16 +9,20 @@ from typing import Annotated, Any
 import typer
 
 from s3memo.errors import SettingsError
-from s3memo.settings import Location, parse_url
+from s3memo.settings import Location, default_location, parse_url
 from s3memo.stores.s3 import DIRECTORY_BUCKET
 
 _READ = ["s3:GetObject"]
 _WRITE = ["s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"]
 
+BucketUrl = Annotated[
+    str | None, typer.Argument(help="The store: s3://bucket/prefix. If not given: what S3MEMO_URL says.")
+]
+
 
 def policy(
     *,
-    url: Annotated[str, typer.Argument(help="The store: s3://bucket/prefix.", show_default=False)],
+    url: BucketUrl = None,
     read_only: Annotated[bool, typer.Option("--read-only", help="Let results be read, and none be stored.")] = False,
     kms_key: Annotated[
         str | None, typer.Option(metavar="ARN", help="The KMS key that the bucket's objects are encrypted with.")
@@ -34,11 +38,11 @@ def policy(
         typer.echo("The key's own policy must allow the account's IAM policies, or name the role, too.", err=True)
 
 
-def bucket_location(url: str) -> Location:
-    """Return the bucket and prefix that a URL names. Raises SettingsError if it is none in S3."""
-    location = parse_url(url)
+def bucket_location(url: str | None) -> Location:
+    """Return the bucket and prefix that a URL names, or S3MEMO_URL. Raises SettingsError if it is none in S3."""
+    location = parse_url(url) if url else default_location()
     if location.scheme not in {"s3", "s3+obstore"}:
-        raise SettingsError(f"{url!r} is not in S3: policies and lifecycle rules are for s3://bucket/prefix")
+        raise SettingsError(f"'{location}' is not in S3: policies and lifecycle rules are for s3://bucket/prefix")
     return location
 
 

@@ -99,7 +99,7 @@ class Vague(StillStore):
 
 class Timeless(StillStore):
     def time(self) -> TimeBounds:
-        raise StoreNotSupportedError("the server answers without a Date header; use a server that sends one")
+        raise StoreNotSupportedError("the server answers without a Date header: use a server that sends one")
 
 
 class Hiding(StillStore):

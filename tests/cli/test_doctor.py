@@ -6,6 +6,8 @@ import json
 import re
 import signal
 import time
+from collections.abc import Callable, Iterator, Mapping
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from s3memo.cli.policy import make_policy
 from s3memo.settings import parse_url
 from tests.cli.running import MAIN, environment, finish, s3memo, start
 from tests.servers.ceph import as_guest
+from tests.servers.proxy import CountingProxy
+from tests.servers.recording import Behaviour, Exchange
 from tests.servers.server import S3Server, free_port
 
 ALL = {"memo": True, "fleet": True, "state": True}
@@ -164,10 +168,94 @@ def test_where_nobody_answers_it_says_so(moto: S3Server) -> None:
     assert "check the endpoint and the network" in report["findings"][0]["remedy"]
 
 
+def test_the_store_is_the_one_that_jobs_use_unless_one_is_named(tmp_path: Path) -> None:
+    run = finish(start("doctor", "--json", env=environment() | {"S3MEMO_URL": f"file://{tmp_path}"}))
+    assert json.loads(run.out)["url"] == f"file://{tmp_path}"
+
+
 def test_what_is_no_url_is_refused() -> None:
     run = s3memo("doctor", "bucket/prefix")
     assert (run.code, run.out) == (2, "")
     assert run.err.startswith("s3memo: 'bucket/prefix' names no store")
+
+
+# What it says of servers with faults, before which a real one stands.
+
+
+@pytest.fixture
+def faulty(moto: S3Server) -> Iterator[CountingProxy]:
+    with CountingProxy(moto) as proxy:
+        yield proxy
+
+
+def dated(relay: Behaviour, date: Callable[[], str]) -> Behaviour:
+    """Relay, and say that the time is another; or nothing of it."""
+
+    def behave(exchange: Exchange) -> None:
+        begin = exchange.begin_answer
+
+        def begin_dated(status: int, headers: Mapping[str, str]) -> None:
+            others = {name: value for name, value in headers.items() if name.lower() != "date"}
+            begin(status, others | {"Date": date()})
+
+        exchange.begin_answer = begin_dated  # type: ignore[method-assign]
+        relay(exchange)
+
+    return behave
+
+
+def swapping(relay: Behaviour, one: bytes, two: bytes) -> Behaviour:
+    """Relay, and let two names of a listing change places."""
+
+    def behave(exchange: Exchange) -> None:
+        write = exchange.write
+        if exchange.received.kind == "LIST":
+            exchange.write = lambda data: write(  # type: ignore[method-assign]
+                data.replace(one, b"\0").replace(two, one).replace(b"\0", two) if one in data and two in data else data
+            )
+        relay(exchange)
+
+    return behave
+
+
+def test_it_asks_about_as_often_as_it_says(faulty: CountingProxy) -> None:
+    code, _ = doctor(f"s3://{faulty.server.make_bucket()}/p", faulty.server)
+    counts = faulty.counts()
+    assert code == 0
+    assert {kind: counts[kind] for kind in ("LIST", "GET", "PUT", "DELETE")} == {
+        "LIST": 25,
+        "GET": 27,
+        "PUT": 51,
+        "DELETE": 26,
+    }
+    assert counts["OTHER"] == 4  # the bucket's three settings, and that this test made it
+
+
+def test_a_server_an_hour_ahead_is_found(faulty: CountingProxy) -> None:
+    bucket = faulty.server.make_bucket()
+    faulty.behave = dated(faulty.relay, lambda: formatdate(time.time() + 3600, usegmt=True))
+    code, report = doctor(f"s3://{bucket}/p", faulty.server)
+    assert (code, report["works"], problems(report)) == (0, ALL, ["clock", "lifecycle"])
+    assert re.search(r"between \+3\d{3}\.\d\d and \+36\d\d\.\d\d s ahead", str(report))
+
+
+def test_a_server_without_a_clock_is_found(faulty: CountingProxy) -> None:
+    bucket = faulty.server.make_bucket()
+    faulty.behave = dated(faulty.relay, str)
+    code, report = doctor(f"s3://{bucket}/p", faulty.server)
+    assert (code, report["works"]) == (1, dict.fromkeys(ALL, False))
+    (finding,) = (finding for finding in report["findings"] if finding["subject"] == "clock")
+    assert "answers without a Date header" in finding["text"]
+    assert finding["remedy"] == "use a server, or a proxy before it, that sends one"
+
+
+def test_a_server_without_order_is_found(faulty: CountingProxy) -> None:
+    bucket = faulty.server.make_bucket()
+    faulty.behave = swapping(faulty.relay, b"/a-b<", b"/aab<")
+    code, report = doctor(f"s3://{bucket}/p", faulty.server)
+    assert (code, report["works"], problems(report)[0]) == (1, dict.fromkeys(ALL, False), "order")
+    faulty.behave = faulty.relay
+    assert names(faulty.server, bucket) == []
 
 
 # How it looks.

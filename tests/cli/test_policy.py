@@ -15,7 +15,7 @@ from s3memo import Cache, S3Store, ServiceState
 from s3memo.cli.policy import make_policy
 from s3memo.errors import AlreadyExistsError, NotFoundError, SettingsError, StoreAccessError
 from s3memo.settings import parse_url
-from tests.cli.running import PROJECT, s3memo
+from tests.cli.running import PROJECT, environment, finish, s3memo, start
 from tests.servers.ceph import as_guest
 from tests.servers.server import S3Server
 
@@ -199,6 +199,12 @@ def test_a_listing_is_granted_by_prefix_alone_as_printed(ceph_s3: S3Server, ceph
 def test_the_documented_policy_is_the_printed_one() -> None:
     documented = (PROJECT / "docs" / "operating.md").read_text()
     assert s3memo("policy", "s3://results/jobs").out in documented
+
+
+@pytest.mark.parametrize("command", ["policy", "lifecycle"])
+def test_the_store_is_the_one_that_jobs_use_unless_one_is_named(command: str) -> None:
+    run = finish(start(command, env=environment() | {"S3MEMO_URL": "s3://theirs/p"}))
+    assert run.out == s3memo(command, "s3://theirs/p").out
 
 
 def test_a_bucket_without_a_prefix_lists_its_root() -> None:
