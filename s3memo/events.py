@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from s3memo import bridge
 from s3memo.locks import process_lock
@@ -46,6 +46,17 @@ class Event:
 
 
 Hook: TypeAlias = Callable[[Event], None]
+
+
+@runtime_checkable
+class RequestHook(Protocol):
+    """A hook that is told of each request, too, before it is sent; of a request no Event is made."""
+
+    def __call__(self, event: Event) -> None:
+        """Take an event."""
+
+    def count_request(self, function: str, kind: RequestKind) -> None:
+        """Take a request that is sent for a function."""
 
 
 def log_event(event: Event) -> None:
@@ -107,6 +118,7 @@ class Recorder:
         self.scope: object = object()
         """What calls have in common that may wait for each other."""
         self._hooks = hooks
+        self._request_hooks = tuple(hook for hook in hooks if isinstance(hook, RequestHook))
         self._counts: Counter[str] = Counter()
         self._requests: Counter[RequestKind] = Counter()
         self._seconds_saved = 0.0
@@ -118,8 +130,17 @@ class Recorder:
         with process_lock:
             self._count(kind, **details)
         if self._hooks:
+            event = Event(kind, self.function, **details)
             with bridge.blocking():
-                self._tell(Event(kind, self.function, **details))
+                for hook in self._hooks:
+                    self._tell(hook, event, hook, event)
+
+    def _tell(self, hook: Hook, what: object, take: Callable[..., None], *details: object) -> None:
+        try:
+            take(*details)
+        except Exception:
+            if self._first(f"hook {hook!r}"):
+                logger.exception("s3memo: the hook %r failed on %s; further failures are not logged", hook, what)
 
     def trouble(self, error: Exception, message: str, *, key: str = "") -> None:
         """Make a survived error visible: an event each time, a WARNING the first time and DEBUG after that."""
@@ -202,17 +223,13 @@ class Recorder:
             self._counts["bytes written"] += size
 
     def count_request(self, kind: RequestKind) -> None:
-        """Count one request."""
+        """Count one request and tell the hooks that ask for it."""
         with process_lock:
             self._requests[kind] += 1
-
-    def _tell(self, event: Event) -> None:
-        for hook in self._hooks:
-            try:
-                hook(event)
-            except Exception:
-                if self._first(f"hook {hook!r}"):
-                    logger.exception("s3memo: the hook %r failed on %s; further failures are not logged", hook, event)
+        if self._request_hooks:
+            with bridge.blocking():
+                for hook in self._request_hooks:
+                    self._tell(hook, kind, hook.count_request, self.function, kind)
 
     def _first(self, trouble: str) -> bool:
         with process_lock:

@@ -63,3 +63,26 @@ def test_trouble_is_an_event_each_time_and_a_warning_once_for_each_kind(caplog: 
     assert len(events) == 4
     levels = [record.levelname for record in caplog.records]
     assert levels == ["WARNING", "DEBUG", "DEBUG", "WARNING"]
+
+
+def test_requests_are_told_to_hooks_that_ask_and_their_failure_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    told = []
+
+    class Counting:
+        def __call__(self, event: Event) -> None:
+            told.append(event.kind)
+
+        def count_request(self, function: str, kind: str) -> None:
+            told.append(f"{function} {kind}")
+            raise RuntimeError
+
+    events: list[Event] = []
+    recorder = Recorder("f", (events.append, Counting()))
+    with recorder.counting_requests():
+        count_request("GET")
+        count_request("PUT")
+    recorder.emit("miss")
+    assert told == ["f GET", "f PUT", "miss"]
+    assert [event.kind for event in events] == ["miss"]
+    assert recorder.info(maxsize=0, currsize=0).requests == {"GET": 1, "PUT": 1}
+    assert len(caplog.records) == 1

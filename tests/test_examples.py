@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers.server import free_port
+
 PROJECT = Path(__file__).parents[1]
 
 
@@ -48,3 +50,12 @@ def test_tasks_of_ray_call_the_cached_function(tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="ray has no wheel for this Python")
     for _ in range(2):
         assert run("ray_tasks.py", S3MEMO_URL=f"file://{tmp_path}").splitlines()[-1] == "40 results are stored"
+
+
+def test_prometheus_finds_what_a_cache_does() -> None:
+    out = run("prometheus.py", "--port", str(free_port()))
+    values = dict(re.findall(r"^(s3memo_\w+?)(?:\{.*\})? (\S+)$", out, re.MULTILINE))
+    assert (values["s3memo_cache_hits_total"], values["s3memo_cache_misses_total"]) == ("2.0", "3.0")
+    assert values["s3memo_compute_duration_seconds_count"] == "3.0"
+    assert 's3memo_tier="memory"' in out
+    assert 's3memo_request_kind="PUT"' in out

@@ -9,7 +9,10 @@ import typer
 from s3memo._about import __version__
 from s3memo.cli.collect import clear, gc
 from s3memo.cli.demo import demo
+from s3memo.cli.doctor import doctor
+from s3memo.cli.lifecycle import lifecycle
 from s3memo.cli.listing import du, ls
+from s3memo.cli.policy import policy
 from s3memo.cli.show import history, show
 from s3memo.cli.states import state
 
@@ -40,3 +43,6 @@ app.command()(du)
 app.add_typer(state, name="state")
 app.command()(gc)
 app.command()(clear)
+app.command()(doctor)
+app.command()(policy)
+app.command()(lifecycle)

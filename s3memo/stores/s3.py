@@ -162,6 +162,15 @@ class S3Store:
             )
         return bounds
 
+    def ask_bucket(self, question: Callable[[S3Client, str], Mapping[str, Any]]) -> Mapping[str, Any]:
+        """Return what the server answers to a question about the bucket, put to a client; for operators, not for jobs.
+
+        NotFoundError: the bucket has no such setting.
+        """
+        return self._connection.ask(
+            "GET", f"s3://{self._bucket}", lambda client, _: question(client, self._bucket), _answer
+        )
+
     def close(self) -> None:
         """Close this process's client, unless it was given; the store may be used again."""
         connection = self._connections.pop(os.getpid(), None)

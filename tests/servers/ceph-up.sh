@@ -4,6 +4,7 @@
 #   CEPH_DIR              an empty directory for data, logs and pid files; short, for Unix sockets are made in it
 #   RGW_PORT, MON_PORT    S3 over http; the monitor takes MON_PORT and the one after it
 #   AUTH_KEY, AUTH_SECRET the user that may do everything
+#   GUEST_KEY, …_SECRET   one that may do what a bucket's policy grants
 #   OWNER_PID             optional: when that process is gone, so is the cluster
 set -euo pipefail
 D=$(realpath "$CEPH_DIR")
@@ -108,5 +109,9 @@ await osd 30 bash -c 'ceph osd stat | grep -q " 1 up"'
 
 start rgw radosgw "${C[@]}" -n client.rgw -f
 await rgw 60 bash -c "exec 3<>/dev/tcp/127.0.0.1/$RGW_PORT"
-radosgw-admin "${C[@]}" -n client.rgw user create --uid=s3memo --display-name=s3memo \
-  --access-key="$AUTH_KEY" --secret-key="$AUTH_SECRET" >"$D/log/user.out" 2>&1 || { cat "$D/log/user.out" >&2; exit 1; }
+make_user() { # name, access key, secret key
+  radosgw-admin "${C[@]}" -n client.rgw user create --uid="$1" --display-name="$1" \
+    --access-key="$2" --secret-key="$3" >"$D/log/user.out" 2>&1 || { cat "$D/log/user.out" >&2; exit 1; }
+}
+make_user s3memo "$AUTH_KEY" "$AUTH_SECRET"
+make_user guest "$GUEST_KEY" "$GUEST_SECRET"

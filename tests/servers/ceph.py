@@ -9,18 +9,25 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from tests.servers.server import S3Server, free_port
 
 _HERE = Path(__file__).parent
 _PROGRAMS = ("ceph", "ceph-mon", "ceph-osd", "radosgw", "radosgw-admin")
+GUEST = "guest"
 HOW_TO_GET_IT = "Ceph is missing: bash tests/servers/ceph-install.sh (Debian or Ubuntu, as root) installs it"
 
 
 def has_ceph() -> bool:
     """Whether all the programs are there."""
     return all(shutil.which(program) for program in _PROGRAMS)
+
+
+def as_guest(server: S3Server) -> S3Server:
+    """Return the server as a user sees it who may only do what the policy of a bucket grants."""
+    return replace(server, access_key=GUEST, secret_key=f"{GUEST}secret")
 
 
 @contextmanager
@@ -35,6 +42,8 @@ def ceph_server() -> Iterator[S3Server]:
             "MON_PORT": str(free_port(range(first, 32_700), count=2)),
             "AUTH_KEY": server.access_key,
             "AUTH_SECRET": server.secret_key,
+            "GUEST_KEY": GUEST,
+            "GUEST_SECRET": f"{GUEST}secret",
             "OWNER_PID": str(os.getpid()),
         }
         try:

@@ -1,0 +1,136 @@
+"""`s3memo doctor`: tries a store, and says what works there and what to do about the rest."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from s3memo.cli.bucket import read_settings
+from s3memo.cli.diagnosis import SERVICES, Diagnosis, Level, diagnose
+from s3memo.cli.examination import Examination, Facts
+from s3memo.settings import Location, default_location, parse_url
+from s3memo.stores import open_store
+from s3memo.stores.base import Store
+from s3memo.stores.s3 import S3Store
+
+_STYLES: dict[Level, str] = {"ok": "green", "note": "dim", "warning": "yellow", "problem": "bold red"}
+_PIPE_WIDTH = 10_000
+
+
+def doctor(
+    *,
+    url: Annotated[
+        str | None,
+        typer.Argument(
+            help="The store: s3://bucket/prefix, file:///directory, … "
+            "If not given: what S3MEMO_URL says, else your cache directory."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Try a store, and say what works there.
+
+    Writes some small objects below v1/probe/ and deletes them again; touches nothing else. About 130 requests.
+    """
+    location = parse_url(url) if url else default_location()
+    diagnosis = diagnose(examine(location))
+    if as_json:
+        typer.echo(json.dumps(diagnosis.as_json()))
+    else:
+        _show(diagnosis)
+    raise typer.Exit(1 if diagnosis.broken["memo"] else 0)
+
+
+def examine(location: Location) -> Facts:
+    """Return the facts about a store, and leave nothing there, interrupted or not."""
+    store = open_store(location)
+    examination = Examination(store, _another(store, location))
+    with _interrupted_once():
+        try:
+            examination.run()
+        finally:
+            examination.clean_up()
+    facts = examination.facts
+    if location.scheme in {"s3", "s3+obstore"} and facts.seconds:
+        root = f"{location.prefix}/" if location.prefix else ""
+        facts.bucket = read_settings(S3Store(location.root, location.prefix), root)
+    return facts
+
+
+def _another(store: Store, location: Location) -> Store:
+    """Return the same place over connections of its own; what is in this process's memory has but one."""
+    return store if location.scheme == "memory" else open_store(location)
+
+
+@contextmanager
+def _interrupted_once() -> Iterator[None]:
+    """Let an interrupt end what is under way, and a second one not end the clean-up after the first."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _show(diagnosis: Diagnosis) -> None:
+    console = Console(markup=False, emoji=False, highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _PIPE_WIDTH
+    console.print(f"Examined {_plain(diagnosis.url)}\n", soft_wrap=True)
+    findings = _table()
+    for level, subject, text, remedy, _ in diagnosis.findings:
+        told = Text(_plain(text))
+        if remedy:
+            told.append(f"\n→ {_plain(remedy)}")
+        findings.add_row(Text(level, style=_STYLES[level]), subject, told)
+    console.print(findings)
+    if diagnosis.latencies:
+        console.print("\nMilliseconds", _latencies(diagnosis), sep="\n")
+    console.print("\nWhat works here", _verdict(diagnosis), sep="\n")
+
+
+def _latencies(diagnosis: Diagnosis) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("")
+    for name in next(iter(diagnosis.latencies.values())):
+        table.add_column(name, justify="right")
+    for kind, percentiles in diagnosis.latencies.items():
+        table.add_row(kind, *(f"{milliseconds:.2f}" for milliseconds in percentiles.values()))
+    return table
+
+
+def _verdict(diagnosis: Diagnosis) -> Table:
+    table = _table()
+    for service, what in SERVICES.items():
+        subjects = diagnosis.broken[service]
+        word = Text("broken", style="bold red") if subjects else Text("works", style="green")
+        table.add_row(word, service, what + (f": see {', '.join(subjects)}" if subjects else ""))
+    return table
+
+
+def _table() -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    return table
+
+
+def _plain(text: str) -> str:
+    """Return a server's words without what would move a terminal's cursor."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

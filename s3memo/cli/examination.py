@@ -1,0 +1,252 @@
+"""What a store does when it is tried: the facts, found by requests that touch nothing but names of their own."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from s3memo.cli.bucket import BucketSettings
+from s3memo.createonly import PROBE_ROOT, marker_of, probe
+from s3memo.errors import NotFoundError, StoreAccessError, StoreError, StoreNotSupportedError
+from s3memo.events import RequestKind
+from s3memo.stores.base import Buffer, ObjectInfo, PutMode, Store, TimeBounds
+
+SAMPLES = 20
+"""How many requests of each kind are timed."""
+
+_SHAPES = ("a-b", "a.b", "a/b", "a0b", "a=b", "aAb", "a_b", "aab")
+"""Names that stand in another order wherever they are sorted by language, by folder or without case."""
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Facts:
+    """What was found; times are in seconds.
+
+    `failures` has the first failure of each kind of request, and what was never tried is in neither it nor `seconds`.
+    `offset` is how far the store's clock is ahead of this machine's, at least and at most; `tells_absence` whether what
+    is not there was said not to be, and `hidden` the error that it met instead; `late` says what was not seen at once from another connection. Of `create_only`, None is that it
+    holds.
+    """
+
+    url: str
+    seconds: dict[RequestKind, list[float]] = field(default_factory=lambda: defaultdict(list))
+    failures: dict[RequestKind, StoreError] = field(default_factory=dict)
+    tells_absence: bool = False
+    hidden: StoreError | None = None
+    disorder: str = ""
+    late: list[str] = field(default_factory=list)
+    create_only: StoreError | str | None = "not tried"
+    offset: TimeBounds | StoreError | None = None
+    bucket: BucketSettings | None = None
+    leftovers: list[str] = field(default_factory=list)
+
+
+class NotedStore:
+    """A store that keeps in `written` the names of all objects that may have been written and not been deleted."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.written: set[str] = set()
+
+    def __repr__(self) -> str:
+        return repr(self._store)
+
+    @property
+    def url(self) -> str:
+        """Where the store is."""
+        return self._store.url
+
+    def list(self, prefix: str, *, start_after: str = "", limit: int | None = None) -> Iterator[ObjectInfo]:
+        """See Store."""
+        return self._store.list(prefix, start_after=start_after, limit=limit)
+
+    def get(self, object_key: str) -> Buffer:
+        """See Store."""
+        return self._store.get(object_key)
+
+    def put(self, object_key: str, data: Buffer, *, mode: PutMode = "overwrite") -> None:
+        """See Store; the name is noted first, for a write may take effect though it fails, unless it was forbidden."""
+        is_new = object_key not in self.written
+        self.written.add(object_key)
+        try:
+            self._store.put(object_key, data, mode=mode)
+        except StoreAccessError:
+            if is_new:
+                self.written.discard(object_key)
+            raise
+
+    def delete(self, object_keys: Iterable[str]) -> None:
+        """See Store."""
+        gone = [*object_keys]
+        self._store.delete(gone)
+        self.written.difference_update(gone)
+
+    def time(self) -> TimeBounds:
+        """See Store."""
+        return self._store.time()
+
+
+class Examination:
+    """Tries a store, and looks from another connection, `other`, at what it did. `clock` is this machine's, in POSIX seconds."""
+
+    def __init__(self, store: Store, other: Store, *, clock: Callable[[], float] = time.time) -> None:
+        self._real = store
+        self._store = NotedStore(store)
+        self._other = other
+        self._clock = clock
+        self._folder = f"{PROBE_ROOT}{os.urandom(8).hex()}/"
+        self.facts = Facts(store.url)
+
+    def run(self) -> None:
+        """Find the facts; call `clean_up` afterwards, whatever happened."""
+        if self._reaches():
+            if self._can_write():
+                written = self._write()
+                self._check_order(written)
+                self._delete(written)
+                self._check_create_only()
+            self._compare_clocks()
+
+    def clean_up(self) -> None:
+        """Delete what is left of all that was written."""
+        left = sorted(self._store.written)
+        if left:
+            try:
+                self._store.delete(left)
+            except StoreError as error:
+                self.facts.failures.setdefault("DELETE", error)
+                self.facts.leftovers = left
+
+    def _reaches(self) -> bool:
+        """Return whether a server answers at all; nothing is timed, for a first request also connects."""
+        facts = self.facts
+        for store in (self._store, self._other):
+            try:
+                next(store.list(PROBE_ROOT, limit=1), None)
+            except StoreError as error:
+                facts.failures["LIST"] = error
+                if not isinstance(error, StoreAccessError):
+                    return False
+            try:
+                store.get(f"{self._folder}absent")
+            except NotFoundError:
+                facts.tells_absence = True
+            except StoreError as error:
+                facts.hidden = error
+        return True
+
+    def _can_write(self) -> bool:
+        """Return whether an object can be written and deleted again, before there are many that cannot be."""
+        failures, trial = self.facts.failures, f"{self._folder}trial"
+        try:
+            self._store.put(trial, b"")
+        except StoreError as error:
+            failures["PUT"] = error
+        try:
+            self._store.delete([trial])
+        except StoreError as error:
+            failures["DELETE"] = error
+        return not failures.keys() & {"PUT", "DELETE"}
+
+    def _write(self) -> list[str]:
+        """Write the names, and see each at once from the other connection; return what is there."""
+        names = [*reversed(_SHAPES), *(f"n{number}" for number in range(SAMPLES - len(_SHAPES)))]
+        written = []
+        for name in names:
+            object_key = self._folder + name
+            self._time("PUT", lambda key=object_key: self._store.put(key, key.encode()))  # type: ignore[misc]
+            if "PUT" in self.facts.failures:
+                break
+            written.append(object_key)
+            self._see(object_key)
+        return written
+
+    def _see(self, object_key: str) -> None:
+        try:
+            found = self._time("GET", lambda: bytes(self._other.get(object_key)))
+        except NotFoundError:
+            found = b""
+        if found is not None and found != object_key.encode():
+            self._note_late("a GET right after the PUT does not find what was written")
+        listed = self._time("LIST", lambda: [info.key for info in self._other.list(object_key, limit=1)])
+        if listed is not None and listed != [object_key]:
+            self._note_late("a LIST right after the PUT does not show the object")
+
+    def _check_order(self, written: list[str]) -> None:
+        if not written or "LIST" in self.facts.failures:
+            return
+        expected = sorted(written)
+        middle = expected[len(expected) // 2]
+        try:
+            found = [info.key for info in self._store.list(self._folder)]
+            rest = [info.key for info in self._store.list(self._folder, start_after=middle)]
+        except StoreNotSupportedError as error:
+            self.facts.disorder = str(error)
+            return
+        except StoreError as error:
+            self.facts.failures["LIST"] = error
+            return
+        if sorted(found) != expected:
+            self._note_late("a LIST of all that was written does not show all of it")
+        elif found != expected:
+            at = next(place for place, key in enumerate(found) if key != expected[place])
+            self.facts.disorder = f"{self._tail(found[at])!r} is listed before {self._tail(expected[at])!r}"
+        elif rest != expected[expected.index(middle) + 1 :]:
+            self.facts.disorder = f"a listing that is to start after {self._tail(middle)!r} does not"
+
+    def _check_create_only(self) -> None:
+        if self.facts.failures.keys() - {"LIST"}:
+            return
+        try:
+            probe(self._store)
+        except StoreError as error:
+            self.facts.create_only = error
+            if isinstance(error, StoreNotSupportedError):
+                self._store.written.add(marker_of(self._real))  # of an earlier trial, on which others rely
+        else:
+            self.facts.create_only = None
+
+    def _delete(self, written: list[str]) -> None:
+        for object_key in written:
+            self._time("DELETE", lambda key=object_key: self._store.delete([key]))  # type: ignore[misc]
+            if "DELETE" in self.facts.failures:
+                return
+        if self._time("LIST", lambda: any(self._other.list(self._folder, limit=1))):
+            self._note_late("a LIST right after the DELETE shows the object")
+
+    def _compare_clocks(self) -> None:
+        before = self._clock()
+        try:
+            earliest, latest = self._store.time()
+        except StoreError as error:
+            self.facts.offset = error
+        else:
+            self.facts.offset = TimeBounds(earliest - self._clock(), latest - before)
+
+    def _time(self, kind: RequestKind, ask: Callable[[], T]) -> T | None:
+        """Return an answer and note how long it took, or return None after noting why there is none; NotFoundError passes."""
+        if kind in self.facts.failures:
+            return None
+        began = time.perf_counter()
+        try:
+            answer = ask()
+        except NotFoundError:
+            raise
+        except StoreError as error:
+            self.facts.failures[kind] = error
+            return None
+        self.facts.seconds[kind].append(time.perf_counter() - began)
+        return answer
+
+    def _note_late(self, what: str) -> None:
+        if what not in self.facts.late:
+            self.facts.late.append(what)
+
+    def _tail(self, object_key: str) -> str:
+        return object_key.removeprefix(self._folder)
