@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,20 +9,19 @@ from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from s3memo.cli.bucket import read_settings
 from s3memo.cli.diagnosis import SERVICES, Diagnosis, Level, diagnose
 from s3memo.cli.examination import Examination, Facts
+from s3memo.cli.screen import JsonDocument, plain, print_json, screen
 from s3memo.settings import Location, default_location, parse_url
 from s3memo.stores import open_store
 from s3memo.stores.base import Store
 from s3memo.stores.s3 import S3Store
 
 _STYLES: dict[Level, str] = {"ok": "green", "note": "dim", "warning": "yellow", "problem": "bold red"}
-_PIPE_WIDTH = 10_000
 
 
 def doctor(
@@ -36,7 +33,7 @@ def doctor(
             "If not given: what S3MEMO_URL says, else your cache directory."
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: JsonDocument = False,
 ) -> None:
     """Try a store, and say what works there.
 
@@ -45,7 +42,7 @@ def doctor(
     location = parse_url(url) if url else default_location()
     diagnosis = diagnose(examine(location))
     if as_json:
-        typer.echo(json.dumps(diagnosis.as_json()))
+        print_json(diagnosis.as_json())
     else:
         _show(diagnosis)
     raise typer.Exit(1 if diagnosis.broken["memo"] else 0)
@@ -88,15 +85,13 @@ def _interrupted_once() -> Iterator[None]:
 
 
 def _show(diagnosis: Diagnosis) -> None:
-    console = Console(markup=False, emoji=False, highlight=False)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console.width = _PIPE_WIDTH
-    console.print(f"Examined {_plain(diagnosis.url)}\n", soft_wrap=True)
+    console = screen()
+    console.print(f"Examined {plain(diagnosis.url)}\n", soft_wrap=True)
     findings = _table()
     for level, subject, text, remedy, _ in diagnosis.findings:
-        told = Text(_plain(text))
+        told = Text(plain(text))
         if remedy:
-            told.append(f"\n→ {_plain(remedy)}")
+            told.append(f"\n→ {plain(remedy)}")
         findings.add_row(Text(level, style=_STYLES[level]), subject, told)
     console.print(findings)
     if diagnosis.latencies:
@@ -129,8 +124,3 @@ def _table() -> Table:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     return table
-
-
-def _plain(text: str) -> str:
-    """Return a server's words without what would move a terminal's cursor."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
