@@ -39,6 +39,9 @@ some 0.1 s, or longer where their threads leave them no time."""
 _STALE = 3600.0
 """Seconds after which a file that nobody has written to is what a killed process has left."""
 
+_AHEAD = 60.0
+"""Seconds. What is dated further ahead was used before the clock was set back, and nobody knows when."""
+
 
 class Found(NamedTuple):
     """A copy that is there: how many bytes it takes, and when it was last used, in POSIX seconds."""
@@ -103,7 +106,7 @@ class Quota:
                     status = entry.stat(follow_symlinks=False)
                     if not NAME.fullmatch(entry.name) or entry.path == own:
                         continue
-                    if self._clock() - status.st_mtime > _STALE:
+                    if abs(self._clock() - status.st_mtime) > _STALE:
                         os.unlink(entry.path)  # noqa: PTH108
                     else:
                         writing[int(entry.name[:2], 16)] += footprint(status.st_size)
@@ -149,15 +152,17 @@ class Quota:
         """Take shards off `left` until there are files enough to judge by; return these shards and their files."""
         shards: set[int] = set()
         found: list[Found] = []
+        known = self._clock() + _AHEAD
         while left and len(found) < _SAMPLE:
             shard = left.pop()
             shards.add(shard)
             with suppress(FileNotFoundError), os.scandir(f"{self._directory}/{shard:02x}") as entries:
                 for entry in entries:
                     with suppress(FileNotFoundError):
-                        if NAME.fullmatch(entry.name):
+                        if NAME.fullmatch(entry.name) and not entry.is_dir(follow_symlinks=False):
                             status = entry.stat(follow_symlinks=False)
-                            found.append(Found(entry.path, footprint(status.st_size), status.st_mtime))
+                            used = status.st_mtime if status.st_mtime < known else 0.0
+                            found.append(Found(entry.path, footprint(status.st_size), used))
         return shards, found
 
     @contextmanager

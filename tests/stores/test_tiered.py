@@ -194,6 +194,37 @@ def test_the_least_recently_used_make_room(remote: TroubledStore, local: Path, c
     assert taken(local) <= 10 * BLOCK
 
 
+def test_after_the_clock_was_set_back_the_new_make_room_for_nothing_old(
+    remote: TroubledStore, local: Path, clock: Clock
+) -> None:
+    tiered = TieredStore(remote, local, max_bytes=10 * BLOCK, clock=clock)
+    clock.now += 10**7
+    for number in range(10):
+        tiered.put(result(number), b"x")
+    (incoming,) = local.rglob("incoming")
+    left = incoming / ("0a" + "0" * 30)
+    left.write_bytes(bytes(BLOCK))
+    os.utime(left, (clock.now, clock.now))
+    clock.now -= 10**7
+    for number in range(10, 20):
+        clock.now += 1
+        tiered.put(result(number), b"x")
+    held = {number for number in range(20) if tiered.copy_of(result(number)) is not None}
+    assert held >= set(range(12, 20))
+    assert not left.exists()
+
+
+def test_a_planted_directory_does_not_stop_it(remote: TroubledStore, local: Path, clock: Clock) -> None:
+    tiered = TieredStore(remote, local, max_bytes=4 * BLOCK, clock=clock)
+    tiered.put(ONE, b"x")
+    planted = copies_in(local)[0].parent / (copies_in(local)[0].name[:2] + "0" * 30)
+    planted.mkdir()
+    os.utime(planted, (1, 1))
+    for number in range(10, 30):
+        tiered.put(result(number), b"x")
+        assert tiered.copy_of(result(number)) is not None
+
+
 def test_what_is_larger_than_the_bound_is_not_kept_and_makes_nothing_go(
     remote: TroubledStore, local: Path, clock: Clock
 ) -> None:
