@@ -16,7 +16,7 @@ from contextlib import suppress
 from blake3 import blake3
 
 from s3memo.stores.base import Buffer
-from s3memo.stores.quota import Quota
+from s3memo.stores.quota import Quota, try_lock
 from s3memo.stores.transfer import flat
 
 _CHECK_BYTES = 32
@@ -77,17 +77,18 @@ class Copies:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             try:
+                if not try_lock(descriptor):
+                    raise FileNotFoundError(f"{temporary} was taken for what a killed process has left")
                 os.ftruncate(descriptor, size)  # who makes room sees at once how large it will be
                 is_written = self._quota.admit(int(name[:2], 16), size, temporary)
                 if is_written:
                     _write(descriptor, data)
                     _write(descriptor, memoryview(_check_of(name, data)))
                     self._date(descriptor)
+                    self._place(temporary, self._path(name))  # while it is locked
+                    return
             finally:
                 os.close(descriptor)
-            if is_written:
-                self._place(temporary, self._path(name))
-                return
         except BaseException:
             with suppress(OSError):
                 os.unlink(temporary)  # noqa: PTH108

@@ -492,16 +492,42 @@ def test_what_a_killed_process_left_is_deleted_and_what_is_being_written_is_not(
     tiered = TieredStore(remote, local, max_bytes=4 * BLOCK, clock=clock)
     tiered.put(ONE, b"one")
     (incoming,) = local.rglob("incoming")
-    left, written, foreign = (incoming / name for name in ("0a" + "0" * 30, "0b" + "0" * 30, "notes"))
-    for path, age in ((left, 3601), (written, 3599), (foreign, 10**6)):
+    left, old, written, foreign = (incoming / name for name in (*(f"0{digit}" + "0" * 30 for digit in "abc"), "notes"))
+    for path, age in ((left, 0), (old, 3601), (written, 3599), (foreign, 10**6)):
         path.write_bytes(bytes(2 * BLOCK))
         os.utime(path, (clock.now - age, clock.now - age))
-    TieredStore(remote, local, clock=clock).get(ONE)
-    assert sorted(incoming.iterdir()) == sorted([written, foreign])
-    for number in range(10):
-        tiered.put(result(number), b"x")
-    assert written.exists()
+    with written.open("rb") as writer, old.open("rb") as inherited:
+        fcntl.flock(writer, fcntl.LOCK_EX)
+        fcntl.flock(inherited, fcntl.LOCK_EX)
+        TieredStore(remote, local, clock=clock).get(ONE)
+        assert sorted(incoming.iterdir()) == sorted([written, foreign])
+        for number in range(10):
+            tiered.put(result(number), b"x")
+        assert written.exists()
     assert taken(local) <= 4 * BLOCK, "with what is being written"
+    tiered.put(result(11), bytes(4 * BLOCK - 32))
+    assert not written.exists(), "its writer has died"
+    assert tiered.copy_of(result(11)) is not None
+
+
+@pytest.mark.parametrize("step", ["try_lock", "_write", "Copies._place"])
+def test_others_begin_while_a_copy_is_written(
+    tiered: TieredStore, remote: TroubledStore, local: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    remote.put(OTHER, b"other")
+    owner, name = (copies.Copies, "_place") if step == "Copies._place" else (copies, step)
+    action, others = getattr(owner, name), [TieredStore(remote, local)]
+
+    def act(*arguments: Any) -> Any:
+        while others:
+            others.pop().copy_of(OTHER)
+        return action(*arguments)
+
+    monkeypatch.setattr(owner, name, act)
+    tiered.put(ONE, b"one")
+    assert tiered.copy_of(ONE) == b"one"
+    assert not others
+    assert not [*next(local.rglob("incoming")).iterdir()]
 
 
 def test_an_interrupted_write_leaves_nothing(tiered: TieredStore, local: Path, monkeypatch: pytest.MonkeyPatch) -> None:
