@@ -97,6 +97,18 @@ class Quota:
             self._make_room(taken, temporary)
         return self._reserve(shard, taken)
 
+    def give_way(self, size: int) -> None:
+        """Delete the least recently used on a disk that is full: `size` bytes, and a share of what is there."""
+        with _locked(f"{self._directory}/evicting", patience=_PATIENCE) as descriptor:
+            if descriptor is None:  # another process does
+                return
+            self.sweep()
+            _, found = self._sample([*range(SHARDS)])
+            share = sum(copy.size for copy in found) // _SPARED
+            for copy in doomed(found, footprint(size) + share, most=len(found)):
+                with suppress(FileNotFoundError):
+                    os.unlink(copy.path)  # noqa: PTH108
+
     def sweep(self, *, own: str = "") -> Counter[int]:
         """Delete what killed processes left unfinished; return the bytes that others are writing, by shard."""
         writing: Counter[int] = Counter()

@@ -214,6 +214,27 @@ def test_after_the_clock_was_set_back_the_new_make_room_for_nothing_old(
     assert not left.exists()
 
 
+@pytest.mark.parametrize("kind", [errno.ENOSPC, errno.EDQUOT])
+def test_on_a_full_disk_the_least_recently_used_make_room(  # noqa: PLR0917  pytest passes them by name
+    tiered: TieredStore, remote: TroubledStore, local: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, kind: int
+) -> None:
+    write = copies._write
+
+    def act(descriptor: int, data: memoryview) -> None:
+        if len(copies_in(local)) > 10:
+            raise OSError(kind, "full")
+        write(descriptor, data)
+
+    monkeypatch.setattr(copies, "_write", act)
+    for number in range(30):
+        clock.now += 1
+        tiered.put(result(number), b"x")
+    held = {number for number in range(30) if tiered.copy_of(result(number)) is not None}
+    assert len(held) >= 8
+    assert min(held) > 15
+    assert all(tiered.get(result(number)) == b"x" for number in range(30))
+
+
 def test_a_planted_directory_does_not_stop_it(remote: TroubledStore, local: Path, clock: Clock) -> None:
     tiered = TieredStore(remote, local, max_bytes=4 * BLOCK, clock=clock)
     tiered.put(ONE, b"x")
