@@ -7,6 +7,7 @@ diskcache unpickles what it finds.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -16,10 +17,11 @@ from contextlib import suppress
 from blake3 import blake3
 
 from s3memo.stores.base import Buffer
-from s3memo.stores.quota import Quota
+from s3memo.stores.quota import Quota, try_lock
 from s3memo.stores.transfer import flat
 
 _CHECK_BYTES = 32
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -56,7 +58,7 @@ class Copies:
         raise OSError(f"the copy {path} of {object_key} was damaged, and is deleted")
 
     def keep(self, object_key: str, data: Buffer) -> None:
-        """Write a copy, whole or not at all, if there is room for it."""
+        """Write a copy, whole or not at all, if there is room for it. On a full disk others go, for the next one."""
         self._prepare()
         try:
             self._keep(_name_of(object_key), flat(data))
@@ -64,6 +66,10 @@ class Copies:
             self._is_ready = False
             self._prepare()
             self._keep(_name_of(object_key), flat(data))
+        except OSError as error:
+            if error.errno in _FULL:
+                self._quota.give_way(memoryview(data).nbytes + _CHECK_BYTES)
+            raise
 
     def drop(self, object_key: str) -> None:
         """Delete the copy, if there is one."""
@@ -77,17 +83,18 @@ class Copies:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             try:
+                if not try_lock(descriptor):
+                    raise FileNotFoundError(f"{temporary} was taken for what a killed process has left")
                 os.ftruncate(descriptor, size)  # who makes room sees at once how large it will be
                 is_written = self._quota.admit(int(name[:2], 16), size, temporary)
                 if is_written:
                     _write(descriptor, data)
                     _write(descriptor, memoryview(_check_of(name, data)))
                     self._date(descriptor)
+                    self._place(temporary, self._path(name))  # while it is locked
+                    return
             finally:
                 os.close(descriptor)
-            if is_written:
-                self._place(temporary, self._path(name))
-                return
         except BaseException:
             with suppress(OSError):
                 os.unlink(temporary)  # noqa: PTH108

@@ -36,6 +36,7 @@ class Download:
         self._answer = answer
         self._size: int = answer["ContentLength"]
         self._missing = deque(cut(self._size))
+        self._position = 0
         self._progress = connection.progress(PART)
         self._has_ranges = True
         self._broken: Exception | None = None
@@ -63,14 +64,19 @@ class Download:
             raise self._failure(self._broken) from self._broken
 
     def _read_on(self, body: Any, view: memoryview, helpers: Helpers) -> None:
-        """Read the answer until all that follows has been taken by others, or it breaks off."""
+        """Read the answer until all that follows has been taken by others, or it breaks off.
+
+        A part that was given back may lie behind some that others have brought: these come once more on the way to it.
+        """
         while not helpers.failed and self._missing:
             try:
                 part = self._missing.popleft()
             except IndexError:  # a helper was faster
                 return
             try:
-                read_into(view[part], body, self._progress)
+                if part.stop > self._position:
+                    read_into(view[self._position : part.stop], body, self._progress)
+                    self._position = part.stop
             except FOREIGN_ERRORS as error:
                 self._give_back(part)
                 self._broken = error

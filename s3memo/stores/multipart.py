@@ -63,7 +63,6 @@ class _Upload:
         self._data = data
         self._parts: dict[int, Answer] = {}
         self._to_do = deque(enumerate(cut(len(data)), 1))
-        self._progress = connection.progress(PART)
         self._is_out_of_reach = False
 
     def begin(self) -> None:
@@ -82,6 +81,7 @@ class _Upload:
                 "use another, or keep results below that by max_entry_bytes"
             )
         self._options["UploadId"] = answer["UploadId"]
+        self._progress = self._connection.progress(PART)
 
     def send(self, helpers: int) -> None:
         """Send all parts, with so many helpers at most."""

@@ -3,7 +3,7 @@
 The directory has a folder for each of 256 shards, `incoming` for what is being written, and two files: `usage`, a count
 of bytes for each shard, and `evicting`, locked by the one process that makes room. A count is raised before a file
 gets its name and lowered only by a look at what is there, so a process that is killed at any point leaves it too high
-and never too low. Files are counted in whole blocks of 4 KiB, as disks do.
+and never too low. A file in `incoming` is locked while it is written. Files are counted in whole blocks of 4 KiB, as disks do.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ _PATIENCE = (0.0, *(0.001 * 2**attempt for attempt in range(9)))
 some 0.1 s, or longer where their threads leave them no time."""
 
 _STALE = 3600.0
-"""Seconds after which a file that nobody has written to is what a killed process has left."""
+"""Seconds after which a file that nobody has written to is what a killed process has left, whoever has it locked."""
+
+_AHEAD = 60.0
+"""Seconds. What is dated further ahead was used before the clock was set back, and nobody knows when."""
 
 
 class Found(NamedTuple):
@@ -94,6 +97,18 @@ class Quota:
             self._make_room(taken, temporary)
         return self._reserve(shard, taken)
 
+    def give_way(self, size: int) -> None:
+        """Delete the least recently used on a disk that is full: `size` bytes, and a share of what is there."""
+        with _locked(f"{self._directory}/evicting", patience=_PATIENCE) as descriptor:
+            if descriptor is None:  # another process does
+                return
+            self.sweep()
+            _, found = self._sample([*range(SHARDS)])
+            share = sum(copy.size for copy in found) // _SPARED
+            for copy in doomed(found, footprint(size) + share, most=len(found)):
+                with suppress(FileNotFoundError):
+                    os.unlink(copy.path)  # noqa: PTH108
+
     def sweep(self, *, own: str = "") -> Counter[int]:
         """Delete what killed processes left unfinished; return the bytes that others are writing, by shard."""
         writing: Counter[int] = Counter()
@@ -101,9 +116,9 @@ class Quota:
             for entry in entries:
                 with suppress(FileNotFoundError):
                     status = entry.stat(follow_symlinks=False)
-                    if not NAME.fullmatch(entry.name) or entry.path == own:
+                    if not NAME.fullmatch(entry.name) or entry.path == own or not entry.is_file(follow_symlinks=False):
                         continue
-                    if self._clock() - status.st_mtime > _STALE:
+                    if abs(self._clock() - status.st_mtime) > _STALE or _is_abandoned(entry.path):
                         os.unlink(entry.path)  # noqa: PTH108
                     else:
                         writing[int(entry.name[:2], 16)] += footprint(status.st_size)
@@ -149,15 +164,17 @@ class Quota:
         """Take shards off `left` until there are files enough to judge by; return these shards and their files."""
         shards: set[int] = set()
         found: list[Found] = []
+        known = self._clock() + _AHEAD
         while left and len(found) < _SAMPLE:
             shard = left.pop()
             shards.add(shard)
             with suppress(FileNotFoundError), os.scandir(f"{self._directory}/{shard:02x}") as entries:
                 for entry in entries:
                     with suppress(FileNotFoundError):
-                        if NAME.fullmatch(entry.name):
+                        if NAME.fullmatch(entry.name) and not entry.is_dir(follow_symlinks=False):
                             status = entry.stat(follow_symlinks=False)
-                            found.append(Found(entry.path, footprint(status.st_size), status.st_mtime))
+                            used = status.st_mtime if status.st_mtime < known else 0.0
+                            found.append(Found(entry.path, footprint(status.st_size), used))
         return shards, found
 
     @contextmanager
@@ -182,13 +199,23 @@ def _locked(path: str, *, patience: tuple[float, ...]) -> Iterator[int | None]:
     """Lend a file that no other thread or process has locked, or None if one keeps it so; the lock dies with us."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        yield descriptor if any(_try_lock(descriptor, pause) for pause in patience) else None
+        yield descriptor if any(try_lock(descriptor, pause) for pause in patience) else None
     finally:
         fcntl.flock(descriptor, fcntl.LOCK_UN)  # a child that was forked meanwhile has it open too
         os.close(descriptor)
 
 
-def _try_lock(descriptor: int, pause: float) -> bool:
+def _is_abandoned(path: str) -> bool:
+    """Whether nobody is writing a file any more: who does has it locked, and the lock dies with him."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        return try_lock(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def try_lock(descriptor: int, pause: float = 0.0) -> bool:
+    """Lock a file, after so many seconds; return whether nobody else has it locked."""
     if pause:  # even none takes its time
         time.sleep(pause)
     try:

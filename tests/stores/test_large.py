@@ -407,6 +407,21 @@ def test_an_upload_may_take_as_long_as_it_gets_on(
         store.put("a", VERY_LARGE)
 
 
+def test_what_the_begin_takes_is_not_taken_from_the_parts(
+    scripted: ScriptedServer, uploads: Uploads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(multipart, "HELPERS", 0)
+    now = [0.0]
+
+    def behave(exchange: Exchange) -> None:
+        now[0] += 16 * ("uploads" in exchange.received.query)
+        uploads(exchange)
+
+    scripted.behave = behave
+    S3Store("bucket", client=scripted.server.client, clock=lambda: now[0], sleep=no_pause).put("a", LARGE)
+    assert len(uploads.bodies) == 1
+
+
 def test_an_interrupted_upload_is_given_up(scripted: ScriptedServer, uploads: Uploads) -> None:
     def interrupt(_: float) -> None:
         raise KeyboardInterrupt
@@ -547,6 +562,16 @@ def test_a_server_that_knows_no_ranges(scripted: ScriptedServer, store: S3Store,
     scripted.behave = when(lambda _: True, breaks_off(data, 3 * MIB), serves(data, ranges=False), times=1)
     with pytest.raises(StoreUnavailableError, match="cannot read s3://bucket/root/a"):
         store.get("a")
+
+
+def test_a_server_that_knows_ranges_now_and_then(scripted: ScriptedServer, store: S3Store) -> None:
+    last = f"bytes={cut(len(VERY_LARGE))[-1].start}-"
+
+    def is_last(request: Received) -> bool:
+        return (request.headers["Range"] or "").startswith(last)
+
+    scripted.behave = when(is_last, serves(VERY_LARGE, ranges=False), serves(VERY_LARGE))
+    assert store.get("a") == VERY_LARGE
 
 
 @pytest.mark.parametrize("at", [0, 4 * MIB])

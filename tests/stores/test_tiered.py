@@ -194,6 +194,58 @@ def test_the_least_recently_used_make_room(remote: TroubledStore, local: Path, c
     assert taken(local) <= 10 * BLOCK
 
 
+def test_after_the_clock_was_set_back_the_new_make_room_for_nothing_old(
+    remote: TroubledStore, local: Path, clock: Clock
+) -> None:
+    tiered = TieredStore(remote, local, max_bytes=10 * BLOCK, clock=clock)
+    clock.now += 10**7
+    for number in range(10):
+        tiered.put(result(number), b"x")
+    (incoming,) = local.rglob("incoming")
+    left = incoming / ("0a" + "0" * 30)
+    left.write_bytes(bytes(BLOCK))
+    os.utime(left, (clock.now, clock.now))
+    clock.now -= 10**7
+    for number in range(10, 20):
+        clock.now += 1
+        tiered.put(result(number), b"x")
+    held = {number for number in range(20) if tiered.copy_of(result(number)) is not None}
+    assert held >= set(range(12, 20))
+    assert not left.exists()
+
+
+@pytest.mark.parametrize("kind", [errno.ENOSPC, errno.EDQUOT])
+def test_on_a_full_disk_the_least_recently_used_make_room(  # noqa: PLR0917  pytest passes them by name
+    tiered: TieredStore, remote: TroubledStore, local: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, kind: int
+) -> None:
+    write = copies._write
+
+    def act(descriptor: int, data: memoryview) -> None:
+        if len(copies_in(local)) > 10:
+            raise OSError(kind, "full")
+        write(descriptor, data)
+
+    monkeypatch.setattr(copies, "_write", act)
+    for number in range(30):
+        clock.now += 1
+        tiered.put(result(number), b"x")
+    held = {number for number in range(30) if tiered.copy_of(result(number)) is not None}
+    assert len(held) >= 8
+    assert min(held) > 15
+    assert all(tiered.get(result(number)) == b"x" for number in range(30))
+
+
+def test_a_planted_directory_does_not_stop_it(remote: TroubledStore, local: Path, clock: Clock) -> None:
+    tiered = TieredStore(remote, local, max_bytes=4 * BLOCK, clock=clock)
+    tiered.put(ONE, b"x")
+    planted = copies_in(local)[0].parent / (copies_in(local)[0].name[:2] + "0" * 30)
+    planted.mkdir()
+    os.utime(planted, (1, 1))
+    for number in range(10, 30):
+        tiered.put(result(number), b"x")
+        assert tiered.copy_of(result(number)) is not None
+
+
 def test_what_is_larger_than_the_bound_is_not_kept_and_makes_nothing_go(
     remote: TroubledStore, local: Path, clock: Clock
 ) -> None:
@@ -461,16 +513,42 @@ def test_what_a_killed_process_left_is_deleted_and_what_is_being_written_is_not(
     tiered = TieredStore(remote, local, max_bytes=4 * BLOCK, clock=clock)
     tiered.put(ONE, b"one")
     (incoming,) = local.rglob("incoming")
-    left, written, foreign = (incoming / name for name in ("0a" + "0" * 30, "0b" + "0" * 30, "notes"))
-    for path, age in ((left, 3601), (written, 3599), (foreign, 10**6)):
+    left, old, written, foreign = (incoming / name for name in (*(f"0{digit}" + "0" * 30 for digit in "abc"), "notes"))
+    for path, age in ((left, 0), (old, 3601), (written, 3599), (foreign, 10**6)):
         path.write_bytes(bytes(2 * BLOCK))
         os.utime(path, (clock.now - age, clock.now - age))
-    TieredStore(remote, local, clock=clock).get(ONE)
-    assert sorted(incoming.iterdir()) == sorted([written, foreign])
-    for number in range(10):
-        tiered.put(result(number), b"x")
-    assert written.exists()
+    with written.open("rb") as writer, old.open("rb") as inherited:
+        fcntl.flock(writer, fcntl.LOCK_EX)
+        fcntl.flock(inherited, fcntl.LOCK_EX)
+        TieredStore(remote, local, clock=clock).get(ONE)
+        assert sorted(incoming.iterdir()) == sorted([written, foreign])
+        for number in range(10):
+            tiered.put(result(number), b"x")
+        assert written.exists()
     assert taken(local) <= 4 * BLOCK, "with what is being written"
+    tiered.put(result(11), bytes(4 * BLOCK - 32))
+    assert not written.exists(), "its writer has died"
+    assert tiered.copy_of(result(11)) is not None
+
+
+@pytest.mark.parametrize("step", ["try_lock", "_write", "Copies._place"])
+def test_others_begin_while_a_copy_is_written(
+    tiered: TieredStore, remote: TroubledStore, local: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    remote.put(OTHER, b"other")
+    owner, name = (copies.Copies, "_place") if step == "Copies._place" else (copies, step)
+    action, others = getattr(owner, name), [TieredStore(remote, local)]
+
+    def act(*arguments: Any) -> Any:
+        while others:
+            others.pop().copy_of(OTHER)
+        return action(*arguments)
+
+    monkeypatch.setattr(owner, name, act)
+    tiered.put(ONE, b"one")
+    assert tiered.copy_of(ONE) == b"one"
+    assert not others
+    assert not [*next(local.rglob("incoming")).iterdir()]
 
 
 def test_an_interrupted_write_leaves_nothing(tiered: TieredStore, local: Path, monkeypatch: pytest.MonkeyPatch) -> None:
