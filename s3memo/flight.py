@@ -155,8 +155,8 @@ class Flights:
                 flight.waiters -= 1
                 for outer in within:
                     outer.waits_for.remove(flight)
-                if not flight.waiters:  # an exception refers to what refers to it
-                    flight.outcome = flight.error = None
+                if not flight.waiters:
+                    self._forget(flight)
 
     @contextmanager
     def working(self, flight: Flight) -> Iterator[None]:
@@ -225,6 +225,15 @@ class Flights:
         flight.has_landed = True
         flight.landed.release()
         self._end(flight)
+        if not flight.waiters:  # they were all cancelled
+            self._forget(flight)
+
+    @staticmethod
+    def _forget(flight: Flight) -> None:
+        """Let go of what nobody waits for any more: an exception, as a task's is, refers to what refers to it."""
+        flight.outcome = flight.error = None
+        if flight.has_landed:
+            flight.task = None
 
     def _end(self, flight: Flight) -> None:
         with process_lock:

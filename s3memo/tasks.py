@@ -30,9 +30,6 @@ from s3memo.flight import Flight, Outcome
 
 T = TypeVar("T")
 
-_behind: set[asyncio.Task[None]] = set()
-"""What nobody awaits: the loop itself would forget it."""
-
 
 async def fetch(call: Call) -> Any:
     """Return the value of a call: remembered, or computed and then remembered."""
@@ -110,12 +107,11 @@ async def _carried_out(call: Call, step: Any, flight: Flight | None) -> Any:
         return await blocking(call.cache, step)
     flight.asks = call.cache.awaits  # in the pool it is a thread that goes on
     try:
-        brought = await blocking(call.cache, step)
+        return await blocking(call.cache, step)
     finally:
         flight.asks, is_unwanted, flight.is_unwanted = False, flight.is_unwanted, False
-    if is_unwanted:
-        raise asyncio.CancelledError
-    return brought
+        if is_unwanted:
+            raise asyncio.CancelledError
 
 
 async def _work(call: Call, flight: Flight, work: Work) -> None:
@@ -149,10 +145,7 @@ def _served(call: Call, outcome: Outcome[Any]) -> Outcome[Any]:
     """Return what a call gets, and begin to refresh that if it is stale."""
     scope = asyncio.get_running_loop(), call.terms.recorder.scope
     if outcome.is_stale and not call.cache.flights.is_led(call.key, scope):
-        _behind.difference_update([task for task in _behind if task.get_loop().is_closed()])
-        task = asyncio.create_task(_refresh(call, scope))
-        _behind.add(task)
-        task.add_done_callback(_behind.discard)
+        asyncio.create_task(_refresh(call, scope))  # noqa: RUF006  its flight has it, from when it begins
     return outcome
 
 
