@@ -21,7 +21,7 @@ class Breaker:
     """Lets a store be left alone for a while once it has used up an operation's attempts or time.
 
     When that while is over one caller asks it again, and the others only once that one had an answer; they wait for it
-    as long as the longest pause, for a thread that is interrupted brings none. `changes` counts how often the store was
+    as long as the longest pause, for a thread that ends with the interpreter brings none. `changes` counts how often the store was
     found to fail, or to answer again.
     """
 
@@ -49,6 +49,13 @@ class Breaker:
                 raise StoreUnavailableError(f"the store is left alone {when}, because it failed: {self._reason}")
             self._is_probed = True
             self._until = self._clock() + LONGEST_PAUSE
+
+    def give_back(self) -> None:
+        """Let another caller ask after the usual pause, for this one was interrupted before it had an answer."""
+        with process_lock:
+            if self._is_probed:
+                self._is_probed = False
+                self._until = self._clock() + self.pause
 
     def learn(self, outcome: Exception | None, *, since: int) -> Change | None:
         """Learn how an operation on the store ended, and return what that changes. Any answer at all is a good end.

@@ -155,8 +155,8 @@ class Flights:
                 flight.waiters -= 1
                 for outer in within:
                     outer.waits_for.remove(flight)
-                if not flight.waiters:  # an exception refers to what refers to it
-                    flight.outcome = flight.error = None
+                if not flight.waiters:
+                    self._forget(flight)
 
     @contextmanager
     def working(self, flight: Flight) -> Iterator[None]:
@@ -220,6 +220,13 @@ class Flights:
         if self._led.get((flight.key, flight.scope)) is flight:
             del self._led[flight.key, flight.scope]
 
+    @staticmethod
+    def _forget(flight: Flight) -> None:
+        """Let go of what nobody waits for any more: an exception, as a task's is, refers to what refers to it."""
+        flight.outcome = flight.error = None
+        if flight.has_landed:
+            flight.task = None
+
     def _end(self, flight: Flight) -> None:
         """Let those who wait for a flight go on, when nobody can come to wait for it. It may be ended again."""
         with process_lock:
@@ -232,6 +239,8 @@ class Flights:
             if not flight.has_landed:
                 flight.has_landed = True
                 flight.landed.release()
+            if not flight.waiters:  # they were all cancelled
+                self._forget(flight)
 
     def _keep_own(self) -> None:
         """Forget, in a forked child, the flights of the threads that it does not have."""

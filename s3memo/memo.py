@@ -22,6 +22,7 @@ from s3memo.memory import Held
 from s3memo.packing import Packing
 from s3memo.stores.base import PAGE_SIZE, Buffer, HoldsCopies, Store, TimeBounds
 from s3memo.stores.clock import local_clock
+from s3memo.stores.parts import PART
 from s3memo.terms import Terms
 from s3memo.versions import DAY, MICROSECONDS, Key, Listing, Version, clearing, parse_object_key, tombstone
 
@@ -109,10 +110,20 @@ class Memo:
 
         return aside(pack) if is_crossed() and packing.may_be_large(value) else pack()
 
-    def put(self, key: Key, terms: Terms, draft: Draft) -> None:
-        """PUT a version."""
-        with self.asking(terms):
-            self.store.put(key.prefix + draft.held.version.name, draft.sealed.data)
+    def put(self, key: Key, terms: Terms, draft: Draft, *, gives_way: bool) -> None:
+        """PUT a version; if it `gives_way`, StoreUnavailableError while the store is to be left alone.
+
+        A large one, for which a loop's store has but a few threads, finds that out when one is free.
+        """
+        data = draft.sealed.data
+
+        def put() -> None:
+            if gives_way:
+                self.breaker.check()
+            with self.asking(terms):
+                self.store.put(key.prefix + draft.held.version.name, data)
+
+        aside(put) if len(data) >= PART else put()
 
     def bury(self, key: Key, terms: Terms) -> tuple[Version, Listing]:
         """PUT a tombstone, or two if the first is not the newest; return the last, and what was listed after it."""
@@ -161,6 +172,9 @@ class Memo:
                 yield
             except Exception as error:
                 self._learn(error, since, terms)
+                raise
+            except BaseException:  # an interruption or a cancellation, which is no answer
+                self.breaker.give_back()
                 raise
             self._learn(None, since, terms)
 

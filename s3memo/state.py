@@ -241,8 +241,18 @@ class AsyncState:
 
     async def update(self, fn: Callable[[Any], Any], *, default: Any = None) -> Any:
         """Replace the value by `fn(value)`, where `fn` is a plain function that runs in a thread, and return that."""
-        beside = (lambda value: bridge.aside(lambda: fn(value))) if callable(fn) else fn
-        return await self._done(lambda: self._state.update(beside, default=default))
+        import asyncio  # noqa: PLC0415  most programs are not asynchronous, and it takes long to load
+
+        def run(value: Any) -> Any:
+            try:
+                return fn(value)
+            except StopIteration as error:  # no future takes one
+                raise RuntimeError(f"{fn!r} raised {error!r}") from error
+
+        def beside(value: Any) -> Any:  # in a thread of the loop's: it may take long, or wait for what needs ours
+            return bridge.wait_for(asyncio.to_thread(run, value)) if bridge.is_crossed() else run(value)
+
+        return await self._done(lambda: self._state.update(beside if callable(fn) else fn, default=default))
 
     async def clear(self) -> int:
         """Say that there is no value."""

@@ -30,9 +30,6 @@ from s3memo.flight import Flight, Outcome
 
 T = TypeVar("T")
 
-_behind: set[asyncio.Task[None]] = set()
-"""What nobody awaits: the loop itself would forget it."""
-
 
 async def fetch(call: Call) -> Any:
     """Return the value of a call: remembered, or computed and then remembered."""
@@ -78,7 +75,15 @@ async def blocking(cache: Cache, action: Callable[[], T]) -> T:
     """Run what may wait for the store, or take long, where it does not hold up the loop."""
     if cache.awaits:
         return await bridged(action)
-    return await asyncio.get_running_loop().run_in_executor(cache.pool, copy_context().run, action)
+    return await asyncio.get_running_loop().run_in_executor(cache.pool, copy_context().run, _unstopped, action)
+
+
+def _unstopped(action: Callable[[], T]) -> T:
+    """Do something in a thread, of which a StopIteration, as out of `cache_if`, would never reach the loop."""
+    try:
+        return action()
+    except StopIteration as error:
+        raise RuntimeError(f"{error!r} was raised") from error
 
 
 async def run(call: Call, work: Work, flight: Flight | None = None) -> Outcome[Any]:
@@ -110,12 +115,11 @@ async def _carried_out(call: Call, step: Any, flight: Flight | None) -> Any:
         return await blocking(call.cache, step)
     flight.asks = call.cache.awaits  # in the pool it is a thread that goes on
     try:
-        brought = await blocking(call.cache, step)
+        return await blocking(call.cache, step)
     finally:
         flight.asks, is_unwanted, flight.is_unwanted = False, flight.is_unwanted, False
-    if is_unwanted:
-        raise asyncio.CancelledError
-    return brought
+        if is_unwanted:
+            raise asyncio.CancelledError
 
 
 async def _work(call: Call, flight: Flight, work: Work) -> None:
@@ -149,10 +153,7 @@ def _served(call: Call, outcome: Outcome[Any]) -> Outcome[Any]:
     """Return what a call gets, and begin to refresh that if it is stale."""
     scope = asyncio.get_running_loop(), call.terms.recorder.scope
     if outcome.is_stale and not call.cache.flights.is_led(call.key, scope):
-        _behind.difference_update([task for task in _behind if task.get_loop().is_closed()])
-        task = asyncio.create_task(_refresh(call, scope))
-        _behind.add(task)
-        task.add_done_callback(_behind.discard)
+        asyncio.create_task(_refresh(call, scope))  # noqa: RUF006  its flight has it, from when it begins
     return outcome
 
 

@@ -234,11 +234,12 @@ class Tiers:
     def remember(self, key: Key, terms: Terms, draft: Draft, computing: Flight | None = None) -> None:
         """The one write path: PUT the version, then DELETE what it supersedes. Raises StoreError if the PUT fails.
 
+        What was computed is not worth a wait for a store that is to be left alone.
         A computation that was detached during the PUT takes its version back, before it has deleted any other: nobody
         was promised that it is stored, and what overtook it may yet fail.
         """
         version = draft.held.version
-        self._memo.put(key, terms, draft)
+        self._memo.put(key, terms, draft, gives_way=computing is not None)
         terms.recorder.emit("store", key=str(key), size=draft.held.size)
         taken_back = computing is not None and computing.detached
         void = [version] if taken_back else draft.listing.superseded(version, keep=terms.keep)
@@ -258,7 +259,6 @@ class Tiers:
             held = draft.held
             self._land(key, flight, held, terms)
             if not flight.detached and not self.read_only:
-                self._memo.breaker.check()
                 self.remember(key, terms, draft, flight)
                 return held, not flight.detached
         return held, False

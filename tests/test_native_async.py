@@ -12,18 +12,20 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
 import obstore.store
 import pytest
 
-from s3memo import Cache, Event, ObjectStore, ServiceState, bridge
+from s3memo import Cache, Event, MemoryStore, ObjectStore, ServiceState, bridge
 from s3memo.errors import StoreUnavailableError
 from s3memo.locks import process_lock
 from s3memo.stores import obsverbs
+from s3memo.stores.parts import PART
 from tests.servers.recording import Exchange
-from tests.servers.scripted import ScriptedServer, answer, hang_up, refusal, script
+from tests.servers.scripted import ScriptedServer, answer, hang_up, page, refusal, script
 from tests.servers.server import S3Server
 from tests.troubled import raising
 
@@ -343,6 +345,82 @@ async def test_a_state_loses_no_update(
     assert await state.aio.get() == 5
     assert await state.aio.version == 6
     assert threading.main_thread() not in threads
+
+
+async def test_what_updates_a_state_may_wait_for_the_loop_and_holds_up_no_helper() -> None:
+    cache = Cache(ObjectStore(obstore.store.MemoryStore(), "root"))
+    loop = asyncio.get_running_loop()
+
+    @cache.cached(name="large", version=1)
+    async def large(number: int) -> list[int]:
+        return list(range(number, 100_000))  # it is packed aside
+
+    def measure(number: int) -> int:
+        return len(asyncio.run_coroutine_threadsafe(large(number), loop).result(SOON))
+
+    states = [ServiceState(f"job {number}", cache) for number in range(bridge._helpers()._max_workers)]
+    await asyncio.gather(*(state.aio.set(number) for number, state in enumerate(states)))
+    sizes = [100_000 - number for number in range(len(states))]
+    assert await asyncio.gather(*(state.aio.update(measure) for state in states)) == sizes
+
+
+@pytest.mark.parametrize("across", [True, False])
+async def test_what_updates_a_state_may_raise_what_no_future_takes(across: bool) -> None:
+    state = ServiceState("job", ObjectStore(obstore.store.MemoryStore(), "root") if across else MemoryStore())
+    async with asyncio.timeout(SOON):
+        with pytest.raises(RuntimeError, match="StopIteration"):
+            await state.aio.update(lambda _: next(iter(())))
+
+
+async def test_large_results_do_not_queue_before_a_store_that_fails(
+    scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted.server.set_environment(monkeypatch)
+
+    def behave(exchange: Exchange) -> None:
+        if exchange.received.kind == "PUT":
+            time.sleep(0.3)
+            exchange.hang_up()
+        else:
+            page(headers={"Date": formatdate(usegmt=True)})(exchange)
+
+    scripted.behave = behave
+    cache = Cache(ObjectStore("s3+obstore://bucket", attempts=1))
+
+    @cache.cached(name="large", version=1)
+    async def large(_: int) -> bytes:
+        return os.urandom(PART)
+
+    most = bridge._helpers()._max_workers
+    await asyncio.gather(*map(large, range(5 * most)))
+    assert 1 <= large.cache_info().requests["PUT"] <= most
+
+
+async def test_what_nobody_waits_for_is_not_computed_when_the_lease_fails(
+    scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted.server.set_environment(monkeypatch)
+    job = Job(ObjectStore("s3+obstore://bucket"), fleet=True)
+    arrived, go = threading.Event(), threading.Event()
+
+    def behave(exchange: Exchange) -> None:
+        if "v1/lease/" in exchange.received.query.get("prefix", ""):
+            arrived.set()
+            go.wait(SOON)
+            refusal(403, "AccessDenied")(exchange)
+        else:
+            page(headers={"Date": formatdate(usegmt=True)})(exchange)
+
+    scripted.behave = behave
+    task = asyncio.create_task(job.function(1))
+    await asyncio.to_thread(arrived.wait, SOON)
+    (flight,) = (flight for flights in job.cache.flights._running.values() for flight in flights)
+    work = flight.task
+    task.cancel()
+    go.set()
+    await asyncio.wait([task, work])
+    assert work.cancelled()
+    assert job.count == 0
 
 
 async def test_a_lease_is_renewed_by_a_task_and_given_back(moto: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:

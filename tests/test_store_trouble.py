@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from s3memo import Cache, Event, MemoryStore, MemoryTier, S3Store, SettingsError, StoreUnavailableError, disabled, tasks
+from s3memo import Cache, Event, MemoryStore, MemoryTier, S3Store, SettingsError, StoreUnavailableError, disabled
 from s3memo.refreshes import refreshes
 from s3memo.stores.retry import RetryPolicy
 from s3memo.stores.s3client import make_client
@@ -411,6 +411,9 @@ def test_an_interrupt_is_no_answer(
     watched.function(1)
     assert proxy.requests == []
     assert len(watched.told("breaker")) == 1
+    clock.forward(1)
+    watched.function(1)
+    assert proxy.requests != [], "another one asks after the usual pause"
 
 
 # what is served meanwhile
@@ -464,7 +467,7 @@ def test_a_refresh_behind_an_async_call_tells_of_the_stores_trouble_once(
         clock.forward(61)
         proxy.behave = BUSY
         assert await function(1) == 2
-        await asyncio.gather(*tasks._behind)
+        await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
 
     asyncio.run(call())
     [error] = [event for event in events if event.kind == "error"]
@@ -488,7 +491,7 @@ def test_a_refresh_that_is_given_up_because_its_arguments_were_changed_is_told_o
 
     async def call() -> int:
         length = await grow_later([1])
-        await asyncio.gather(*tasks._behind)
+        await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
         return length
 
     assert [grow([1]), asyncio.run(call())] == [2, 2]

@@ -19,6 +19,7 @@ from s3memo import Cache, MemoryStore, ObjectStore, SettingsError, disabled, s3_
 from s3memo.flight import Flight, Flights
 from s3memo.stores.base import Buffer
 from s3memo.versions import Key
+from tests.troubled import Clock
 
 SOON = 10.0
 """Seconds within which all that can happen has happened."""
@@ -98,6 +99,7 @@ async def test_without_the_flight_they_would_not(cache: Cache, monkeypatch: pyte
     @contextmanager
     def alone(self: Flights, key: Key, _scope: object) -> Iterator[tuple[Flight, bool]]:
         with self.begin(key) as flight:
+            flight.waiters = 1
             yield flight, True
 
     monkeypatch.setattr(Flights, "board", alone)
@@ -151,6 +153,61 @@ async def test_the_last_cancelled_waiter_cancels_the_work(cache: Cache) -> None:
     assert await later == [1], "who comes after that does not get what was cancelled"
     assert (work.count, work.cancelled) == (2, 1)
     assert not cache.flights._running
+
+
+async def test_of_a_cancelled_call_nothing_is_left_to_the_collector(cache: Cache) -> None:
+    class Argument:
+        def __s3memo_key__(self) -> int:
+            return 1
+
+    begun = asyncio.Event()
+
+    @cache.cached(name="f", version=1)
+    async def function(_: Argument) -> None:
+        begun.set()
+        await asyncio.sleep(SOON)
+
+    argument = Argument()
+    gone = weakref.ref(argument)
+    task = asyncio.create_task(function(argument))
+    del argument
+    await begun.wait()
+    gc.collect()
+    gc.disable()
+    try:
+        task.cancel()
+        while len(asyncio.all_tasks()) > 1:  # noqa: ASYNC110  nothing tells
+            await asyncio.sleep(0)
+        del task
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+async def test_a_refresh_behind_is_not_lost_to_the_collector(clock: Clock) -> None:
+    awaited: list[weakref.ref[asyncio.Future[int]]] = []
+
+    @Cache(MemoryStore(clock=clock)).cached(name="f", version=1, ttl=60, stale_while_revalidate=600)
+    async def function() -> int:
+        if clock.now == begun:
+            return 1
+        future = asyncio.get_running_loop().create_future()
+        awaited.append(weakref.ref(future))
+        return await future  # type: ignore[no-any-return]  # it is an int
+
+    begun = clock.now
+    assert await function() == 1
+    clock.now += 61
+    assert await function() == 1
+    async with asyncio.timeout(SOON):
+        while not awaited:  # noqa: ASYNC110  nothing tells
+            await asyncio.sleep(0)
+    gc.collect()
+    future = awaited[0]()
+    assert future is not None
+    future.set_result(2)
+    await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
+    assert await function() == 2
 
 
 async def test_work_that_is_cancelled_from_within_is_begun_again_by_those_who_wait(cache: Cache) -> None:
@@ -407,3 +464,17 @@ def test_async_generators_and_context_managers_are_refused() -> None:
         s3_cached(MemoryStore())(generator)
     with pytest.raises(SettingsError, match="is cached already"):
         s3_cached(MemoryStore())(Loader.outer_static)
+
+
+@pytest.mark.parametrize("error", [StopIteration("enough"), ValueError("no")])
+async def test_what_a_condition_raises_reaches_the_caller(error: Exception) -> None:
+    def condition(_: object) -> bool:
+        raise error
+
+    @Cache(MemoryStore()).cached(name="condition", version=1, cache_if=condition)
+    async def f() -> int:
+        return 1
+
+    async with asyncio.timeout(10):
+        with pytest.raises((RuntimeError, ValueError), match=str(error)):
+            await f()

@@ -191,7 +191,7 @@ def _checked_directory(local: LocalPlace) -> Path:
         location = None if isinstance(local, bool) else parse_url(local)
     except SettingsError:
         location = None
-    if location is None or location.scheme != "file" or os.fspath(local) in {"", "."}:
+    if location is None or location.scheme != "file" or str(local) in {"", "."}:
         raise SettingsError(f"local={local!r} must be True, or a directory that starts with /, ./ or ~")
     return Path(location.root)
 

@@ -586,7 +586,7 @@ def test_threads_share_it(remote: TroubledStore, local: Path) -> None:
         ((MemoryStore(), "s3://bucket"), "local='s3://bucket' must be"),
         ((MemoryStore(), False), "local=False must be"),
         ((MemoryStore(), 5), "local=5 must be"),
-        ((MemoryStore(), Path("")), r"local=\S+ must be"),
+        ((MemoryStore(), Path()), r"local=\S+ must be"),
     ],
 )
 def test_wrong_arguments_are_told(arguments: Any, message: str) -> None:
