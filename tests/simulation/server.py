@@ -103,7 +103,7 @@ class SimulatedS3:
         return self._answered({"Body": io.BytesIO(data), "ContentLength": len(data)}, "GET")
 
     def put_object(self, *, Key: str, Body: Any, IfNoneMatch: str = "", **_: Any) -> dict[str, Any]:  # noqa: N803
-        data, signed_at = Body.read(), self.world.now
+        data, signed_at = Body if isinstance(Body, bytes) else Body.read(), self.world.now
         fault = self._reach("PUT", Key, carry=lambda: self._put(Key, data, signed_at, IfNoneMatch))
         if fault == "conflict" and IfNoneMatch:
             self._refuse(409, "ConditionalRequestConflict", "PUT")
