@@ -37,7 +37,7 @@ def surroundings() -> dict[str, Any]:
     cpu = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), ":")
     return {
         "python": platform.python_version(),
-        "system": platform.platform(),
+        "system": f"{platform.system()} {platform.release().partition('-')[0]}, {platform.machine()}",
         "processor": cpu.partition(":")[2].strip(),
         "processors": os.cpu_count(),
         "versions": {name: version(name) for name in PACKAGES},
