@@ -27,7 +27,7 @@ PACKAGES = (
 METHOD = (
     "All sides of a contest take turns in each round, and another begins each time. A figure is the median of the rounds "
     "(least to most beside it); a ratio is the median of the ratios within a round. Every result is checked. Clients of "
-    "boto3 that are not s3memo's own have 32 connections and the same checksum setting as s3memo's."
+    "boto3 that are not s3memo's own have 32 connections, and for hits and misses the same checksum setting as s3memo's."
 )
 _SCALES = {"s": ((1, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))}
 
