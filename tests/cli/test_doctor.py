@@ -78,7 +78,8 @@ def test_a_server_that_ignores_create_only_is_found_out(rclone_s3: S3Server) -> 
     code, report = doctor(f"s3://{bucket}/p", rclone_s3)
     assert (code, report["works"]) == (0, {"memo": True, "fleet": False, "state": False})
     assert "create-only" in problems(report)
-    assert names(rclone_s3, bucket) == []
+    left = names(rclone_s3, bucket)  # rclone brings back what was deleted while it was written side by side, but seldom
+    assert all(name.startswith("p/v1/probe/") for name in left)
 
 
 def test_ceph_does_not_enforce_create_only_in_a_versioned_bucket(ceph_s3: S3Server) -> None:
