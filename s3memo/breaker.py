@@ -21,8 +21,8 @@ class Breaker:
     """Lets a store be left alone for a while once it has used up an operation's attempts or time.
 
     When that while is over one caller asks it again, and the others only once that one had an answer; they wait for it
-    as long as the longest pause, for a thread that ends with the interpreter brings none. `changes` counts how often the store was
-    found to fail, or to answer again.
+    as long as the longest pause, for a thread that ends with the interpreter brings none. `changes` counts how often the
+    store was found to fail, or to answer again.
     """
 
     def __init__(self, clock: Callable[[], float] = local_clock) -> None:

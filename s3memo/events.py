@@ -72,8 +72,8 @@ class CacheInfo(NamedTuple):
 
     `hits` counts what was served of what is remembered, by memory, the local tier or the store, `stale_hits` that of it
     which had expired; `misses` the looks that found nothing, `cache_get`'s too. `maxsize` and `currsize` count entries of
-    the memory tier; `bytes_…` what went over the wire; `seconds_saved` sums what the hits had taken to compute; `requests` counts
-    what the store was sent, and `cost` is their price in US dollars by `s3memo.PRICES`.
+    the memory tier; `bytes_…` what went over the wire; `seconds_saved` sums what the hits had taken to compute;
+    `requests` counts what the store was sent, and `cost` is their price in US dollars by `s3memo.PRICES`.
     """
 
     hits: int

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TypeGuard
 
 from s3memo.bridge import side_by_side
-from s3memo.index import Index, Known, Span, Walk
+from s3memo.index import Index, Known, Name, Span, Walk
 from s3memo.locks import process_lock
 from s3memo.memo import Draft, Memo
 from s3memo.terms import Terms
@@ -47,10 +47,10 @@ class Names:
         self, key: Key, terms: Terms, absent_since: float, *, looks: int, seen_since: float
     ) -> Iterator[Sighting]:
         """Yield what is known of a key, if it was seen since then, and as long as that is not enough, a few looks."""
-        known = self._current(key)
-        if known is not None and known.seen_at >= seen_since:
-            yield Sighting(self._listing(known), self._counts_absence(known, absent_since))
-        if known is not None and known.versions:
+        known = self.sighted(key, absent_since)
+        if known is not None and known.listing.seen_at >= seen_since:
+            yield known
+        if known is not None and known.listing.versions:
             self._index(key).doubt()
         for _ in range(looks):
             self._memo.breaker.check()
@@ -89,6 +89,14 @@ class Names:
             spans = index.spans()
         return (type(key)(key.namespace, key.tag, digest) for span in spans for digest in span.digests(having=".s3m "))
 
+    def sighted(self, key: Key, absent_since: float) -> Sighting | None:
+        """Return what is known of a key without asking; its absence counts if it was read since then, or is trusted."""
+        known = self._current(key)
+        if known is None:
+            return None
+        is_proof = known.seen_at >= absent_since or self._memo.store.time().latest < known.trusted_until
+        return Sighting(self._listing(known), is_proof)
+
     def known(self, key: Key) -> tuple[Listing, int] | None:
         """Return what is known of a key without asking, and the size in bytes of its newest version."""
         known = self._current(key)
@@ -97,11 +105,6 @@ class Names:
         listing = self._listing(known)
         newest = listing.newest and listing.newest.name
         return listing, next((size for name, size in known.versions if name == newest), 0)
-
-    def counts_absence(self, key: Key, absent_since: float) -> bool:
-        """Whether a key that is known to have no version need not be looked up before it is computed."""
-        known = self._current(key)
-        return known is not None and self._counts_absence(known, absent_since)
 
     def size(self, key: Key, version: Version) -> int:
         """Return how many bytes a version takes, as far as that was seen, else 0."""
@@ -113,23 +116,11 @@ class Names:
 
         The name counts for as long as what was listed before it.
         """
-        index, version = self._index(key), draft.held.version
-        names = {other.name: 0 for other in draft.listing.versions} | {version.name: draft.held.size}
-        with process_lock:
-            former = index.find(key.digest)
-            names |= dict(former.versions if former else ())
-            for other in gone:
-                names.pop(other.name, None)
-            index.learn(key.digest, Known(tuple(sorted(names.items())), draft.listing.seen_at))
+        self._take(key, draft.listing, (draft.held.version.name, draft.held.size), gone)
 
     def bury(self, key: Key, grave: Version, listing: Listing) -> None:
         """Take what an invalidation made of a listing."""
-        index = self._index(key)
-        names = dict.fromkeys((grave.name, *(version.name for version in listing.versions)), 0)
-        with process_lock:
-            former = index.find(key.digest)
-            names |= dict(former.versions if former else ())
-            index.learn(key.digest, Known(tuple(sorted(names.items())), listing.seen_at))
+        self._take(key, listing, (grave.name, 0))
 
     def forget(self, key: Key) -> None:
         """Know nothing of a key any more."""
@@ -142,6 +133,17 @@ class Names:
         with process_lock:
             for folder in [folder for folder, (key, _) in self._indexes.items() if belongs(key)]:
                 del self._indexes[folder]
+
+    def _take(self, key: Key, listing: Listing, written: Name, gone: Iterable[Version] = ()) -> None:
+        """Know what was listed, what is known beside that, and what was written after it, without what has gone."""
+        index = self._index(key)
+        names = dict([*((version.name, 0) for version in listing.versions), written])
+        with process_lock:
+            former = index.find(key.digest)
+            names |= dict(former.versions if former else ())
+            for version in gone:
+                names.pop(version.name, None)
+            index.learn(key.digest, Known(tuple(sorted(names.items())), listing.seen_at))
 
     def _index(self, key: Key) -> Index:
         folder = key.folder
@@ -165,9 +167,6 @@ class Names:
             return False
         now = self._memo.store.time().latest
         return now < source.trusted_until or 0 <= now - source.seen_at < self._ttl
-
-    def _counts_absence(self, known: Known, absent_since: float) -> bool:
-        return known.seen_at >= absent_since or self._memo.store.time().latest < known.trusted_until
 
     def _sight(self, key: Key, terms: Terms) -> Listing:
         """LIST one digest, or instead a page of names, if so many were listed one by one that it is worth its price."""

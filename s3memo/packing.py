@@ -23,8 +23,10 @@ CodecName: TypeAlias = Literal["msgpack", "pickle"]
 
 @dataclass(frozen=True, slots=True)
 class Packing:
-    """How a cache stores its values. `own_keys` sign, or where it has none, those of the process. No object of more
-    than `max_bytes` is made, or read where its size is known before.
+    """How a cache stores its values.
+
+    `own_keys` sign, or where it has none, those of the process. No object of more than `max_bytes` is made, or read where
+    its size is known before.
 
     With `codec` "pickle", which demands keys, what msgpack wrote is read too; never the other way round.
     """

@@ -73,9 +73,8 @@ class Surveys(Tiers):
         slot = self._servable(key, terms)
         if slot is not None and self._judge(slot.held, terms) in SERVED:
             return True
-        found = self._names.known(key)
-        if found is None or found[0].seen_at < self._seen_since(key, terms):
+        found = self._names.sighted(key, absent_since)
+        if found is None or found.listing.seen_at < self._seen_since(key, terms):
             return False
-        newest = found[0].newest
-        is_of_use = newest is not None and self._judge_listed(newest, key, terms) in SERVED
-        return is_of_use or self._names.counts_absence(key, absent_since)
+        newest = found.listing.newest
+        return found.is_proof or (newest is not None and self._judge_listed(newest, key, terms) in SERVED)

@@ -25,11 +25,12 @@ from rich.table import Table
 from s3memo import settings
 from s3memo.cli import analysis
 from s3memo.cli.findings import Findings, listing
+from s3memo.cli.place import location_of
 from s3memo.decorator import Cache
 from s3memo.errors import SettingsError
 from s3memo.events import CacheInfo
 from s3memo.functions import CachedFunction
-from s3memo.settings import Location, default_location, parse_url
+from s3memo.settings import Location
 
 _INSTALLED = {"site-packages", "dist-packages"}
 _NOT_REMEMBERED = (OSError, MemoryError, RecursionError)  # true of this machine now
@@ -87,7 +88,7 @@ def find_location(url: str | None) -> Location:
     """Return where results are kept. Raises SettingsError."""
     if settings.is_disabled():
         raise SettingsError("S3MEMO_DISABLED is set, so nothing would be remembered: unset it for the demo")
-    return parse_url(url) if url else default_location()
+    return location_of(url)
 
 
 def find_files(root: Path) -> list[Path]:

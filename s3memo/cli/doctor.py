@@ -15,11 +15,12 @@ from rich.text import Text
 from s3memo.cli.bucket import read_settings
 from s3memo.cli.diagnosis import SERVICES, Diagnosis, Level, diagnose
 from s3memo.cli.examination import Examination, Facts
+from s3memo.cli.place import location_of
 from s3memo.cli.screen import JsonDocument, plain, print_json, screen
-from s3memo.settings import Location, default_location, parse_url
+from s3memo.settings import Location
 from s3memo.stores import open_store
 from s3memo.stores.base import Store
-from s3memo.stores.s3 import S3Store
+from s3memo.stores.s3 import S3Store, folder_of
 
 _STYLES: dict[Level, str] = {"ok": "green", "note": "dim", "warning": "yellow", "problem": "bold red"}
 
@@ -39,8 +40,7 @@ def doctor(
 
     Writes some small objects below v1/probe/ and deletes them again; touches nothing else. About 130 requests.
     """
-    location = parse_url(url) if url else default_location()
-    diagnosis = diagnose(examine(location))
+    diagnosis = diagnose(examine(location_of(url)))
     if as_json:
         print_json(diagnosis.as_json())
     else:
@@ -59,8 +59,7 @@ def examine(location: Location) -> Facts:
             examination.clean_up()
     facts = examination.facts
     if location.scheme in {"s3", "s3+obstore"} and facts.seconds:
-        root = f"{location.prefix}/" if location.prefix else ""
-        facts.bucket = read_settings(S3Store(location.root, location.prefix), root)
+        facts.bucket = read_settings(S3Store(location.root, location.prefix), folder_of(location.prefix))
     return facts
 
 

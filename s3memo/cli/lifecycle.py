@@ -9,6 +9,7 @@ import typer
 
 from s3memo.cli.policy import BucketUrl, bucket_location
 from s3memo.settings import Location
+from s3memo.stores.s3 import folder_of
 
 _UPLOAD_DAYS = 3
 _NONCURRENT_DAYS = 7
@@ -43,7 +44,7 @@ def lifecycle(
 
 def make_rules(location: Location, *, expire_after: int | None = None) -> dict[str, Any]:
     """Return the rules for one store, as `put_bucket_lifecycle_configuration` takes them."""
-    root = f"{location.prefix}/" if location.prefix else ""
+    root = folder_of(location.prefix)
     rules = [
         _rule(
             "s3memo-incomplete-uploads",

@@ -12,7 +12,7 @@ import typer
 
 from s3memo.cache import Cache
 from s3memo.errors import NotFoundError, SettingsError, StoreAccessError
-from s3memo.settings import default_location, parse_url
+from s3memo.settings import Location, default_location, parse_url
 from s3memo.stores import open_store
 from s3memo.stores.base import Store
 from s3memo.stores.local import FILE_NAME
@@ -29,9 +29,14 @@ Url = Annotated[
 _SHOWN = 20
 
 
+def location_of(url: str | None) -> Location:
+    """Return what a URL names, or if there is none what a program's caches use. Raises SettingsError."""
+    return parse_url(url) if url else default_location()
+
+
 def open_cache(url: str | None) -> Cache:
     """Return a cache on the store that is meant. Raises SettingsError, and StoreAccessError for a directory without one."""
-    location = parse_url(url) if url else default_location()
+    location = location_of(url)
     if location.scheme == "file" and not Path(location.root, FILE_NAME).exists():  # or it would be made now
         raise StoreAccessError(f"there is no store in {location}: name another with --url or S3MEMO_URL")
     return Cache(open_store(location), memory=None)

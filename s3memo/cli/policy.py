@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
+from s3memo.cli.place import location_of
 from s3memo.errors import SettingsError
-from s3memo.settings import Location, default_location, parse_url
-from s3memo.stores.s3 import DIRECTORY_BUCKET
+from s3memo.settings import Location
+from s3memo.stores.s3 import DIRECTORY_BUCKET, folder_of
 
 _READ = ["s3:GetObject"]
 _WRITE = ["s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"]
@@ -40,7 +41,7 @@ def policy(
 
 def bucket_location(url: str | None) -> Location:
     """Return the bucket and prefix that a URL names, or S3MEMO_URL. Raises SettingsError if it is none in S3."""
-    location = parse_url(url) if url else default_location()
+    location = location_of(url)
     if location.scheme not in {"s3", "s3+obstore"}:
         raise SettingsError(f"'{location}' is not in S3: policies and lifecycle rules are for s3://bucket/prefix")
     return location
@@ -54,7 +55,7 @@ def make_policy(location: Location, *, read_only: bool = False, kms_key: str | N
             "allow s3express:CreateSession on the bucket"
         )
     bucket = f"arn:aws:s3:::{location.root}"
-    root = _literal(location.prefix) + "/" if location.prefix else ""
+    root = _literal(folder_of(location.prefix))
     statements = [
         {
             "Sid": "ListNames",

@@ -20,14 +20,14 @@ from s3memo.stores.obsclock import AskedClock
 from s3memo.stores.obsnames import is_refused
 from s3memo.stores.parts import PART
 from s3memo.stores.retry import RetryPolicy
-from s3memo.stores.s3 import DIRECTORY_BUCKET, S3Store
+from s3memo.stores.s3 import DIRECTORY_BUCKET, S3Store, folder_of
 
 try:
     from s3memo.stores import obslarge
     from s3memo.stores.obsclient import ObstoreConnection, check_put_options, endpoint_of, make_engine, runtime
     from s3memo.stores.obserrors import deletion_error, is_kept, is_of_a_name
     from s3memo.stores.obslisting import Lister
-    from s3memo.stores.obsplaces import described, folder_of, taken_apart
+    from s3memo.stores.obsplaces import described, taken_apart
     from s3memo.stores.obsverbs import remove, write
     from s3memo.stores.s3errors import Request
 except ModuleNotFoundError as error:

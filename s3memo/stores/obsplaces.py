@@ -38,9 +38,3 @@ def described(store: Engine) -> tuple[str, str, str]:
         (config[name] for name in ("bucket", "container_name", "container", "google_bucket") if name in config), ""
     )
     return scheme, str(bucket), store.prefix or ""
-
-
-def folder_of(prefix: str) -> str:
-    """Return what the names below a prefix begin with."""
-    root = prefix.strip("/")
-    return root + "/" if root else ""

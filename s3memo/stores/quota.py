@@ -139,9 +139,8 @@ class Quota:
         while left:
             with self._counts() as counts:
                 before = counts[:]
-            writing = self.sweep(
-                own=own
-            )  # before the shards: what moves there meanwhile is counted twice, and not never
+            # Before the shards: what moves there meanwhile is counted twice, and not never.
+            writing = self.sweep(own=own)
             shards, found = self._sample(left)
             elsewhere = sum(count for shard, count in enumerate(before) if shard not in shards)
             here = Counter({shard: writing[shard] for shard in shards})

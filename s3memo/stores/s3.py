@@ -300,10 +300,15 @@ def _checked_bucket(bucket: str) -> str:
     return bucket
 
 
+def folder_of(prefix: str) -> str:
+    """Return what the names below a prefix begin with: nothing, or the prefix with one slash at its end."""
+    root = prefix.strip("/")
+    return root + "/" if root else ""
+
+
 def _checked_root(prefix: str) -> str:
     """Return what stands before every object key: empty, or the prefix with one slash at its end."""
-    root = prefix.strip("/")
-    root += "/" if root else ""
+    root = folder_of(prefix)
     most = _S3_KEY_BYTES - MAX_KEY_BYTES
     if len(root.encode()) > most:
         raise SettingsError(

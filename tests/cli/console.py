@@ -59,7 +59,10 @@ def start(*arguments: object, env: Mapping[str, str], code: str = MAIN) -> subpr
 
 
 def s3memo(*arguments: object, env: Mapping[str, str], code: str = MAIN) -> Run:
-    process = start(*arguments, env=env, code=code)
+    return finish(start(*arguments, env=env, code=code))
+
+
+def finish(process: subprocess.Popen[str]) -> Run:
     out, err = process.communicate(timeout=120)
     assert "Traceback" not in err, err
     return Run(process.returncode, out, err)
@@ -81,6 +84,11 @@ def s3_environment(server: S3Server, url: str = "") -> dict[str, str]:
         AWS_REGION=server.region,
         AWS_EC2_METADATA_DISABLED="true",
     )
+
+
+def at(server: S3Server | None = None, *, columns: int = 100) -> dict[str, str]:
+    """Return an environment that names a server, if any, no store, and a terminal's width."""
+    return (environment() if server is None else s3_environment(server)) | {"COLUMNS": str(columns)}
 
 
 def result(ago: float, *, ttl: int | None = None, elapsed: float = 0.0, nonce: int = 0) -> Version:

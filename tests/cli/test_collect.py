@@ -5,30 +5,19 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterable
-from pathlib import Path
 
 import pytest
 
 from s3memo import LocalStore, S3Store
 from s3memo.stores.base import Store
 from s3memo.versions import ItemKey, Key, Listing, parse_object_key
-from tests.cli.console import DAY, HOUR, digest, environment, grave, lay, made, result, s3_environment, s3memo
+from tests.cli.console import DAY, HOUR, digest, grave, lay, result, s3_environment, s3memo
 from tests.servers.recording import Exchange
 from tests.servers.scripted import ScriptedServer, deleted, page, refusal
 from tests.servers.server import S3Server
 
 KEY = Key("jobs.simulate", "2dvlbs96ati64794075dveg36rao5i7i", digest(1))
 OLD = Key("jobs.simulate", "1", digest(1))
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
-    return made(tmp_path / "store")
-
-
-@pytest.fixture
-def env(store: LocalStore) -> dict[str, str]:
-    return environment(S3MEMO_URL=store.url)
 
 
 def fill(store: Store) -> dict[str, str]:

@@ -17,7 +17,7 @@ from s3memo import LocalStore, S3Store
 from s3memo.cli.bucket import read_settings
 from s3memo.cli.policy import make_policy
 from s3memo.settings import parse_url
-from tests.cli.running import MAIN, environment, finish, s3memo, start
+from tests.cli.console import at, finish, s3memo, start
 from tests.servers.ceph import as_guest
 from tests.servers.proxy import CountingProxy
 from tests.servers.recording import Behaviour, Exchange
@@ -27,7 +27,7 @@ ALL = {"memo": True, "fleet": True, "state": True}
 
 
 def doctor(url: str, server: S3Server | None = None) -> tuple[int, dict[str, Any]]:
-    run = s3memo("doctor", url, "--json", server=server)
+    run = s3memo("doctor", url, "--json", env=at(server))
     assert run.err == ""
     return run.code, json.loads(run.out)
 
@@ -93,7 +93,7 @@ def test_ceph_does_not_enforce_create_only_in_a_versioned_bucket(ceph_s3: S3Serv
 @pytest.mark.parametrize("s3_server", ["moto", "ceph_s3"], indirect=True)
 def test_it_is_content_with_the_rules_that_lifecycle_prints(s3_server: S3Server) -> None:
     bucket = s3_server.make_bucket()
-    rules: Any = json.loads(s3memo("lifecycle", f"s3://{bucket}/p").out)
+    rules: Any = json.loads(s3memo("lifecycle", f"s3://{bucket}/p", env=at()).out)
     s3_server.client.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration=rules)
     if s3_server.name == "moto":  # for Ceph see above
         s3_server.client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
@@ -170,12 +170,12 @@ def test_where_nobody_answers_it_says_so(moto: S3Server) -> None:
 
 
 def test_the_store_is_the_one_that_jobs_use_unless_one_is_named(tmp_path: Path) -> None:
-    run = finish(start("doctor", "--json", env=environment() | {"S3MEMO_URL": f"file://{tmp_path}"}))
+    run = s3memo("doctor", "--json", env=at() | {"S3MEMO_URL": f"file://{tmp_path}"})
     assert json.loads(run.out)["url"] == f"file://{tmp_path}"
 
 
 def test_what_is_no_url_is_refused() -> None:
-    run = s3memo("doctor", "bucket/prefix")
+    run = s3memo("doctor", "bucket/prefix", env=at())
     assert (run.code, run.out) == (2, "")
     assert run.err.startswith("s3memo: 'bucket/prefix' names no store")
 
@@ -319,22 +319,22 @@ works  state  ServiceState
 
 @pytest.mark.parametrize(("columns", "expected"), [(120, WIDE), (44, NARROW)])
 def test_it_fits_the_terminal(tmp_path: Path, columns: int, expected: str) -> None:
-    run = s3memo("doctor", f"file://{tmp_path}", columns=columns)
+    run = s3memo("doctor", f"file://{tmp_path}", env=at(columns=columns))
     shown = run.out.replace(str(tmp_path), "/store")
     shown = re.sub(r" +\d+\.\d\d(?= |$)", " #", re.sub(r" +p(?=\d)", " p", shown), flags=re.MULTILINE)
     assert "".join(f"{line.rstrip()}\n" for line in shown.splitlines()) == expected
 
 
 def test_in_a_pipe_no_line_is_broken(tmp_path: Path) -> None:
-    env = environment()
+    env = at()
     del env["COLUMNS"]
-    run = finish(start("doctor", f"file://{tmp_path}", env=env))
+    run = s3memo("doctor", f"file://{tmp_path}", env=env)
     assert "what is written or deleted is seen at once from another connection" in run.out
 
 
 def test_ctrl_c_twice_leaves_nothing_behind(ceph_s3: S3Server) -> None:
     bucket = ceph_s3.make_bucket()
-    process = start("doctor", f"s3://{bucket}/p", env=environment(ceph_s3), code=MAIN)
+    process = start("doctor", f"s3://{bucket}/p", env=at(ceph_s3))
     deadline = time.monotonic() + 30
     while not names(ceph_s3, bucket):
         assert time.monotonic() < deadline

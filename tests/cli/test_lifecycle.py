@@ -8,7 +8,7 @@ import pytest
 
 from s3memo.cli.lifecycle import make_rules
 from s3memo.settings import parse_url
-from tests.cli.running import s3memo
+from tests.cli.console import at, s3memo
 from tests.servers.server import S3Server
 
 
@@ -16,7 +16,7 @@ from tests.servers.server import S3Server
 @pytest.mark.parametrize("arguments", [(), ("--expire-after", "30")])
 def test_a_server_takes_them(s3_server: S3Server, arguments: tuple[str, ...]) -> None:
     bucket = s3_server.make_bucket()
-    run = s3memo("lifecycle", f"s3://{bucket}/team/cache", *arguments)
+    run = s3memo("lifecycle", f"s3://{bucket}/team/cache", *arguments, env=at())
     assert run.code == 0
     rules = json.loads(run.out)
     s3_server.client.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration=rules)
@@ -32,7 +32,7 @@ def test_nothing_live_expires_unless_one_asks() -> None:
 
 
 def test_results_expire_when_asked_and_states_never() -> None:
-    run = s3memo("lifecycle", "s3://bucket", "--expire-after", "30")
+    run = s3memo("lifecycle", "s3://bucket", "--expire-after", "30", env=at())
     expiring = {
         rule["Filter"]["Prefix"]: rule["Expiration"]["Days"]
         for rule in json.loads(run.out)["Rules"]
@@ -43,4 +43,4 @@ def test_results_expire_when_asked_and_states_never() -> None:
 
 
 def test_days_are_days() -> None:
-    assert s3memo("lifecycle", "s3://bucket", "--expire-after", "0").code == 2
+    assert s3memo("lifecycle", "s3://bucket", "--expire-after", "0", env=at()).code == 2

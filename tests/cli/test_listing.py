@@ -29,16 +29,6 @@ SHOUT = Key("package.module.shout_out_loud", "3", digest(1))
 ITEM = ItemKey("geo codes", "", digest(1))
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
-    return made(tmp_path / "store")
-
-
-@pytest.fixture
-def env(store: LocalStore) -> dict[str, str]:
-    return environment(S3MEMO_URL=store.url)
-
-
 def fill(store: LocalStore) -> None:
     """Two functions, of which one had other code before, a mapping, and what is no result."""
     lay(store, KEY, result(3 * HOUR, ttl=86_400, elapsed=90), size=1500)

@@ -15,7 +15,7 @@ from s3memo import Cache, S3Store, ServiceState
 from s3memo.cli.policy import make_policy
 from s3memo.errors import AlreadyExistsError, NotFoundError, SettingsError, StoreAccessError
 from s3memo.settings import parse_url
-from tests.cli.running import PROJECT, environment, finish, s3memo, start
+from tests.cli.console import PROJECT, at, s3memo
 from tests.servers.ceph import as_guest
 from tests.servers.server import S3Server
 
@@ -24,7 +24,7 @@ KEY = "arn:aws:kms:eu-central-1:111122223333:key/1234"
 
 
 def policy(*arguments: str) -> dict[str, Any]:
-    run = s3memo("policy", *arguments)
+    run = s3memo("policy", *arguments, env=at())
     assert run.code == 0, run
     document: dict[str, Any] = json.loads(run.out)
     return document
@@ -198,13 +198,13 @@ def test_a_listing_is_granted_by_prefix_alone_as_printed(ceph_s3: S3Server, ceph
 
 def test_the_documented_policy_is_the_printed_one() -> None:
     documented = (PROJECT / "docs" / "operating.md").read_text()
-    assert s3memo("policy", "s3://results/jobs").out in documented
+    assert s3memo("policy", "s3://results/jobs", env=at()).out in documented
 
 
 @pytest.mark.parametrize("command", ["policy", "lifecycle"])
 def test_the_store_is_the_one_that_jobs_use_unless_one_is_named(command: str) -> None:
-    run = finish(start(command, env=environment() | {"S3MEMO_URL": "s3://theirs/p"}))
-    assert run.out == s3memo(command, "s3://theirs/p").out
+    run = s3memo(command, env=at() | {"S3MEMO_URL": "s3://theirs/p"})
+    assert run.out == s3memo(command, "s3://theirs/p", env=at()).out
 
 
 def test_a_bucket_without_a_prefix_lists_its_root() -> None:
@@ -223,7 +223,7 @@ def test_wildcards_in_a_prefix_mean_themselves() -> None:
     ("arguments", "actions"), [((), ["kms:Decrypt", "kms:GenerateDataKey"]), (("--read-only",), ["kms:Decrypt"])]
 )
 def test_a_key_is_granted_for_what_is_needed(arguments: tuple[str, ...], actions: list[str]) -> None:
-    run = s3memo("policy", "s3://bucket/p", "--kms-key", KEY, *arguments)
+    run = s3memo("policy", "s3://bucket/p", "--kms-key", KEY, *arguments, env=at())
     assert json.loads(run.out)["Statement"][2] == {
         "Sid": "UseKey",
         "Effect": "Allow",
@@ -241,6 +241,6 @@ def test_a_directory_bucket_is_granted_otherwise() -> None:
 @pytest.mark.parametrize("command", ["policy", "lifecycle"])
 @pytest.mark.parametrize("url", ["file:///x", "gs://bucket", "bucket"])
 def test_what_is_not_in_s3_is_refused(command: str, url: str) -> None:
-    run = s3memo(command, url)
+    run = s3memo(command, url, env=at())
     assert (run.code, run.out) == (2, "")
     assert run.err.startswith(f"s3memo: {url!r} ")

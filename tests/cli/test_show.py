@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from s3memo.cli.inventory import versions
 from s3memo.cli.preview import MAX_TEXT, as_json, preview
 from s3memo.cli.show import judged
 from s3memo.versions import ItemKey, Key
-from tests.cli.console import DAY, HOUR, digest, environment, grave, lay, made, remember, result, s3_environment, s3memo
+from tests.cli.console import DAY, HOUR, digest, grave, lay, remember, result, s3_environment, s3memo
 from tests.servers.server import S3Server
 
 KEY = Key("jobs.simulate", "2dvlbs96ati64794075dveg36rao5i7i", digest(1))
@@ -28,16 +27,6 @@ class Point:
 
 def point(x: int) -> Point:
     return Point(x)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
-    return made(tmp_path / "store")
-
-
-@pytest.fixture
-def env(store: LocalStore) -> dict[str, str]:
-    return environment(S3MEMO_URL=store.url)
 
 
 SHOWN = {

@@ -14,23 +14,13 @@ from pathlib import Path
 import pytest
 
 from s3memo import LocalStore, S3Store, ServiceState
-from tests.cli.console import DAY, MAIN, environment, made, s3_environment, s3memo
+from tests.cli.console import DAY, MAIN, made, s3_environment, s3memo
 from tests.servers.server import S3Server
 
 
 @dataclass
 class Point:
     x: int
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
-    return made(tmp_path / "store")
-
-
-@pytest.fixture
-def env(store: LocalStore) -> dict[str, str]:
-    return environment(S3MEMO_URL=store.url)
 
 
 def test_states_are_listed(store: LocalStore, env: dict[str, str]) -> None:
