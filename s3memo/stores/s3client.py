@@ -21,6 +21,7 @@ from s3memo.errors import SettingsError, StoreError, StoreUnavailableError
 from s3memo.events import RequestKind, count_request
 from s3memo.stores.clock import ServerClock, parse_date
 from s3memo.stores.retry import Deadline, Progress, RetryPolicy
+from s3memo.stores.s3direct import read_directly
 from s3memo.stores.s3errors import FOREIGN_ERRORS, Request, translate, translate_deletions, translate_setup
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def make_client(client_options: Mapping[str, Any], policy: RetryPolicy) -> S3Cli
     """Return a client by boto3's own settings and these, which are `boto3.client`'s; a `config` there beats ours."""
     engine = botocore.session.get_session()
     engine.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_parse_timestamp)
+    read_directly(engine)
     session = boto3.session.Session(botocore_session=engine)  # the default one is not safe to share between threads
     options = dict(client_options)
     theirs = options.pop("config", None) or Config()
