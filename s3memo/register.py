@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import random
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
@@ -216,4 +215,6 @@ class Register:
 
 def writer() -> str:
     """Return who writes, for those who meet it: this machine and process."""
+    import socket  # noqa: PLC0415  only holders of leases need it, and it takes its time
+
     return f"{socket.gethostname()}:{os.getpid()}"

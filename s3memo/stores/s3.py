@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from s3memo.errors import SettingsError, StoreNotSupportedError, StoreUnavailableError
 from s3memo.stores.base import PAGE_SIZE, Buffer, ObjectInfo, PutMode, TimeBounds
 from s3memo.stores.clock import ServerClock, local_clock
-from s3memo.stores.multipart import put_in_parts
 from s3memo.stores.parts import PART
 from s3memo.stores.retry import Deadline, RetryPolicy
 from s3memo.stores.transfer import as_body, read_body
@@ -130,6 +129,8 @@ class S3Store:
         if mode == "create":
             options["IfNoneMatch"] = "*"
         elif memoryview(data).nbytes >= PART:
+            from s3memo.stores.multipart import put_in_parts  # noqa: PLC0415  as below
+
             put_in_parts(self._connection, self._url(object_key), options, data)
             return
         self._connection.ask(
