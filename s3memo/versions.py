@@ -109,6 +109,7 @@ def parse_version(name: str) -> Version | None:
         )
     except ValueError:
         return None
+    object.__setattr__(version, "_name", name)
     return version
 
 
