@@ -15,6 +15,7 @@ from s3memo.bridge import is_crossed, wait_for
 from s3memo.locks import process_lock
 from s3memo.stores.base import Buffer, PutMode
 from s3memo.stores.parts import cut
+from s3memo.stores.transfer import room_for
 
 if TYPE_CHECKING:
     from obstore import GetResult, ListStream, ObjectMeta
@@ -30,7 +31,7 @@ def read_first(engine: Engine, path: str) -> tuple[bytearray, ObjectMeta]:
     if is_crossed():
         return wait_for(_read_first_async(engine, path))
     answer = obstore.get(engine, path)
-    data = bytearray(answer.meta["size"])
+    data = room_for(answer.meta["size"], path)
     _fill(data, _first_of(data), answer)
     return data, answer.meta
 
@@ -39,7 +40,7 @@ async def _read_first_async(engine: Engine, path: str) -> tuple[bytearray, Objec
     answer = await obstore.get_async(engine, path)
     if answer.meta["size"] <= _BLOCK:
         return bytearray(await answer.bytes_async()), answer.meta
-    data = bytearray(answer.meta["size"])
+    data = room_for(answer.meta["size"], path)
     await _fill_async(data, _first_of(data), answer)
     return data, answer.meta
 
@@ -103,7 +104,7 @@ class _Filling:
 def read_all(engine: Engine, path: str) -> bytearray:
     """Return an object's bytes out of one answer, however large it is."""
     answer = obstore.get(engine, path)
-    data = bytearray(answer.meta["size"])
+    data = room_for(answer.meta["size"], path)
     _fill(data, slice(0, len(data)), answer)
     return data
 
