@@ -31,7 +31,7 @@ def start(**job: Any) -> subprocess.Popen[str]:
 def main(*, bucket: str, client_options: dict[str, Any], local: str, count: int, patience: float | None) -> None:
     if patience is not None:
         claims._PATIENCE = (0.01,) * round(patience / 0.01)
-    remote = S3Store(bucket, client_options=client_options, attempts=1)
+    remote = S3Store(bucket, client_options=client_options, attempts=1, read_timeout=60, operation_timeout=90)
     store = TieredStore(remote, local)
     print("ready", flush=True)  # noqa: T201
     sys.stdin.readline()
