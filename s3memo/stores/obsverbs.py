@@ -14,8 +14,7 @@ from obstore.store import AzureStore, GCSStore, MemoryStore, S3Store
 from s3memo.bridge import is_crossed, wait_for
 from s3memo.locks import process_lock
 from s3memo.stores.base import Buffer, PutMode
-from s3memo.stores.parts import cut
-from s3memo.stores.transfer import room_for
+from s3memo.stores.parts import cut, room_for
 
 if TYPE_CHECKING:
     from obstore import GetResult, ListStream, ObjectMeta

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from contextlib import closing, suppress
 from typing import Any
 
-from s3memo.errors import StoreError
 from s3memo.stores.base import Buffer
 from s3memo.stores.retry import Deadline
 
@@ -29,17 +28,6 @@ def read_body(answer: Mapping[str, Any], deadline: Deadline) -> bytearray:
             data += block
             if not block or at_once is None:
                 return data
-
-
-def room_for(size: int, name: str) -> bytearray:
-    """Return a buffer for an object of so many bytes. Raises StoreError, which calls it `name`, if there is no memory."""
-    try:
-        return bytearray(size)
-    except (MemoryError, OverflowError) as error:
-        raise StoreError(
-            f"cannot read {name}: the server says that it has {size:,} bytes, and this process has no memory for so many; "
-            "give it more, or delete the object"
-        ) from error
 
 
 def flat(data: Buffer) -> memoryview:
