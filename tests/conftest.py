@@ -6,11 +6,12 @@ import asyncio
 import inspect
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
-from s3memo import batch
+from s3memo import Lease, batch
 from tests.servers import ceph, rclone
 from tests.servers.moto import moto_server
 from tests.servers.scripted import ScriptedServer
@@ -48,6 +49,22 @@ def _surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(home / "no-credentials"))
         patch.setenv("XDG_CACHE_HOME", str(home / "cache"))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _no_heart_beats_on(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let no lease that a test leaves held be renewed in the midst of others."""
+    begun: list[Lease] = []
+    start = Lease._start
+
+    def watch(lease: Lease, tenure: Any) -> None:
+        begun.append(lease)
+        start(lease, tenure)
+
+    monkeypatch.setattr(Lease, "_start", watch)
+    yield
+    for lease in begun:
+        lease._stop.set()
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
-from s3memo import Cache, Event, MemoryStore, S3TTLCache, SettingsError
-from s3memo.errors import DecodeError, EncodeError, NotStoredError
+from s3memo import Cache, Event, LocalStore, MemoryStore, S3TTLCache, SettingsError
+from s3memo.errors import DecodeError, EncodeError, NotStoredError, StoreNotSupportedError
+from s3memo.stores import local
+from s3memo.stores.base import Store
 from tests.stores.contract import keys
 
 LIMIT = 4096
@@ -25,7 +27,7 @@ def zeros(size: int) -> bytes:
 class Watched:
     """A cached function that returns so many bytes, and what its hooks were told."""
 
-    def __init__(self, store: MemoryStore, **options: Any) -> None:
+    def __init__(self, store: Store, **options: Any) -> None:
         self.events: list[Event] = []
         self.calls = 0
         self.cache = Cache(store, hooks=[self.events.append], **{"max_entry_bytes": LIMIT, **options})
@@ -67,6 +69,18 @@ def test_the_limit_is_of_the_whole_object() -> None:
         other = MemoryStore()
         Watched(other, max_entry_bytes=limit).function(3000)
         assert len(keys(other.list("v1/memo/"))) == stored
+
+
+def test_what_a_local_store_does_not_take_is_returned_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(local, "MAX_OBJECT_BYTES", LIMIT)
+    watched = Watched(LocalStore(tmp_path), max_entry_bytes=None)
+    assert [len(watched.function(size)) for size in (5000, 100, 100)] == [5000, 100, 100]
+    assert watched.calls == 2
+    assert [type(event.error) for event in watched.told("error")] == [StoreNotSupportedError]
+    assert "has 5,195 bytes" in caplog.messages[0]
+    assert "takes up to 4,096 in one object; keep such results in S3" in caplog.messages[0]
 
 
 def test_what_is_compressed_below_the_limit_is_kept() -> None:

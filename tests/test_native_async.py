@@ -186,8 +186,9 @@ async def test_large_values_are_packed_and_unpacked_aside(store: ObjectStore, mo
         assert places == [("encode", is_here), ("decode", is_here), ("decode", is_here)]
 
 
-async def test_an_object_of_many_blocks(store: ObjectStore) -> None:
-    data = os.urandom(3_500_000)
+@pytest.mark.parametrize("size", [3_500_000, PART + 1000], ids=["small", "large, of a server without ranges"])
+async def test_an_object_of_many_blocks(store: ObjectStore, size: int) -> None:
+    data = os.urandom(size)
     await bridge.bridged(lambda: store.put("a", memoryview(data)))
     found = await bridge.bridged(lambda: store.get("a"))
     assert found == data
@@ -394,6 +395,38 @@ async def test_large_results_do_not_queue_before_a_store_that_fails(
     most = bridge._helpers()._max_workers
     await asyncio.gather(*map(large, range(5 * most)))
     assert 1 <= large.cache_info().requests["PUT"] <= most
+
+
+async def test_large_downloads_do_not_queue_before_a_store_that_dies(
+    scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted.server.set_environment(monkeypatch)
+    size, dies = PART + 1000, [False]
+
+    def behave(exchange: Exchange) -> None:
+        begin, _, _ = exchange.received.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")
+        if int(begin) and dies[0]:
+            time.sleep(2)
+            exchange.hang_up()
+            return
+        headers = {"Last-Modified": DATED, "ETag": '"1"', "Content-Length": str(size - int(begin))}
+        if int(begin):
+            headers["Content-Range"] = f"bytes {begin}-{size - 1}/{size}"
+        exchange.begin_answer(206 if int(begin) else 200, headers)
+        exchange.write(b"x" * (size - int(begin)))
+
+    scripted.behave = behave
+    store = ObjectStore("s3+obstore://bucket", attempts=1)
+    before = set(threading.enumerate())
+    async with ticking(SOON / 4):
+        assert await bridge.bridged(lambda: store.get("a")) == b"x" * size
+        dies[0] = True
+        begun = time.monotonic()
+        gets = [bridge.bridged(lambda: store.get("a")) for _ in range(5 * bridge._helpers()._max_workers)]
+        found = await asyncio.gather(*gets, return_exceptions=True)
+        assert {type(error) for error in found} == {StoreUnavailableError}
+        assert time.monotonic() - begun < 8, "in turn they take ten seconds at least"
+    assert not any("part" in thread.name for thread in set(threading.enumerate()) - before)
 
 
 async def test_what_nobody_waits_for_is_not_computed_when_the_lease_fails(

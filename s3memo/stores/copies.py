@@ -12,11 +12,12 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 
 from blake3 import blake3
 
 from s3memo.stores.base import Buffer
+from s3memo.stores.claims import Claims
 from s3memo.stores.quota import Quota, try_lock
 from s3memo.stores.transfer import flat
 
@@ -35,6 +36,7 @@ class Copies:
         self._directory = directory
         self._clock = clock
         self._quota = Quota(directory, max_bytes, clock)
+        self._claims = Claims(self._quota.incoming)
         self._is_ready = False
 
     def read(self, object_key: str) -> bytearray | None:
@@ -76,6 +78,10 @@ class Copies:
         self._prepare()
         with suppress(FileNotFoundError):
             os.unlink(self._path(_name_of(object_key)))  # noqa: PTH108  as in quota
+
+    def claimed(self, object_key: str) -> AbstractContextManager[None]:
+        """Fetch an object that was not found here as nobody else does meanwhile; see Claims."""
+        return self._claims.claimed(_name_of(object_key)) if self._is_ready else nullcontext()
 
     def _keep(self, name: str, data: memoryview) -> None:
         temporary = os.path.join(self._quota.incoming, name[:2] + os.urandom(15).hex())  # noqa: PTH118

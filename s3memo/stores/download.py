@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from s3memo.errors import StoreError
 from s3memo.locks import process_lock
-from s3memo.stores.parts import HELPERS, PARALLEL, PART, Helpers, cut
+from s3memo.stores.parts import HELPERS, PARALLEL, PART, Helpers, cut, room_for
 from s3memo.stores.retry import Deadline
 from s3memo.stores.s3errors import FOREIGN_ERRORS, Request
 from s3memo.stores.transfer import read_into
@@ -44,7 +44,7 @@ class Download:
     def read(self) -> bytearray:
         """Return the object's bytes. Raises StoreError."""
         with closing(self._answer["Body"]) as body:
-            data = bytearray(self._size)
+            data = room_for(self._size, self._url)
             with memoryview(data) as view:
                 self._read(body, view)
         return data

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import obstore
 
-from s3memo.bridge import aside
+from s3memo.bridge import aside, is_crossed, side_by_side
 from s3memo.errors import StoreError
 from s3memo.events import RequestKind, count_request
-from s3memo.stores.obsverbs import Engine, read_all, read_first
+from s3memo.stores.obsverbs import Engine, read_all, read_first, read_part
 from s3memo.stores.parts import HELPERS, cut, share
 
 if TYPE_CHECKING:
@@ -49,37 +49,43 @@ def put_in_parts(ask: Ask, url: str, path: str, data: bytes) -> None:
 def read(ask: Ask, url: str, path: str) -> bytearray:
     """Return an object's bytes, which are asked for in parts from the second on. Raises StoreError."""
     data, meta = ask("GET", url, lambda engine: read_first(engine, path))
-    return aside(partial(_with_rest, ask, url, path, data, meta)) if len(cut(len(data))) > 1 else data
+    missing = cut(len(data))[1:]
+    if not missing:
+        return data
 
-
-def _with_rest(ask: Ask, url: str, path: str, data: bytearray, meta: ObjectMeta) -> bytearray:
-    missing = deque(cut(len(data))[1:])
-
-    def fetch() -> bool:
-        try:
-            part = missing.popleft()
-        except IndexError:
-            return False
-        data[part] = ask("GET", url, lambda engine: _fetch(engine, path, part, meta, url))
-        return True
+    def fetch(part: slice) -> None:
+        found = ask("GET", url, lambda engine: _read_part(engine, path, data, part))
+        if (found["size"], found["e_tag"]) != (meta["size"], meta["e_tag"]):
+            raise StoreError(f"{url} was replaced while it was read: read it again")
 
     try:
-        share(fetch, min(HELPERS, len(missing) - 1), missing.clear)
+        if is_crossed():
+            side_by_side([partial(fetch, part) for part in missing], most=HELPERS + 1, name="part")
+        else:
+            _share(fetch, missing)
     except _RangeIgnoredError:
-        return ask("GET", url, lambda engine: read_all(engine, path))
+        return aside(lambda: ask("GET", url, lambda engine: read_all(engine, path)))
     return data
 
 
-def _fetch(engine: Engine, path: str, part: slice, meta: ObjectMeta, url: str) -> memoryview:
+def _share(fetch: Callable[[slice], None], missing: list[slice]) -> None:
+    left = deque(missing)
+
+    def fetch_next() -> bool:
+        try:
+            part = left.popleft()
+        except IndexError:
+            return False
+        fetch(part)
+        return True
+
+    share(fetch_next, min(HELPERS, len(left) - 1), left.clear)
+
+
+def _read_part(engine: Engine, path: str, data: bytearray, part: slice) -> ObjectMeta:
     try:
-        answer = obstore.get(engine, path, options={"range": (part.start, part.stop)})
-        block = memoryview(answer.bytes())
+        return read_part(engine, path, data, part)
     except obstore.exceptions.GenericError as error:
         if _NO_RANGE in str(error):
             raise _RangeIgnoredError from error
         raise
-    if (answer.meta["size"], answer.meta["e_tag"]) != (meta["size"], meta["e_tag"]):
-        raise StoreError(f"{url} was replaced while it was read: read it again")
-    if len(block) != part.stop - part.start:
-        raise ConnectionError(f"{len(block)} bytes came of a part of {part.stop - part.start}")
-    return block

@@ -14,10 +14,10 @@ from obstore.store import AzureStore, GCSStore, MemoryStore, S3Store
 from s3memo.bridge import is_crossed, wait_for
 from s3memo.locks import process_lock
 from s3memo.stores.base import Buffer, PutMode
-from s3memo.stores.parts import cut
+from s3memo.stores.parts import cut, room_for
 
 if TYPE_CHECKING:
-    from obstore import ListStream, ObjectMeta
+    from obstore import GetResult, ListStream, ObjectMeta
 
 Engine: TypeAlias = S3Store | GCSStore | AzureStore | MemoryStore
 Page: TypeAlias = "Sequence[ObjectMeta]"
@@ -28,33 +28,64 @@ _BLOCK = 1024 * 1024
 def read_first(engine: Engine, path: str) -> tuple[bytearray, ObjectMeta]:
     """Return a buffer of an object's size with its first part in it, which of most is all, and what is told of it."""
     if is_crossed():
-        return wait_for(_read_async(engine, path))
+        return wait_for(_read_first_async(engine, path))
     answer = obstore.get(engine, path)
-    first = _First(answer.meta["size"])
-    for block in answer.stream(_BLOCK):
-        if first.take(block):
-            break
-    return first.data(), answer.meta
+    data = room_for(answer.meta["size"], path)
+    _fill(data, _first_of(data), answer)
+    return data, answer.meta
 
 
-async def _read_async(engine: Engine, path: str) -> tuple[bytearray, ObjectMeta]:
+async def _read_first_async(engine: Engine, path: str) -> tuple[bytearray, ObjectMeta]:
     answer = await obstore.get_async(engine, path)
     if answer.meta["size"] <= _BLOCK:
         return bytearray(await answer.bytes_async()), answer.meta
-    first = _First(answer.meta["size"])
-    async for block in answer.stream(_BLOCK):
-        if first.take(block):
+    data = room_for(answer.meta["size"], path)
+    await _fill_async(data, _first_of(data), answer)
+    return data, answer.meta
+
+
+def read_part(engine: Engine, path: str, data: bytearray, part: slice) -> ObjectMeta:
+    """Read a part of an object into the buffer for all of it; return what is told of the object."""
+    if is_crossed():
+        return wait_for(_read_part_async(engine, path, data, part))
+    answer = obstore.get(engine, path, options={"range": (part.start, part.stop)})
+    _fill(data, part, answer)
+    return answer.meta
+
+
+async def _read_part_async(engine: Engine, path: str, data: bytearray, part: slice) -> ObjectMeta:
+    answer = await obstore.get_async(engine, path, options={"range": (part.start, part.stop)})
+    await _fill_async(data, part, answer)
+    return answer.meta
+
+
+def _first_of(data: bytearray) -> slice:
+    return next(iter(cut(len(data))), slice(0, 0))
+
+
+def _fill(data: bytearray, part: slice, answer: GetResult) -> None:
+    filling = _Filling(data, part)
+    for block in answer.stream(_BLOCK):
+        if filling.take(block):
             break
-    return first.data(), answer.meta
+    filling.check()
 
 
-class _First:
-    """The first part of an object on its way into a buffer for all of it."""
+async def _fill_async(data: bytearray, part: slice, answer: GetResult) -> None:
+    filling = _Filling(data, part)
+    async for block in answer.stream(_BLOCK):
+        if filling.take(block):
+            break
+    filling.check()
 
-    def __init__(self, size: int) -> None:
-        self._data = bytearray(size)
-        self._end = cut(size)[0].stop if size else 0
-        self._filled = 0
+
+class _Filling:
+    """A part of an object on its way into a buffer for all of it."""
+
+    def __init__(self, data: bytearray, part: slice) -> None:
+        self._data = data
+        self._filled: int = part.start
+        self._end: int = part.stop
 
     def take(self, block: Buffer) -> bool:
         """Take what comes next; return whether that was enough."""
@@ -63,22 +94,17 @@ class _First:
         self._filled += len(taken)
         return self._filled == self._end
 
-    def data(self) -> bytearray:
-        """Return the buffer. Raises ConnectionError if the part is not all there."""
+    def check(self) -> None:
+        """Raise ConnectionError if the part is not all there."""
         if self._filled < self._end:
             raise ConnectionError(f"the body ended {self._end - self._filled} bytes too early")
-        return self._data
 
 
 def read_all(engine: Engine, path: str) -> bytearray:
     """Return an object's bytes out of one answer, however large it is."""
     answer = obstore.get(engine, path)
-    data, filled = bytearray(answer.meta["size"]), 0
-    for block in answer.stream(_BLOCK):
-        data[filled : filled + len(block)] = block
-        filled += len(block)
-    if filled < len(data):
-        raise ConnectionError(f"the body ended {len(data) - filled} bytes too early")
+    data = room_for(answer.meta["size"], path)
+    _fill(data, slice(0, len(data)), answer)
     return data
 
 

@@ -1,4 +1,4 @@
-"""Large objects in parts: where they are cut, and who helps to carry them."""
+"""Large objects in parts: where they are cut, what they are put together in, and who helps to carry them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextvars import copy_context
 from types import TracebackType
 from typing import Self
 
+from s3memo.errors import StoreError
 from s3memo.locks import process_lock, rebuild_after_fork
 
 MIB = 1024 * 1024
@@ -30,6 +31,17 @@ def cut(size: int) -> list[slice]:
     """Return the parts of so many bytes: of 8 MiB, or of as many whole MiB more as it takes to have 10,000 at most."""
     part = max(PART, -(-size // (MAX_PARTS * MIB)) * MIB)
     return [slice(start, min(start + part, size)) for start in range(0, size, part)]
+
+
+def room_for(size: int, name: str) -> bytearray:
+    """Return a buffer for an object of so many bytes. Raises StoreError, which calls it `name`, if there is no memory."""
+    try:
+        return bytearray(size)
+    except (MemoryError, OverflowError) as error:
+        raise StoreError(
+            f"cannot read {name}: the server says that it has {size:,} bytes, and this process has no memory for so many; "
+            "give it more, or delete the object"
+        ) from error
 
 
 class _Crew:

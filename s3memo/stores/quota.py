@@ -1,6 +1,6 @@
 """How much a directory of copies may take, by a count that all processes share; the least recently used make room.
 
-The directory has a folder for each of 256 shards, `incoming` for what is being written, and two files: `usage`, a count
+The directory has a folder for each of 256 shards, `incoming` for what is being fetched or written, and two files: `usage`, a count
 of bytes for each shard, and `evicting`, locked by the one process that makes room. A count is raised before a file
 gets its name and lowered only by a look at what is there, so a process that is killed at any point leaves it too high
 and never too low. A file in `incoming` is locked while it is written. Files are counted in whole blocks of 4 KiB, as disks do.
@@ -38,6 +38,9 @@ some 0.1 s, or longer where their threads leave them no time."""
 
 _STALE = 3600.0
 """Seconds after which a file that nobody has written to is what a killed process has left, whoever has it locked."""
+
+_YOUNG = 10.0
+"""Seconds. What is younger may not be locked yet."""
 
 _AHEAD = 60.0
 """Seconds. What is dated further ahead was used before the clock was set back, and nobody knows when."""
@@ -78,6 +81,7 @@ class Quota:
         self._directory = directory
         self._max_bytes = max_bytes
         self._clock = clock
+        self._stuck = set[str]()
 
     def admit(self, shard: int, size: int, temporary: str) -> bool:
         """Count a file of `size` bytes, already there as `temporary`, if it fits or room can be made; or return False.
@@ -89,7 +93,7 @@ class Quota:
             return False
         if self._reserve(shard, taken):
             return True
-        with _locked(f"{self._directory}/evicting", patience=_PATIENCE) as descriptor:
+        with self._locked("evicting") as descriptor:
             if descriptor is None:
                 return False
             if self._reserve(shard, taken):  # the one that was waited for has made room
@@ -99,7 +103,7 @@ class Quota:
 
     def give_way(self, size: int) -> None:
         """Delete the least recently used on a disk that is full: `size` bytes, and a share of what is there."""
-        with _locked(f"{self._directory}/evicting", patience=_PATIENCE) as descriptor:
+        with self._locked("evicting") as descriptor:
             if descriptor is None:  # another process does
                 return
             self.sweep()
@@ -118,7 +122,8 @@ class Quota:
                     status = entry.stat(follow_symlinks=False)
                     if not NAME.fullmatch(entry.name) or entry.path == own or not entry.is_file(follow_symlinks=False):
                         continue
-                    if abs(self._clock() - status.st_mtime) > _STALE or _is_abandoned(entry.path):
+                    age = abs(self._clock() - status.st_mtime)
+                    if age > _STALE or (age > _YOUNG and _is_abandoned(entry.path)):
                         os.unlink(entry.path)  # noqa: PTH108
                     else:
                         writing[int(entry.name[:2], 16)] += footprint(status.st_size)
@@ -179,7 +184,7 @@ class Quota:
     @contextmanager
     def _counts(self) -> Iterator[array[int]]:
         """Lend the counts, and write them back if they were changed. Raises TimeoutError."""
-        with _locked(f"{self._directory}/usage", patience=_PATIENCE) as descriptor:
+        with self._locked("usage") as descriptor:
             if descriptor is None:
                 raise TimeoutError(f"another process keeps {self._directory}/usage locked")
             raw = os.pread(descriptor, 8 * SHARDS, 0)
@@ -187,6 +192,14 @@ class Quota:
             yield counts
             if counts.tobytes() != raw:
                 os.pwrite(descriptor, counts.tobytes(), 0)
+
+    @contextmanager
+    def _locked(self, name: str) -> Iterator[int | None]:
+        """As below; a file that was waited for in vain, as that of a stopped process, is not waited for until it is free."""
+        patience = _PATIENCE[:1] if name in self._stuck else _PATIENCE
+        with _locked(f"{self._directory}/{name}", patience=patience) as descriptor:
+            (self._stuck.add if descriptor is None else self._stuck.discard)(name)
+            yield descriptor
 
 
 def _shard_of(path: str) -> int:
@@ -200,8 +213,7 @@ def _locked(path: str, *, patience: tuple[float, ...]) -> Iterator[int | None]:
     try:
         yield descriptor if any(try_lock(descriptor, pause) for pause in patience) else None
     finally:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)  # a child that was forked meanwhile has it open too
-        os.close(descriptor)
+        unlock(descriptor)
 
 
 def _is_abandoned(path: str) -> bool:
@@ -222,3 +234,9 @@ def try_lock(descriptor: int, pause: float = 0.0) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def unlock(descriptor: int) -> None:
+    """Let others lock a file, and close it."""
+    fcntl.flock(descriptor, fcntl.LOCK_UN)  # a child that was forked meanwhile has it open too
+    os.close(descriptor)

@@ -8,7 +8,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -94,11 +94,18 @@ class TieredStore:
         return self.remote.list(prefix, start_after=start_after, limit=limit)
 
     def get(self, object_key: str) -> Buffer:
-        """Return the object's bytes, from here if there is a copy, or raise NotFoundError."""
+        """Return the object's bytes, from here if there is a copy, or raise NotFoundError.
+
+        What another thread or process downloads just now is waited for, if that takes no longer than 15 seconds.
+        """
         data: Buffer | None = self.copy_of(object_key)
         if data is None:
-            data = self.remote.get(object_key)
-            self._keep(object_key, data)
+            copies = self._copies_of(object_key)
+            with copies.claimed(object_key) if copies else nullcontext():
+                data = self.copy_of(object_key)
+                if data is None:
+                    data = self.remote.get(object_key)
+                    self._keep(object_key, data)
         return data
 
     def put(self, object_key: str, data: Buffer, *, mode: PutMode = "overwrite") -> None:

@@ -546,6 +546,15 @@ def data(request: pytest.FixtureRequest) -> bytes:
     return found
 
 
+@pytest.mark.parametrize("size", [10**15, 10**18])
+def test_a_size_that_no_memory_holds_is_told(scripted: ScriptedServer, store: S3Store, size: int) -> None:
+    scripted.behave = lambda exchange: send(exchange, b"x", {"ETag": '"1"', "Content-Length": str(size)}, only=1)
+    for each in (store, given_engine(scripted.server, "bucket")):
+        with pytest.raises(StoreError, match=f"a: the server says that it has {size:,} bytes") as caught:
+            each.get("a")
+        assert type(caught.value) is StoreError
+
+
 def test_what_broke_off_is_asked_for_in_parts(scripted: ScriptedServer, store: S3Store, data: bytes) -> None:
     for at in (0, 3 * MIB, PART, len(LARGE) - 1):
         scripted.reset()

@@ -10,6 +10,7 @@ import signal
 import stat
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -444,9 +445,16 @@ def test_a_count_that_stays_locked_is_not_waited_for(
         tiered.put(OTHER, b"other")
         assert tiered.get(ONE) == b"one"
         assert tiered.get(OTHER) == b"other"
+        begun = time.monotonic()
+        for number in range(3, 23):
+            tiered.put(result(number), b"x")
+        assert time.monotonic() - begun < 5, "only the first waits half a second"
     assert len(warnings(caplog)) == 1
     assert "locked" in caplog.text
     assert len(copies_in(local)) == 1
+    for number in (3, 4):
+        tiered.put(result(number), b"x")
+    assert len(copies_in(local)) == 3
 
 
 def made_writable_by_others(directory: Path) -> None:
@@ -513,15 +521,18 @@ def test_what_a_killed_process_left_is_deleted_and_what_is_being_written_is_not(
     tiered = TieredStore(remote, local, max_bytes=4 * BLOCK, clock=clock)
     tiered.put(ONE, b"one")
     (incoming,) = local.rglob("incoming")
-    left, old, written, foreign = (incoming / name for name in (*(f"0{digit}" + "0" * 30 for digit in "abc"), "notes"))
-    for path, age in ((left, 0), (old, 3601), (written, 3599), (foreign, 10**6)):
-        path.write_bytes(bytes(2 * BLOCK))
+    names = (*(f"0{digit}" + "0" * 30 for digit in "abcd"), "notes")
+    left, old, written, fresh, foreign = (incoming / name for name in names)
+    for path, age in ((left, 11), (old, 3601), (written, 3599), (fresh, 9), (foreign, 10**6)):
+        path.write_bytes(bytes(0 if path == fresh else 2 * BLOCK))
         os.utime(path, (clock.now - age, clock.now - age))
     with written.open("rb") as writer, old.open("rb") as inherited:
         fcntl.flock(writer, fcntl.LOCK_EX)
         fcntl.flock(inherited, fcntl.LOCK_EX)
         TieredStore(remote, local, clock=clock).get(ONE)
-        assert sorted(incoming.iterdir()) == sorted([written, foreign])
+        assert sorted(incoming.iterdir()) == sorted([written, fresh, foreign]), (
+            "who made a fresh one may be about to lock it"
+        )
         for number in range(10):
             tiered.put(result(number), b"x")
         assert written.exists()
