@@ -1,0 +1,226 @@
+"""A report as one page of HTML that needs nothing else: a pure function of its data.
+
+All text of a store reaches the page through a template that escapes it, and there is no script; the page's own
+security policy forbids any, and every request.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from base64 import b64encode
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from s3memo._about import __version__
+from s3memo.cli.bins import Amount
+from s3memo.cli.charts import PLOT_HEIGHT, Measure, draw, per
+from s3memo.cli.inventory import Living
+from s3memo.cli.screen import moment as in_words
+from s3memo.cli.screen import plain, size, span
+from s3memo.cli.summary import Row, Series, Summary, moment
+from s3memo.cli.tally import COLOURED
+from s3memo.garbage import Reason, Standing
+
+MARK = '<meta name="generator" content="s3memo '
+"""What tells a report from any other file."""
+
+_WHY: Mapping[Reason, str] = {
+    "expired": "results that expired over a week ago",
+    "superseded": "results and states that newer ones replaced over a week ago",
+    "buried": "results made void by an invalidation",
+    "old": "results older than --older-than",
+    "tag": "results of a --tag",
+    "tombstone": "what invalidations left over a week ago",
+    "lease": "leases that lapsed long ago",
+}
+_STAYS: Mapping[Standing, str] = {
+    "newest": "what readers get",
+    "keep": "versions of states to roll back to",
+    "grace": "outdated for less than a week",
+    "cover": "hide older ones that stay",
+    "tombstone": "invalidations that may have to bury",
+    "marker": "what was found out of the store",
+    "foreign": "not written by s3memo",
+}
+_NAMES = {"state": "states", "lease": "leases", "probe": "probes", "foreign": "foreign objects"}
+_GREY = COLOURED  # the colour after the others
+_CHARTS: Mapping[Measure, str] = {"entries": "Entries", "bytes": "Stored bytes", "seconds": "Computing time held"}
+
+
+class Cell(NamedTuple):
+    """A number in a table: in words, its unit, and what it is of the largest there, in percent."""
+
+    number: str
+    unit: str = ""
+    percent: float | None = None
+
+
+class Line(NamedTuple):
+    """A line of a table; `colour` is its place among the series, if it is one, and `notes` say more about it."""
+
+    name: str
+    cells: tuple[Cell, ...]
+    colour: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+def render(summary: Summary) -> str:
+    """Return the page."""
+    folder = files("s3memo.cli").joinpath("templates")
+    style = folder.joinpath("report.css").read_text(encoding="utf-8")
+    environment = Environment(
+        autoescape=True,
+        loader=PackageLoader("s3memo.cli"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    digest = b64encode(hashlib.sha256(f"\n{style}".encode()).digest()).decode()
+    return environment.get_template("report.html").render(
+        version=__version__,
+        mark=MARK,
+        style=style,
+        digest=digest,
+        summary=summary,
+        url=plain(summary.url),
+        taken=in_words(moment(summary.at)),
+        command=f"s3memo gc --url {shlex.quote(plain(summary.url))}",
+        plot_height=PLOT_HEIGHT,
+        tiles=_tiles(summary),
+        functions=_functions(summary),
+        others=_others(summary),
+        legend=[_name(series) for series in summary.history.series],
+        colours=[place if series.row else _GREY for place, series in enumerate(summary.history.series)],
+        per=per(summary.history.step),
+        charts=_charts(summary),
+        ages=_distribution(summary.ages),
+        sizes=_distribution(summary.sizes),
+        largest=[_call(result) for result in summary.largest],
+        oldest=[_call(result) for result in summary.oldest],
+        garbage=_garbage(summary),
+        kept=[Line(_STAYS[reason], (_count(number),)) for reason, number in summary.kept.items()],
+    )
+
+
+def _tiles(summary: Summary) -> list[dict[str, Any]]:
+    total, going = summary.total, summary.collectable
+    kinds = [row.kind for row in summary.rows]
+    functions = len(kinds) + summary.unnamed
+    named = _counted(functions, "function" if "mapping" not in kinds and not summary.unnamed else "function or mapping")
+    return [
+        {"name": "Entries", "cell": _count(total.entries), "note": f"of {named}; {total.expired:,} more have expired"},
+        {"name": "Stored", "cell": _size(summary.bytes), "note": f"in {_counted(summary.objects, 'object')}"},
+        {"name": "Computing time held", "cell": _span(total.seconds), "note": "what the entries took to compute"},
+        {
+            "name": "Garbage to collect",
+            "cell": _size(going.bytes),
+            "note": f"{_counted(going.objects, 'object')} that s3memo gc would delete",
+        },
+    ]
+
+
+def _functions(summary: Summary) -> list[Line]:
+    places = {id(series.row): place for place, series in enumerate(summary.history.series) if series.row}
+    rows = [*summary.rows, *([summary.rest] if summary.unnamed else ())]
+    most = [max(values, default=0) for values in zip(*map(_measures, summary.rows), strict=True)] or [0, 0, 0]
+    lines = []
+    for row in rows:
+        entries, held, seconds = _measures(row)
+        newest = Cell("")
+        if row.holding.newest:
+            newest = _span(summary.at - row.holding.newest)
+        is_rest = row is summary.rest
+        cells = (
+            _count(entries, None if is_rest else most[0]),
+            _size(held, None if is_rest else most[1]),
+            _span(seconds, None if is_rest else most[2]),
+            newest,
+        )
+        name = _counted(summary.unnamed, "other") if is_rest else plain(row.name)
+        lines.append(Line(name, cells, places.get(id(row)), _notes(row)))
+    return lines
+
+
+def _measures(row: Row) -> tuple[int, int, float]:
+    return row.holding.entries, row.holding.bytes, row.holding.seconds
+
+
+def _notes(row: Row) -> tuple[str, ...]:
+    notes = {
+        "mapping": row.kind == "mapping",
+        f"{row.tags:,} tags": row.tags > 1,
+        f"{row.holding.expired:,} expired": row.holding.expired,
+    }
+    return tuple(note for note, holds in notes.items() if holds)
+
+
+def _others(summary: Summary) -> list[Line]:
+    return [
+        Line(_NAMES[kind], (_count(pile.objects), _size(pile.bytes)))
+        for kind, pile in summary.others.items()
+        if pile.objects
+    ]
+
+
+def _name(series: Series) -> str:
+    return plain(series.row.name) if series.row else "all others"
+
+
+def _charts(summary: Summary) -> list[dict[str, Any]]:
+    names = [_name(series) for series in summary.history.series]
+    return [{"title": title, "chart": draw(summary.history, measure, names)} for measure, title in _CHARTS.items()]
+
+
+def _distribution(amounts: Mapping[str, Amount]) -> list[Line]:
+    entries, held, seconds = (
+        max(getattr(amount, name) for amount in amounts.values()) for name in ("entries", "bytes", "seconds")
+    )
+    return [
+        Line(label, (_count(each.entries, entries), _size(each.bytes, held), _span(each.seconds, seconds)))
+        for label, each in amounts.items()
+    ]
+
+
+def _call(result: Living) -> Line:
+    """Return a line on one call; its name is the function's, and its notes the rest of the key."""
+    *names, digest = str(result).split("/")
+    version, left = result.version, result.left
+    until = Cell("never") if left is None else Cell("expired") if result.is_expired else _span(left)
+    cells = (_size(result.size), _span(result.age), _span(version.elapsed / 1000), until)
+    return Line(plain("/".join(names)), cells, notes=(digest,))
+
+
+def _garbage(summary: Summary) -> list[Line]:
+    piles = summary.garbage
+    objects, held = (max((getattr(pile, name) for pile in piles.values()), default=0) for name in ("objects", "bytes"))
+    return [
+        Line(reason, (_count(pile.objects, objects), _size(pile.bytes, held)), notes=(_WHY[reason],))
+        for reason, pile in piles.items()
+    ]
+
+
+def _counted(count: int, what: str) -> str:
+    words = what if count == 1 else " or ".join(f"{word}s" for word in what.split(" or "))
+    return f"{count:,} {words}"
+
+
+def _count(count: int, most: float | None = None) -> Cell:
+    return Cell(f"{count:,}", "", _percent(count, most))
+
+
+def _size(count: int, most: float | None = None) -> Cell:
+    number, _, unit = size(count).partition(" ")
+    return Cell(number, "B" if unit.startswith("byte") else unit, _percent(count, most))
+
+
+def _span(seconds: float, most: float | None = None) -> Cell:
+    number, _, unit = span(seconds).partition(" ")
+    return Cell(number, unit, _percent(seconds, most))
+
+
+def _percent(number: float, most: float | None) -> float | None:
+    return None if most is None else 100 * number / most if most else 0.0
