@@ -18,8 +18,8 @@ Measure: TypeAlias = Literal["entries", "bytes", "seconds"]
 PLOT_HEIGHT = 112
 """Pixels from the highest tick to the base line."""
 _MOST_INTERVALS = 4
-_LEAST_PERCENT = 22  # between the labels of a time axis, so that they do not meet on a telephone
-_LAST_PERCENT = 70  # where a label may begin that is to end before "now"
+_LABEL_PERCENT = {False: 15, True: 24}  # what a label on a time axis takes on a telephone, with a year
+_NOW_PERCENT = 91  # where "now" begins
 _FILLED = 0.84  # of a column's share of the width
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30)
 _MINUTES = (60, 120, 300, 600, 1200, 1800)
@@ -106,13 +106,13 @@ def time_ticks(starts: Sequence[int], step: int) -> tuple[Tick, ...]:
     count = len(starts)
     if not count:
         return ()
-    strides = itertools.chain(_STRIDES.get(step, ()), itertools.count(1, max(count // 20, 1)))
-    stride = next(stride for stride in strides if 100 * stride / count >= _LEAST_PERCENT)
-    offset = _offset(starts, step, stride)
-    shown = range(offset, count, stride)
-    years = {moment(starts[place]).year for place in shown}
-    marks = (Tick(100 * place / count, _label(moment(starts[place]), step, len(years) > 1)) for place in shown)
-    return *(mark for mark in marks if mark.at <= _LAST_PERCENT), Tick(100, "now")
+    with_year = step > WEEK or moment(starts[0]).year != moment(starts[-1]).year
+    room = _LABEL_PERCENT[with_year]
+    strides = itertools.chain(_STRIDES.get(step, ()), itertools.count(1))
+    stride = next(stride for stride in strides if 100 * stride / count >= room)
+    places = range(_offset(starts, step, stride), count, stride)
+    marks = (Tick(100 * place / count, _label(moment(starts[place]), step, with_year)) for place in places)
+    return *(mark for mark in marks if mark.at + room <= _NOW_PERCENT), Tick(100, "now")
 
 
 def _offset(starts: Sequence[int], step: int, stride: int) -> int:

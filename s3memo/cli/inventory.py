@@ -99,7 +99,7 @@ class Living:
 
 def key_of(prefix: str) -> str:
     """Return the key of the call whose object keys begin with `prefix`, as `str(key)` is."""
-    owner, digest = _owner(prefix)
+    owner, digest = split_prefix(prefix)
     return "/".join(filter(None, (owner.name, owner.tag, digest)))
 
 
@@ -164,7 +164,7 @@ def shares(prefix: str, group: Iterable[ObjectInfo], latest: float) -> Iterator[
             holding.entries, holding.expired = not result.is_expired, result.is_expired
             holding.newest = result.version.created / MICROSECONDS
             holding.seconds = 0.0 if result.is_expired else result.version.elapsed / 1000
-        yield Share(_owner(prefix)[0], holding, ours, result)
+        yield Share(split_prefix(prefix)[0], holding, ours, result)
 
 
 def versions(infos: Iterable[ObjectInfo], latest: float) -> dict[Version, int]:
@@ -187,7 +187,7 @@ def newest(prefix: str, ours: dict[Version, int], latest: float) -> Living | Non
     return None if version is None else Living(prefix, version, ours[version], latest)
 
 
-def _owner(prefix: str) -> tuple[Owner, str]:
+def split_prefix(prefix: str) -> tuple[Owner, str]:
     """Return whose results a prefix is of, and their digest."""
     return _owner_of(prefix[:-_TAIL]), prefix[-_TAIL:-1]
 

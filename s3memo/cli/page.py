@@ -7,6 +7,7 @@ security policy forbids any, and every request.
 from __future__ import annotations
 
 import hashlib
+import re
 import shlex
 from base64 import b64encode
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from s3memo._about import __version__
 from s3memo.cli.bins import Amount
 from s3memo.cli.charts import PLOT_HEIGHT, Measure, draw, per
-from s3memo.cli.inventory import Living
+from s3memo.cli.inventory import Living, split_prefix
 from s3memo.cli.screen import moment as in_words
 from s3memo.cli.screen import plain, size, span
 from s3memo.cli.summary import Row, Series, Summary, moment
@@ -66,6 +67,8 @@ class Line(NamedTuple):
     cells: tuple[Cell, ...]
     colour: int | None = None
     notes: tuple[str, ...] = ()
+    title: str = ""
+    is_total: bool = False
 
 
 def render(summary: Summary) -> str:
@@ -79,6 +82,7 @@ def render(summary: Summary) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["parts"] = _parts
     digest = b64encode(hashlib.sha256(f"\n{style}".encode()).digest()).decode()
     return environment.get_template("report.html").render(
         version=__version__,
@@ -102,7 +106,7 @@ def render(summary: Summary) -> str:
         largest=[_call(result) for result in summary.largest],
         oldest=[_call(result) for result in summary.oldest],
         garbage=_garbage(summary),
-        kept=[Line(_STAYS[reason], (_count(number),)) for reason, number in summary.kept.items()],
+        kept=[Line(_STAYS[reason], (_count(number),)) for reason, number in _by_number(summary.kept)],
     )
 
 
@@ -186,21 +190,35 @@ def _distribution(amounts: Mapping[str, Amount]) -> list[Line]:
 
 
 def _call(result: Living) -> Line:
-    """Return a line on one call; its name is the function's, and its notes the rest of the key."""
-    *names, digest = str(result).split("/")
+    """Return a line on one call: its function, and the rest of its key."""
+    owner, digest = split_prefix(result.prefix)
     version, left = result.version, result.left
     until = Cell("never") if left is None else Cell("expired") if result.is_expired else _span(left)
     cells = (_size(result.size), _span(result.age), _span(version.elapsed / 1000), until)
-    return Line(plain("/".join(names)), cells, notes=(digest,))
+    rest = plain("/".join(filter(None, (owner.tag, digest))))
+    return Line(plain(owner.name), cells, notes=(rest,), title=plain(str(result)))
 
 
 def _garbage(summary: Summary) -> list[Line]:
     piles = summary.garbage
     objects, held = (max((getattr(pile, name) for pile in piles.values()), default=0) for name in ("objects", "bytes"))
-    return [
+    lines = [
         Line(reason, (_count(pile.objects, objects), _size(pile.bytes, held)), notes=(_WHY[reason],))
         for reason, pile in piles.items()
     ]
+    if len(lines) > 1:
+        going = summary.collectable
+        lines.append(Line("in all", (_count(going.objects), _size(going.bytes)), is_total=True))
+    return lines
+
+
+def _by_number(kept: Mapping[Standing, int]) -> list[tuple[Standing, int]]:
+    return sorted(kept.items(), key=lambda item: (-item[1], item[0]))
+
+
+def _parts(name: str) -> list[str]:
+    """Return a name in the parts between which a line may be broken."""
+    return re.split(r"(?<=[._/])(?=[^._/])", name)
 
 
 def _counted(count: int, what: str) -> str:
@@ -213,13 +231,13 @@ def _count(count: int, most: float | None = None) -> Cell:
 
 
 def _size(count: int, most: float | None = None) -> Cell:
-    number, _, unit = size(count).partition(" ")
-    return Cell(number, "B" if unit.startswith("byte") else unit, _percent(count, most))
+    number, _, unit = size(count).replace("bytes", "B").replace("byte", "B").partition(" ")
+    return Cell(number, unit, _percent(count, most)) if count else Cell("0", "", _percent(0, most))
 
 
 def _span(seconds: float, most: float | None = None) -> Cell:
     number, _, unit = span(seconds).partition(" ")
-    return Cell(number, unit, _percent(seconds, most))
+    return Cell(number, unit, _percent(seconds, most)) if seconds else Cell("0", "", _percent(0, most))
 
 
 def _percent(number: float, most: float | None) -> float | None:

@@ -18,7 +18,7 @@ from s3memo.versions import MICROSECONDS, RESULT_ROOTS
 
 COLOURED = 5
 """Functions that a timeline tells apart."""
-ROWS = 20
+ROWS = 15
 """Functions that are told apart by their bytes."""
 CALLS = 10
 """How many of the largest and the oldest results are told."""
