@@ -18,7 +18,7 @@ Measure: TypeAlias = Literal["entries", "bytes", "seconds"]
 PLOT_HEIGHT = 112
 """Pixels from the highest tick to the base line."""
 _MOST_INTERVALS = 4
-_LABEL_PERCENT = {False: 15, True: 24}  # what a label on a time axis takes on a telephone, with a year
+_LABEL_PERCENT = {False: 15, True: 23}  # what a label on a time axis takes on a telephone, with a year
 _NOW_PERCENT = 91  # where "now" begins
 _FILLED = 0.84  # of a column's share of the width
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30)
@@ -29,7 +29,7 @@ _STRIDES = {
     600: (3, 6, 12, 18, 36),
     HOUR: (3, 6, 12, 24, 48),
     6 * HOUR: (4, 8, 12, 28),
-    DAY: (7, 14, 28),
+    DAY: (7, 14, 21, 28),
     WEEK: (4, 8, 13, 26),
 }  # columns between labels, so that these stand at round moments
 _SPANS = {600: "10 minutes", HOUR: "hour", 6 * HOUR: "6 hours", DAY: "day", WEEK: "week"}

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from s3memo._about import __version__
-from s3memo.cli.bins import Amount
+from s3memo.cli.bins import DAY, Amount
 from s3memo.cli.charts import PLOT_HEIGHT, Measure, draw, per
 from s3memo.cli.inventory import Living, split_prefix
 from s3memo.cli.screen import moment as in_words
@@ -48,6 +48,9 @@ _STAYS: Mapping[Standing, str] = {
     "foreign": "not written by s3memo",
 }
 _NAMES = {"state": "states", "lease": "leases", "probe": "probes", "foreign": "foreign objects"}
+_MANY = 10**7  # where figures become too wide
+_LONG = 10_000 * DAY
+_YEAR = 365.25 * DAY
 _GREY = COLOURED  # the colour after the others
 _CHARTS: Mapping[Measure, str] = {"entries": "Entries", "bytes": "Stored bytes", "seconds": "Computing time held"}
 
@@ -81,6 +84,7 @@ def render(summary: Summary) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     environment.filters["parts"] = _parts
     digest = b64encode(hashlib.sha256(f"\n{style}".encode()).digest()).decode()
@@ -227,7 +231,9 @@ def _counted(count: int, what: str) -> str:
 
 
 def _count(count: int, most: float | None = None) -> Cell:
-    return Cell(f"{count:,}", "", _percent(count, most))
+    if count < _MANY:
+        return Cell(f"{count:,}", "", _percent(count, most))
+    return Cell(f"{count / 10**6:,.1f}", "M", _percent(count, most))
 
 
 def _size(count: int, most: float | None = None) -> Cell:
@@ -237,6 +243,8 @@ def _size(count: int, most: float | None = None) -> Cell:
 
 def _span(seconds: float, most: float | None = None) -> Cell:
     number, _, unit = span(seconds).partition(" ")
+    if seconds > _LONG:
+        number, unit = f"{seconds / _YEAR:,.0f}", "y"
     return Cell(number, unit, _percent(seconds, most)) if seconds else Cell("0", "", _percent(0, most))
 
 
