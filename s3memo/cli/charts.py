@@ -167,7 +167,7 @@ def _bytes(value: float, _distance: float = 0) -> str:
 
 def _duration(value: float, distance: float) -> str:
     length, unit = next(((length, unit) for length, unit in _UNITS if distance >= length), _UNITS[-1])
-    return f"{value / length:g} {unit}" if value else "0"
+    return f"{_count(value / length)} {unit}" if value else "0"
 
 
 TOLD: dict[Measure, Callable[[Any], str]] = {
