@@ -85,7 +85,8 @@ def draw(history: History, measure: Measure, names: Sequence[str]) -> Chart:
         x = (place + (1 - _FILLED) / 2) * share
         columns.append(Column(x, share * _FILLED, _stacked(parts, scale[-1]), "\n".join(lines)))
     across = time_ticks(history.starts(), history.step)
-    up = tuple(Tick(PLOT_HEIGHT * (1 - value / scale[-1]), AXIS[measure](value, scale[1])) for value in scale)
+    shown = scale if any(totals) else scale[:1]
+    up = tuple(Tick(PLOT_HEIGHT * (1 - value / scale[-1]), AXIS[measure](value, scale[1])) for value in shown)
     return Chart(measure, tuple(columns), across, up)
 
 

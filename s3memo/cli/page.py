@@ -116,19 +116,21 @@ def render(summary: Summary) -> str:
 
 def _tiles(summary: Summary) -> list[dict[str, Any]]:
     total, going = summary.total, summary.collectable
-    kinds = [row.kind for row in summary.rows]
-    functions = len(kinds) + summary.unnamed
-    named = _counted(functions, "function" if "mapping" not in kinds and not summary.unnamed else "function or mapping")
-    return [
-        {"name": "Entries", "cell": _count(total.entries), "note": f"of {named}; {total.expired:,} more have expired"},
-        {"name": "Stored", "cell": _size(summary.bytes), "note": f"in {_counted(summary.objects, 'object')}"},
-        {"name": "Computing time held", "cell": _span(total.seconds), "note": "what the entries took to compute"},
-        {
-            "name": "Garbage to collect",
-            "cell": _size(going.bytes),
-            "note": f"{_counted(going.objects, 'object')} that s3memo gc would delete",
-        },
-    ]
+    notes = {
+        "Entries": f"of {_owners(summary)}" + (f"; {total.expired:,} more have expired" if total.expired else ""),
+        "Stored": f"in {_counted(summary.objects, 'object')}",
+        "Computing time held": "what the entries took to compute",
+        "Garbage to collect": f"{_counted(going.objects, 'object')} that s3memo gc would delete",
+    }
+    cells = _count(total.entries), _size(summary.bytes), _span(total.seconds), _size(going.bytes)
+    return [{"name": name, "note": note, "cell": cell} for (name, note), cell in zip(notes.items(), cells, strict=True)]
+
+
+def _owners(summary: Summary) -> str:
+    count = len(summary.rows) + summary.unnamed
+    if summary.unnamed or any(row.kind == "mapping" for row in summary.rows):
+        return f"{count:,} functions and mappings"
+    return _counted(count, "function")
 
 
 def _functions(summary: Summary) -> list[Line]:
@@ -226,8 +228,7 @@ def _parts(name: str) -> list[str]:
 
 
 def _counted(count: int, what: str) -> str:
-    words = what if count == 1 else " or ".join(f"{word}s" for word in what.split(" or "))
-    return f"{count:,} {words}"
+    return f"{count:,} {what}{'s' * (count != 1)}" if count else f"no {what}s"
 
 
 def _count(count: int, most: float | None = None) -> Cell:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import Annotated, BinaryIO
 
 import typer
 
@@ -59,7 +59,7 @@ def report(
     with open_cache(url) as cache, _page(output, MARK) as page:
         summary = summarize(cache.store)
         if page is not None:
-            page.write(render(summary))
+            page.write(render(summary).encode("utf-8", "backslashreplace"))
     if as_json:
         print_json(summary.as_json())
     if summary.hint:
@@ -79,12 +79,12 @@ def summarize(store: Store) -> Summary:
 
 
 @contextmanager
-def _page(output: str | None, mark: str) -> Iterator[TextIO | None]:
+def _page(output: str | None, mark: str) -> Iterator[BinaryIO | None]:
     """Yield what takes the page, if one is wanted."""
     if output is None:
         yield None
     elif output == "-":
-        yield sys.stdout
+        yield sys.stdout.buffer
     else:
         with replacing(Path(output), mark=mark) as page:
             yield page

@@ -26,6 +26,12 @@ CALLS = 10
 _MOST_ROWS = 120  # held at a time; the first ROWS by each of the measures are at most half of it
 _OTHERS: tuple[Kind, ...] = ("state", "lease", "probe", "foreign")
 _Whose: TypeAlias = "Owner | None"  # None: the rest
+_Measure: TypeAlias = Callable[[Holding], float]
+_MEASURES: tuple[_Measure, ...] = (
+    lambda held: held.bytes,
+    lambda held: held.entries,
+    lambda held: held.seconds,
+)
 
 
 def tally(url: str, infos: Iterable[ObjectInfo], now: TimeBounds) -> Summary:
@@ -173,14 +179,6 @@ class _Leading:
     def __iter__(self) -> Iterator[Living]:
         """Yield those kept, the highest rank first."""
         return (result for _, _, result in sorted(self._heap, reverse=True))
-
-
-_Measure: TypeAlias = Callable[[Holding], float]
-_MEASURES: tuple[_Measure, ...] = (
-    lambda held: held.bytes,
-    lambda held: held.entries,
-    lambda held: held.seconds,
-)
 
 
 def _add(pile: Pile, size: int, objects: int = 1) -> None:

@@ -258,6 +258,14 @@ def test_the_page_goes_to_stdout_and_devices(store: LocalStore, env: dict[str, s
     assert run.out.endswith("</html>\n")
     assert s3memo("report", "-o", "/dev/null", env=env).code == 0
     assert Path("/dev/null").is_char_device()
+    full = s3memo("report", "-o", "/dev/full", env=env)
+    assert (full.code, full.err) == (
+        1,
+        "s3memo: cannot write to /dev/full: No space left on device: name another file with -o\n",
+    )
+    ascii_only = s3memo("report", "-o", "-", env=env | {"PYTHONUTF8": "0", "LC_ALL": "C", "PYTHONIOENCODING": "ascii"})
+    assert "7\N{EN DASH}30 days" in run.out
+    assert "7\N{EN DASH}30 days" in ascii_only.out
 
 
 INTERRUPTED = """
