@@ -20,6 +20,7 @@ PLOT_HEIGHT = 112
 _MOST_INTERVALS = 4
 _LABEL_PERCENT = {False: 15, True: 23}  # what a label on a time axis takes on a telephone, with a year
 _NOW_PERCENT = 91  # where "now" begins
+_YEAR = 360 * DAY
 _FILLED = 0.84  # of a column's share of the width
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30)
 _MINUTES = (60, 120, 300, 600, 1200, 1800)
@@ -30,7 +31,7 @@ _STRIDES = {
     HOUR: (3, 6, 12, 24, 48),
     6 * HOUR: (4, 8, 12, 28),
     DAY: (7, 14, 21, 28),
-    WEEK: (4, 8, 13, 26),
+    WEEK: (4, 8, 13, 18, 26),
 }  # columns between labels, so that these stand at round moments
 _SPANS = {600: "10 minutes", HOUR: "hour", 6 * HOUR: "6 hours", DAY: "day", WEEK: "week"}
 
@@ -107,12 +108,12 @@ def time_ticks(starts: Sequence[int], step: int) -> tuple[Tick, ...]:
     count = len(starts)
     if not count:
         return ()
-    with_year = step > WEEK or moment(starts[0]).year != moment(starts[-1]).year
+    with_year = count * step > _YEAR  # or a day and a month are enough
     room = _LABEL_PERCENT[with_year]
     strides = itertools.chain(_STRIDES.get(step, ()), itertools.count(1))
     stride = next(stride for stride in strides if 100 * stride / count >= room)
     places = range(_offset(starts, step, stride), count, stride)
-    marks = (Tick(100 * place / count, _label(moment(starts[place]), step, with_year)) for place in places)
+    marks = (Tick(100 * place / count, _label(moment(starts[place]), step, with_year=with_year)) for place in places)
     return *(mark for mark in marks if mark.at + room <= _NOW_PERCENT), Tick(100, "now")
 
 
@@ -147,12 +148,10 @@ def _when(start: int, step: int) -> str:
     return f"{first:%Y-%m-%d}" if step == DAY else f"{per(step)} from {first:%Y-%m-%d}"
 
 
-def _label(at: datetime, step: int, with_year: bool) -> str:  # noqa: FBT001
-    if step < DAY and (at.hour, at.minute) != (0, 0):
-        return f"{at:%H:%M}"
-    if step > WEEK:
+def _label(at: datetime, step: int, *, with_year: bool) -> str:
+    if with_year:
         return f"{at:%b %Y}"
-    return f"{at.day} {at:%b %Y}" if with_year else f"{at.day} {at:%b}"
+    return f"{at:%H:%M}" if step < DAY and (at.hour, at.minute) != (0, 0) else f"{at.day} {at:%b}"
 
 
 def _count(value: float, _distance: float = 0) -> str:

@@ -148,6 +148,15 @@ def test_it_fits_and_asks_for_nothing(name: str, view: Page, tmp_path: Path) -> 
     assert page.picture().startswith(b"\x89PNG")
 
 
+def test_it_fits_between_a_small_telephone_and_a_large_screen(page: Page) -> None:
+    for width in (*range(360, 1400, 60), 2560):
+        page.set_up(width=width)
+        assert page.run("document.documentElement.scrollWidth <= innerWidth"), width
+        assert (page.run(OVERFLOWING), page.run(MEETING)) == ([], []), width
+        narrowest = page.run("Math.min(...[...document.querySelectorAll('tbody th')].map(each => each.clientWidth))")
+        assert narrowest > 90, width
+
+
 def test_the_colour_scheme_is_the_readers(view: Page, tmp_path: Path) -> None:
     page = opened(view, tmp_path)
     is_dark = page.run("matchMedia('(prefers-color-scheme: dark)').matches")
@@ -188,8 +197,10 @@ def test_nothing_of_a_bucket_is_run(page: Page) -> None:
     assert page.run("document.scripts.length + document.images.length + document.links.length") == 0
     text = page.run("document.body.textContent")
     assert all(name in text for name in HOSTILE)
-    page.run("document.body.insertAdjacentHTML('beforeend', '<img src=x:y onerror=no()>')")
-    assert any("Content Security Policy" in problem for problem in page.problems)
+    page.run("document.body.insertAdjacentHTML('beforeend', '<img src=x:y onerror=no()><p style=color:red>')")
+    page.run("new Promise(requestAnimationFrame).then(() => true)")
+    for forbidden in ("Executing inline event handler", "Applying inline style", "Loading the image 'x:y'"):
+        assert any(problem.startswith(f"{forbidden} violates") for problem in page.problems)
 
 
 def test_paper_is_light_and_has_colours(browser: Browser, tmp_path: Path) -> None:
