@@ -31,11 +31,11 @@ MARK = '<meta name="generator" content="s3memo '
 
 _WHY: Mapping[Reason, str] = {
     "expired": "results that expired over a week ago",
-    "superseded": "results and states that newer ones replaced over a week ago",
+    "superseded": "versions that newer ones replaced, those of results and states over a week ago",
     "buried": "results made void by an invalidation",
     "old": "results older than --older-than",
     "tag": "results of a --tag",
-    "tombstone": "what invalidations left over a week ago",
+    "tombstone": "invalidations with nothing left to bury",
     "lease": "leases that lapsed long ago",
 }
 _STAYS: Mapping[Standing, str] = {
@@ -93,8 +93,8 @@ def render(summary: Summary) -> str:
         mark=MARK,
         style=style,
         digest=digest,
-        summary=summary,
         url=plain(summary.url),
+        hint=plain(summary.hint),
         taken=in_words(moment(summary.at)),
         command=f"s3memo gc --url {shlex.quote(plain(summary.url))}",
         plot_height=PLOT_HEIGHT,
@@ -177,7 +177,8 @@ def _others(summary: Summary) -> list[Line]:
 
 
 def _name(series: Series) -> str:
-    return plain(series.row.name) if series.row else "all others"
+    row = series.row
+    return "all others" if row is None else plain(row.name) + (" (mapping)" if row.kind == "mapping" else "")
 
 
 def _charts(summary: Summary) -> list[dict[str, Any]]:

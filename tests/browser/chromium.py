@@ -142,8 +142,10 @@ def chromium() -> Iterator[Browser]:
     """Run a browser that nobody sees, with a profile of its own."""
     theirs, commands = os.pipe()
     answers, ours = os.pipe()
-    with tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True) as profile:
-        log = Path(profile, "log").open("wb")  # noqa: SIM115  closed below
+    with (
+        tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True) as profile,
+        Path(profile, "log").open("wb") as log,
+    ):
         command = [PROGRAM, *_OPTIONS, f"--user-data-dir={profile}", "about:blank"]
         process = subprocess.Popen(  # the protocol's descriptors are 3 and 4
             ["bash", "-c", f'exec "$@" 3<&{theirs} 4>&{ours}', "bash", *command],
@@ -166,4 +168,3 @@ def chromium() -> Iterator[Browser]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-            log.close()

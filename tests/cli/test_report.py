@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import pty
 import stat
+import subprocess
+import sys
 import time
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from s3memo import LocalStore, S3Store
+from s3memo import LocalStore, S3Store, collect
+from s3memo.cli import commands
 from s3memo.cli import tally as tallying
 from s3memo.cli.page import render
 from s3memo.cli.screen import size, span
 from s3memo.cli.tally import ROWS, tally
+from s3memo.freshness import seconds
+from s3memo.garbage import Policy
 from s3memo.stores.base import ObjectInfo, Store, TimeBounds
 from s3memo.versions import ItemKey, Key
-from tests.cli.console import DAY, HOUR, digest, grave, lay, result, s3_environment, s3memo
+from tests.cli.console import DAY, HOUR, MAIN, digest, grave, lay, result, s3_environment, s3memo
 from tests.servers.scripted import ScriptedServer, refusal
 from tests.servers.server import S3Server
 
@@ -145,6 +153,14 @@ def check_sums(told: dict[str, Any]) -> None:
 def test_its_numbers_are_those_of_the_other_commands(store: LocalStore, env: dict[str, str], page: Path) -> None:
     fill(store)
     check(env, page)
+
+
+@pytest.mark.parametrize("command", [commands.gc, collect.gc])
+def test_garbage_is_what_gc_takes_for_it_by_default(command: Callable[..., object]) -> None:
+    default = {name: parameter.default for name, parameter in inspect.signature(command).parameters.items()}
+    grace = seconds(default["grace"], name="grace")
+    assert Policy() == Policy(grace or 0, default["keep"], default["keep_states"])
+    assert (default.get("tags") or (), default["older_than"]) == ((), None)
 
 
 def test_a_real_bucket_is_reported(s3_server: S3Server, page: Path) -> None:
@@ -341,6 +357,16 @@ def test_of_many_functions_those_that_lead_are_told_apart(monkeypatch: pytest.Mo
     assert len(bounded.rows) + bounded.unnamed == 2000
     assert ROWS <= len(bounded.rows) <= ROWS + tallying.COLOURED
     assert f"{bounded.unnamed:,} others" in render(bounded)
+
+
+def test_on_a_terminal_there_is_progress(store: LocalStore, env: dict[str, str], page: Path) -> None:
+    fill(store)
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-c", MAIN, "report", "-o", page]
+    subprocess.run(command, env=env | {"TERM": "xterm"}, stderr=theirs, check=True, timeout=60)
+    os.close(theirs)
+    assert b"objects listed" in os.read(ours, 10_000)
+    os.close(ours)
 
 
 def test_without_a_terminal_there_is_no_progress(store: LocalStore, env: dict[str, str], page: Path) -> None:
