@@ -23,7 +23,7 @@ from tests.servers.rclone import find_rclone
 from tests.servers.server import S3Server, free_port, process
 
 FEW = 1000
-COMMANDS = (["ls", "--json"], ["ls", "jobs.simulate", "--json"], ["gc", "--dry-run", "--json"])
+COMMANDS = (["ls", "--json"], ["ls", "jobs.simulate", "--json"], ["gc", "--dry-run", "--json"], ["report", "-o", "-"])
 MEASURED = """
 import pathlib, sys, time
 from s3memo.cli import app

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from s3memo.errors import S3MemoError, SettingsError
 
-_EXTRA = {"typer", "rich"}
+_EXTRA = {"typer", "rich", "jinja2"}
 
 
 def main() -> None:
@@ -22,7 +22,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _EXTRA:
             raise
-        _fail("the command line needs typer and rich: pip install 's3memo[cli]'", 1)
+        _fail("the command line needs typer, rich and jinja2: pip install 's3memo[cli]'", 1)
     except SettingsError as error:
         _fail(str(error), 2)
     except S3MemoError as error:

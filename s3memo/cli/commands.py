@@ -13,6 +13,7 @@ from s3memo.cli.doctor import doctor
 from s3memo.cli.lifecycle import lifecycle
 from s3memo.cli.listing import du, ls
 from s3memo.cli.policy import policy
+from s3memo.cli.report import report
 from s3memo.cli.show import history, show
 from s3memo.cli.states import state
 
@@ -40,6 +41,7 @@ app.command()(ls)
 app.command()(show)
 app.command()(history)
 app.command()(du)
+app.command()(report)
 app.add_typer(state, name="state")
 app.command()(gc)
 app.command()(clear)

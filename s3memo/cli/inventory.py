@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -99,7 +99,7 @@ class Living:
 
 def key_of(prefix: str) -> str:
     """Return the key of the call whose object keys begin with `prefix`, as `str(key)` is."""
-    owner, digest = _owner(prefix)
+    owner, digest = split_prefix(prefix)
     return "/".join(filter(None, (owner.name, owner.tag, digest)))
 
 
@@ -113,13 +113,20 @@ def describe(version: Version, latest: float) -> dict[str, Any]:
     }
 
 
+class Share(NamedTuple):
+    """What an owner has below one prefix; of results the versions, with their sizes, and the one that a reader finds."""
+
+    owner: Owner
+    holding: Holding
+    versions: Mapping[Version, int] = {}
+    result: Living | None = None
+
+
 def survey(infos: Iterable[ObjectInfo], *, latest: float) -> dict[Owner, Holding]:
     """Return what each owner has, of an ascending listing; `latest` is the store's time at the most."""
     found: dict[Owner, Holding] = {}
-    for owner, holding in itertools.chain.from_iterable(
-        _held(prefix, group, latest) for prefix, group in by_prefix(infos)
-    ):
-        found.setdefault(owner, Holding()).add(holding)
+    for share in itertools.chain.from_iterable(shares(prefix, group, latest) for prefix, group in by_prefix(infos)):
+        found.setdefault(share.owner, Holding()).add(share.holding)
     return found
 
 
@@ -137,17 +144,18 @@ def by_prefix(infos: Iterable[ObjectInfo]) -> Iterator[tuple[str, Iterator[Objec
     return itertools.groupby(infos, key=lambda info: info.key[: info.key.rfind("/") + 1])
 
 
-def _held(prefix: str, group: Iterable[ObjectInfo], latest: float) -> Iterator[tuple[Owner, Holding]]:
+def shares(prefix: str, group: Iterable[ObjectInfo], latest: float) -> Iterator[Share]:
+    """Yield who has what of the objects of one prefix."""
     if not prefix.startswith(RESULT_ROOTS):
         for info in group:
-            yield _other_owner(prefix, info), Holding(objects=1, bytes=info.size)
+            yield Share(_other_owner(prefix, info), Holding(objects=1, bytes=info.size))
         return
     infos = list(group)
     ours = versions(infos, latest)
     total = sum(info.size for info in infos)
     if len(ours) < len(infos):
         foreign = total - sum(ours.values())
-        yield Owner("foreign"), Holding(objects=len(infos) - len(ours), bytes=foreign)
+        yield Share(Owner("foreign"), Holding(objects=len(infos) - len(ours), bytes=foreign))
         total -= foreign
     if ours:
         holding = Holding(objects=len(ours), bytes=total)
@@ -156,7 +164,7 @@ def _held(prefix: str, group: Iterable[ObjectInfo], latest: float) -> Iterator[t
             holding.entries, holding.expired = not result.is_expired, result.is_expired
             holding.newest = result.version.created / MICROSECONDS
             holding.seconds = 0.0 if result.is_expired else result.version.elapsed / 1000
-        yield _owner(prefix)[0], holding
+        yield Share(split_prefix(prefix)[0], holding, ours, result)
 
 
 def versions(infos: Iterable[ObjectInfo], latest: float) -> dict[Version, int]:
@@ -179,7 +187,7 @@ def newest(prefix: str, ours: dict[Version, int], latest: float) -> Living | Non
     return None if version is None else Living(prefix, version, ours[version], latest)
 
 
-def _owner(prefix: str) -> tuple[Owner, str]:
+def split_prefix(prefix: str) -> tuple[Owner, str]:
     """Return whose results a prefix is of, and their digest."""
     return _owner_of(prefix[:-_TAIL]), prefix[-_TAIL:-1]
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from s3memo.cli.inventory import ROOT, Holding, Kind, Living, Owner, living, survey
-from s3memo.cli.place import Url, no_such, open_cache
+from s3memo.cli.place import Url, no_such, nothing_in, open_cache
 from s3memo.cli.screen import NARROW, JsonDocument, plain, print_json, say, screen, size, span, table, watching
 from s3memo.stores.base import Store
 from s3memo.versions import MEMO_ROOT, map_prefix, namespace_prefix
@@ -81,9 +81,7 @@ def _survey(store: Store) -> tuple[dict[Owner, Holding], float]:
     with watching("objects listed") as watch:
         found = survey(watch(store.list(ROOT)), latest=latest)
     if not found.keys() - {Owner("foreign")}:
-        has_others = next(store.list("", limit=1), None) is not None
-        hint = "but other objects are there: is the URL right?" if has_others else "nor is anything else there"
-        say(f"Nothing of s3memo's is in {store.url}, {hint}")
+        say(nothing_in(store))
     return dict(sorted(found.items())), latest
 
 

@@ -84,6 +84,13 @@ def _folders(names: list[str]) -> Iterator[str]:
         yield f"{MAP_ROOT}{written('/'.join(names))}/"
 
 
+def nothing_in(store: Store) -> str:
+    """Say of a store that has nothing of s3memo's what else it has."""
+    has_others = next(store.list("", limit=1), None) is not None
+    hint = "but other objects are there: is the URL right?" if has_others else "nor is anything else there"
+    return f"Nothing of s3memo's is in {store.url}, {hint}"
+
+
 def no_such(kind: str, name: str, store: Store, root: str) -> NotFoundError:
     """Return the error for a name that nothing in the store has; it says which there are."""
     names = list(islice(names_below(store, root), _SHOWN + 1))

@@ -26,7 +26,7 @@ def test_help_lists_the_commands() -> None:
 
 
 def test_each_command_has_help_with_an_example() -> None:
-    commands = [["ls"], ["show"], ["history"], ["du"], ["gc"], ["clear"]]
+    commands = [["ls"], ["show"], ["history"], ["du"], ["gc"], ["clear"], ["report"]]
     commands += [["state", name] for name in ("ls", "get", "history", "rollback")]
     for command in commands:
         result = run("from s3memo.cli.app import main; main()", *command, "--help")
@@ -42,11 +42,12 @@ def test_the_shell_completes_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (result.returncode, result.stdout) == (0, "history\n")
 
 
-@pytest.mark.parametrize("missing", ["typer", "rich"])
-def test_without_the_extra_it_says_how_to_get_it(missing: str) -> None:
-    result = run(f"import sys; sys.modules[{missing!r}] = None; from s3memo.cli.app import main; main()", "demo")
+@pytest.mark.parametrize(("missing", "command"), [("typer", "demo"), ("rich", "demo"), ("jinja2", "report")])
+def test_without_the_extra_it_says_how_to_get_it(missing: str, command: str) -> None:
+    code = f"import sys; sys.modules[{missing!r}] = None; from s3memo.cli.app import main; main()"
+    result = run(code, command, "--json")
     assert result.returncode == 1
-    assert result.stderr == "s3memo: the command line needs typer and rich: pip install 's3memo[cli]'\n"
+    assert result.stderr == "s3memo: the command line needs typer, rich and jinja2: pip install 's3memo[cli]'\n"
 
 
 def test_another_missing_module_is_not_blamed_on_the_extra() -> None:

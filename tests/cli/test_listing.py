@@ -295,7 +295,12 @@ finally:
 @pytest.mark.skipif(sys.platform != "linux", reason="what a process took at most stands in /proc")
 def test_a_hundred_thousand_objects_take_no_memory(tmp_path: Path) -> None:
     stores = {count: crowded(tmp_path / str(count), count) for count in (1000, 100_000)}
-    for command in (["ls", "--json"], ["ls", "jobs.simulate", "--json"], ["gc", "--dry-run", "--json"]):
+    for command in (
+        ["ls", "--json"],
+        ["ls", "jobs.simulate", "--json"],
+        ["gc", "--dry-run", "--json"],
+        ["report", "--json"],
+    ):
         peaks = {}
         for count, store in stores.items():
             run = s3memo(*command, env=environment(S3MEMO_URL=store.url), code=MEASURE)

@@ -1,0 +1,186 @@
+"""Adds up what a report tells while a store is listed. Pure; memory stays the same however much there is."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeAlias
+
+from s3memo.cli.bins import AGES, SIZES, Amount, Histogram, Timeline
+from s3memo.cli.inventory import Holding, Kind, Living, Owner, Share, by_prefix, shares
+from s3memo.cli.summary import History, Pile, Row, Series, Summary
+from s3memo.garbage import Policy, Reason, Standing, plan
+from s3memo.sequences import is_prefix
+from s3memo.stores.base import PAGE_SIZE, ObjectInfo, TimeBounds
+from s3memo.versions import MICROSECONDS, RESULT_ROOTS
+
+COLOURED = 5
+"""Functions that a timeline tells apart."""
+ROWS = 15
+"""Functions that are told apart by their bytes."""
+CALLS = 10
+"""How many of the largest and the oldest results are told."""
+
+_MOST_ROWS = 120  # held at a time; the first ROWS by each of the measures are at most half of it
+_OTHERS: tuple[Kind, ...] = ("state", "lease", "probe", "foreign")
+_Whose: TypeAlias = "Owner | None"  # None: the rest
+_Measure: TypeAlias = Callable[[Holding], float]
+_MEASURES: tuple[_Measure, ...] = (
+    lambda held: held.bytes,
+    lambda held: held.entries,
+    lambda held: held.seconds,
+)
+
+
+def tally(url: str, infos: Iterable[ObjectInfo], now: TimeBounds) -> Summary:
+    """Return what an ascending listing, begun `now` by the store's clock, amounts to."""
+    found = Tally(now)
+    for prefix, group in by_prefix(infos):
+        for part in _parts(prefix, group):
+            found.add(prefix, part)
+    return found.summary(url)
+
+
+def _parts(prefix: str, group: Iterator[ObjectInfo]) -> Iterator[list[ObjectInfo]]:
+    """Yield the objects of a prefix, at once if they are to be judged together."""
+    if prefix.startswith(RESULT_ROOTS) or is_prefix(prefix):
+        yield list(group)
+    else:
+        while part := list(itertools.islice(group, PAGE_SIZE)):
+            yield part
+
+
+class Tally:
+    """Sums by function, age, size and time, and what leads."""
+
+    def __init__(self, now: TimeBounds) -> None:
+        self._now = now
+        self._policy = Policy()
+        self._rows: dict[Owner, Row] = {}
+        self._rest = Row("rest", "")
+        self._unnamed = 0
+        self._last_owner: Owner | None = None
+        self._others = {kind: Pile() for kind in _OTHERS}
+        self._timeline: Timeline[_Whose] = Timeline(now.latest)
+        self._ages, self._sizes = Histogram(AGES), Histogram(SIZES)
+        self._largest, self._oldest = _Leading(), _Leading()
+        self._garbage: dict[Reason, Pile] = {}
+        self._kept: Counter[Standing] = Counter()
+
+    def add(self, prefix: str, infos: list[ObjectInfo]) -> None:
+        """Count the objects of one prefix: all that it has if they are results, or of a state or lease."""
+        for doomed, kept in plan(infos, self._policy, earliest=self._now.earliest, latest=self._now.latest):
+            for each in doomed:
+                _add(self._garbage.setdefault(each.reason, Pile()), each.size)
+            self._kept.update(each.reason for each in kept)
+        for share in shares(prefix, infos, self._now.latest):
+            if share.owner.kind in self._others:
+                _add(self._others[share.owner.kind], share.holding.bytes, share.holding.objects)
+            else:
+                self._add_results(share)
+
+    def _add_results(self, share: Share) -> None:
+        owner = self._row_of(share.owner, share.holding)
+        result = share.result
+        if result is not None:
+            self._largest.add(result.size, result)
+            self._oldest.add(-result.version.created, result)
+        for version, size in share.versions.items():
+            is_entry = result is not None and version is result.version and not result.is_expired
+            amount = Amount(int(is_entry), size, version.elapsed if is_entry else 0)
+            created = version.created / MICROSECONDS
+            self._timeline.add(owner, created, amount)
+            self._ages.add(self._now.latest - created, amount)
+            self._sizes.add(size, amount)
+
+    def _row_of(self, owner: Owner, holding: Holding) -> Owner:
+        """Count what an owner has; return it without its tag. An ascending listing has all of one function in a row."""
+        named = owner._replace(tag="")
+        row = self._rows.get(named)
+        if row is None:
+            if len(self._rows) >= _MOST_ROWS:
+                self._fold()
+            row = self._rows[named] = Row("mapping" if owner.kind == "mapping" else "function", owner.name)
+        if owner != self._last_owner:
+            self._last_owner = owner
+            row.tags += owner.kind == "function"
+        row.holding.add(holding)
+        return named
+
+    def _fold(self) -> None:
+        """Keep the rows that may be told apart in the end, whatever comes; add the others to the rest."""
+        leading = {owner for measure in _MEASURES for owner in heapq.nlargest(ROWS, self._rows, key=self._by(measure))}
+        self._give_up(self._rows.keys() - leading)
+
+    def _give_up(self, owners: Iterable[Owner]) -> None:
+        for owner in owners:
+            self._rest.holding.add(self._rows.pop(owner).holding)
+            self._timeline.fold([owner], None)
+            self._unnamed += 1
+
+    def _by(self, measure: _Measure) -> Callable[[Owner], float]:
+        return lambda owner: measure(self._rows[owner].holding)
+
+    def summary(self, url: str) -> Summary:
+        """Return what was counted."""
+        total = Holding()
+        for row in (self._rest, *self._rows.values()):
+            total.add(row.holding)
+        coloured = set(heapq.nlargest(COLOURED, sorted(self._rows), key=lambda owner: self._share(owner, total)))
+        ordered = sorted(self._rows, key=lambda owner: (-self._rows[owner].holding.bytes, owner))
+        shown = [owner for place, owner in enumerate(ordered) if place < ROWS or owner in coloured]
+        self._give_up(self._rows.keys() - set(shown))
+        rows = {owner: self._rows[owner] for owner in shown}
+        return Summary(
+            url=url,
+            at=self._now.latest,
+            rows=tuple(rows.values()),
+            rest=self._rest,
+            unnamed=self._unnamed,
+            total=total,
+            others=self._others,
+            history=self._history([owner for owner in shown if owner in coloured]),
+            ages=self._ages.amounts,
+            sizes=self._sizes.amounts,
+            largest=tuple(self._largest),
+            oldest=tuple(self._oldest),
+            garbage=dict(sorted(self._garbage.items())),
+            kept=dict(sorted(self._kept.items())),
+        )
+
+    def _share(self, owner: Owner, total: Holding) -> float:
+        """Return what an owner has of the whole, by the measure of which it has most."""
+        return max(measure(self._rows[owner].holding) / (measure(total) or 1) for measure in _MEASURES)
+
+    def _history(self, coloured: list[Owner]) -> History:
+        self._timeline.fold(self._rows.keys() - set(coloured), None)
+        series = [Series(self._rows[owner], tuple(self._timeline.amounts(owner))) for owner in coloured]
+        if len(self._rows) > len(coloured) or self._unnamed:
+            series.append(Series(None, tuple(self._timeline.amounts(None))))
+        return History(self._timeline.step, self._timeline.start, tuple(series))
+
+
+class _Leading:
+    """Keeps the results of the highest rank."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, str, Living]] = []
+
+    def add(self, rank: int, result: Living) -> None:
+        """Take a result into account."""
+        item = rank, result.prefix, result
+        if len(self._heap) < CALLS:
+            heapq.heappush(self._heap, item)
+        elif item > self._heap[0]:
+            heapq.heapreplace(self._heap, item)
+
+    def __iter__(self) -> Iterator[Living]:
+        """Yield those kept, the highest rank first."""
+        return (result for _, _, result in sorted(self._heap, reverse=True))
+
+
+def _add(pile: Pile, size: int, objects: int = 1) -> None:
+    pile.objects += objects
+    pile.bytes += size
