@@ -6,6 +6,7 @@ Pure: nothing here asks a store or reads a clock. Moments are POSIX seconds by t
 from __future__ import annotations
 
 import itertools
+import math
 import re
 import sys
 from bisect import bisect_left, bisect_right
@@ -129,8 +130,9 @@ class Walk:
     ) -> None:
         self._wanted = wanted
         self._high = high
-        self._width = width
-        self._pages, self._covered = 0, 0.0
+        self.width = width
+        """Which part of all digests a page of names covers, as far as is known."""
+        self._read, self._covered = 0, 0.0
         self._cut: list[Name] = []
         self._cut_at, self._cut_asked = _NEVER
         self.low = low
@@ -150,8 +152,8 @@ class Walk:
             self._cut_at, self._cut_asked = seen_at, asked
         lines = "".join(f"{name} {size}\n" for name, size in names if _OURS.fullmatch(name))
         span = Span(low, high, lines, seen_at, trusted_until, asked)
-        self._pages, self._covered = self._pages + 1, self._covered + span.width
-        self._width = self._covered / self._pages or self._width
+        self._read, self._covered = self._read + len(names), self._covered + span.width
+        self.width = min(1.0, PAGE_SIZE * self._covered / max(self._read, 1)) or self.width
         self._advance(high, last)
         return span
 
@@ -162,7 +164,7 @@ class Walk:
             return False
         following = bisect_right(self._wanted, self.low)
         gap = _place(self._wanted[following]) - _place(self.low) if following < len(self._wanted) else 1.0
-        return gap > _SPARSE * self._width
+        return gap > _SPARSE * self.width
 
     def skip(self) -> None:
         """Leave the next wanted digest to whoever wants it."""
@@ -172,22 +174,22 @@ class Walk:
         """Return walks that can take place side by side and cover together what is left; itself, if that is little."""
         if self._wanted is not None:
             left = self._wanted[bisect_left(self._wanted, self.low) :]
-            pages = min(len(left), int((_place(END) - _place(self.low)) / self._width))
+            pages = min(len(left), int((_place(END) - _place(self.low)) / self.width))
         else:
-            pages = int((_place(self._high) - _place(self.low)) / self._width)
+            pages = int((_place(self._high) - _place(self.low)) / self.width)
         count = min(_MOST_SHARDS, pages // _SHARD)
         if pages < _WIDE or self.start_after is None:
             return [self]
         if self._wanted is not None:
             bounds = [len(left) * number // count for number in range(count + 1)]
-            rest = [Walk(left[first:end], width=self._width) for first, end in itertools.pairwise(bounds[1:])]
+            rest = [Walk(left[first:end], width=self.width) for first, end in itertools.pairwise(bounds[1:])]
             self._wanted = left[: bounds[1]]
         else:
             first = _place(self.low)
             step = (_place(self._high) - first) / count
             lows = [_digest(first + step * number) for number in range(1, count)]
             highs = [*lows[1:], self._high]
-            rest = [Walk(low=low, high=high, width=self._width) for low, high in zip(lows, highs, strict=True)]
+            rest = [Walk(low=low, high=high, width=self.width) for low, high in zip(lows, highs, strict=True)]
             self._high = lows[0]
         return [self, *rest]
 
@@ -207,10 +209,15 @@ class Walk:
         self._cut_at, self._cut_asked = _NEVER
 
     def _is_near(self, high: str) -> bool:
-        """Whether the next wanted digest is so near that to jump there would save no page."""
+        """Whether the next wanted digest is so near that to jump there would save no page.
+
+        From a page that shows but a part of one digest it would, unless that one is wanted.
+        """
         wanted = self._wanted or ()
         following = bisect_left(wanted, high)
-        return following < len(wanted) and _place(wanted[following]) - _place(high) <= self._width / _NEAR
+        if following == len(wanted) or high == self.low < wanted[following]:
+            return False
+        return _place(wanted[following]) - _place(high) <= self.width / _NEAR
 
     def _jump(self, low: str) -> None:
         """Go on at the first wanted digest that is not below."""
@@ -272,9 +279,9 @@ class Index:
         asked = self.ask() if asked is None else asked
         if asked < self._last_word(digest):
             return
-        former = self.find(digest)
-        if known is not None and former is not None:
-            known = known._replace(trusted_until=max(known.trusted_until, former.trusted_until))
+        if known is not None:
+            sources = known, self.source(digest), self._span(digest)
+            known = known._replace(trusted_until=max(source.trusted_until for source in sources if source))
         self._singles[digest] = asked, known
         self._singles.move_to_end(digest)
         if len(self._singles) > self._max_singles:
@@ -309,24 +316,27 @@ class Index:
         self._listed += 1
 
     @property
-    def has_rented(self) -> bool:
-        """Whether enough single digests were listed to pay for a page of names: ski rental."""
-        return self._listed >= self._patience
+    def is_whole(self) -> bool:
+        """Whether the last page from the beginning showed all there was, so that the time tells if one is wanted again."""
+        return not math.isinf(self._whole_at)
 
     def wants_page(self, now: float, names_ttl: float) -> bool:
-        """Whether by now a page of names is worth its price."""
-        return self.has_rented and not 0 <= now - self._whole_at < names_ttl
+        """Whether so many single digests were listed that by now a page of names is worth its price: ski rental."""
+        return self._listed >= self._patience and not 0 <= now - self._whole_at < names_ttl
 
     def begin_page(self) -> None:
-        """Begin to count again, so that nobody else lists the page that is asked for now."""
+        """Begin to count again, even if the page that is asked for now cannot be listed."""
         self._listed = 0
 
-    def count_page(self, span: Span) -> None:
-        """Count on from a page from the beginning: the next one comes when reading all its pages would be worth it."""
+    def count_page(self, span: Span, width: float) -> None:
+        """Count on from a page from the beginning: the next one comes when reading all its pages would be worth it.
+
+        `width` is which part of all digests a page covers.
+        """
         self._listed = 0
         is_whole = span.high == END
         self._whole_at = span.seen_at if is_whole else float("-inf")
-        self._patience = RENT if is_whole else int(RENT / max(span.width, 1e-6))
+        self._patience = RENT if is_whole else int(RENT / max(width, 1e-6))
 
     def _last_word(self, digest: str) -> int:
         """Return the number of what is known of a digest, or may have been before it was forgotten for want of room."""

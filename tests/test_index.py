@@ -252,8 +252,8 @@ def test_a_page_is_wanted_after_eight_single_listings_and_again_when_its_names_n
         return -1
 
     assert lists_until_page(0.0) == 8
-    held.count_page(Span("", END, "", 0.0))
+    held.count_page(Span("", END, "", 0.0), 1.0)
     assert lists_until_page(59.0) == -1  # it shows all there is
     assert lists_until_page(60.0) == 0
-    held.count_page(Span("", "8" * 32, "", 60.0))  # a quarter
-    assert lists_until_page(60.0) == 31
+    held.count_page(Span("", "8" * 32, "", 60.0), 0.25)
+    assert lists_until_page(60.0) == 32

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import pytest
 
 from s3memo import Cache, MemoryTier, S3MemoError, SettingsError, StoreAccessError, StoreUnavailableError
 from s3memo.functions import CachedFunction
+from s3memo.names import NOTHING_READ
 from tests.troubled import Clock, TroubledStore, once, raising
+
+
+SOON = 10.0
+"""Seconds within which all that can happen has happened."""
 
 
 def double(x: int) -> int:
@@ -399,12 +407,14 @@ def test_a_survey_tells_since_when_absences_count(fifty: TroubledStore) -> None:
     f = on(fifty)
     cache, terms = f._subject.bind()
     keys = [f.cache_key(x) for x in range(40, 60)]
-    absent_since = cache.survey(keys, terms)
-    assert absent_since <= fifty.time().latest
-    assert cache.survey(keys, terms, absent_since) == math.inf
-    assert cache.survey(keys[:10], terms) == math.inf
+    reading = cache.survey(keys, terms)
+    assert reading.absent_since <= fifty.time().latest
+    assert cache.survey(keys, terms, reading) == reading
+    assert cache.survey(keys[:10], terms).absent_since == math.inf
     assert dict(f.cache_info().requests) == {"LIST": 1}
-    assert cache.survey(keys, terms) <= fifty.time().latest, "an absence that another call has seen proves nothing"
+    assert cache.survey(keys, terms).absent_since <= fifty.time().latest, (
+        "an absence that another call has seen proves nothing"
+    )
     assert dict(f.cache_info().requests) == {"LIST": 2}
 
 
@@ -413,19 +423,19 @@ def test_a_survey_that_fails_is_an_event(fifty: TroubledStore, monkeypatch: pyte
     f = on(fifty, on_error="compute", hooks=[events.append])
     cache, terms = f._subject.bind()
     monkeypatch.setattr(fifty, "list", raising(StoreAccessError("403: may not LIST")))
-    assert cache.survey([f.cache_key(1)], terms) == math.inf
+    assert cache.survey([f.cache_key(1)], terms) == NOTHING_READ
     assert [event.kind for event in events] == ["error"]
 
 
 def test_what_is_known_of_a_key_is_told_without_asking(fifty: TroubledStore) -> None:
     f = on(fifty)
     cache, terms = f._subject.bind()
-    assert cache.known(f.cache_key(1), terms) is None
+    assert cache.known(f.cache_key(1), terms, NOTHING_READ) is None
     f.preload()
-    version, size = cache.known(f.cache_key(1), terms) or (None, 0)
+    version, size = cache.known(f.cache_key(1), terms, NOTHING_READ) or (None, 0)
     assert [version] == f.cache_history(1)
     assert size == len(fifty.get(f.cache_key(1).prefix + version.name))
-    assert cache.known(f.cache_key(77), terms) is None
+    assert cache.known(f.cache_key(77), terms, NOTHING_READ) is None
 
 
 def test_wide_functions_are_listed_side_by_side(store: TroubledStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -461,6 +471,81 @@ def test_one_thread_lists_a_page_for_all(fifty: TroubledStore, monkeypatch: pyte
 
     monkeypatch.setattr(memo, "page", slow_page)
     assert requests(f, lambda: f(30)) == {"LIST": 2, "GET": 2}
+
+
+@pytest.fixture
+def held_page(fifty: TroubledStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[HeldPage]:
+    page = HeldPage(on(fifty))
+    monkeypatch.setattr(page.f._subject.bind()[0]._memo, "page", page)
+    with ThreadPoolExecutor(8) as page.pool:
+        page.lister = page.pool.submit(page.f, 9)
+        assert page.arrived.wait(SOON)
+        yield page
+        page.go.set()
+
+
+class HeldPage:
+    """A page that a thread has been shown, and does not get until it may `go` on; eight digests were listed before."""
+
+    def __init__(self, f: CachedFunction[[int], int]) -> None:
+        self.f = f
+        self.arrived, self.go = threading.Event(), threading.Event()
+        self.error: Exception | None = None
+        self.pool: ThreadPoolExecutor
+        self.lister: Future[int]
+        self._page = f._subject.bind()[0]._memo.page
+        call_all(f, 8)()
+
+    def __call__(self, *arguments: Any) -> Any:
+        answer = self._page(*arguments)
+        self.arrived.set()
+        assert self.go.wait(SOON)
+        if self.error is not None:
+            raise self.error
+        return answer
+
+
+def test_calls_wait_for_the_page_that_another_lists(held_page: HeldPage) -> None:
+    waiters = [held_page.pool.submit(held_page.f, x) for x in range(20, 26)]
+    assert not wait(waiters, timeout=0.2).done
+    held_page.go.set()
+    assert [waiter.result(SOON) for waiter in waiters] == [40, 42, 44, 46, 48, 50]
+    assert dict(held_page.f.cache_info().requests) == {"LIST": 9, "GET": 15}
+
+
+def test_what_was_absent_before_a_call_that_waited_for_the_page_proves_nothing(
+    held_page: HeldPage, fifty: TroubledStore
+) -> None:
+    on(fifty).cache_set(7, 60)
+    waiter = held_page.pool.submit(held_page.f, 60)
+    held_page.go.set()
+    assert waiter.result(SOON) == 7
+    assert held_page.f.cache_info().requests["LIST"] == 10
+
+
+def test_nobody_waits_for_ever_for_a_page(held_page: HeldPage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("s3memo.names._PATIENCE", 0.1)
+    assert held_page.pool.submit(held_page.f, 20).result(SOON) == 40
+    assert held_page.f.cache_info().requests["LIST"] == 9  # the page's is counted
+
+
+def test_when_the_page_fails_who_waited_asks_alone(held_page: HeldPage) -> None:
+    waiters = [held_page.pool.submit(held_page.f, x) for x in range(20, 26)]
+    assert not wait(waiters, timeout=0.2).done
+    held_page.error = StoreAccessError("403: may not LIST")
+    held_page.go.set()
+    with pytest.raises(StoreAccessError):
+        held_page.lister.result(SOON)
+    assert [waiter.result(SOON) for waiter in waiters] == [40, 42, 44, 46, 48, 50]
+    assert held_page.f.cache_info().requests["LIST"] == 15
+
+
+def test_a_forked_child_waits_for_no_page_of_its_parents_threads(held_page: HeldPage) -> None:
+    child = os.fork()
+    if not child:
+        signal.alarm(int(SOON))
+        os._exit(held_page.f(20) != 40)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 async def test_async_functions_preload_too(fifty: TroubledStore) -> None:
