@@ -6,13 +6,13 @@ import math
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import pytest
 
-from s3memo import Cache, MemoryTier, S3MemoError, SettingsError, StoreAccessError, StoreUnavailableError
+from s3memo import Cache, MemoryTier, S3MemoError, SettingsError, StoreAccessError, StoreUnavailableError, TimeBounds
 from s3memo.functions import CachedFunction
 from s3memo.names import NOTHING_READ
 from tests.troubled import Clock, TroubledStore, once, raising
@@ -127,6 +127,64 @@ def test_a_batch_lists_once_for_what_others_refreshed(
     clock.now += 11
     spent = requests(reader, lambda: list(reader.map(range(50))))
     assert spent == {"LIST": 1, "PUT": 50, "DELETE": 50}
+
+
+def doubled_by_map(f: CachedFunction[[int], int], numbers: Iterable[int], **options: Any) -> Callable[[], None]:
+    def act() -> None:
+        wanted = [*numbers]
+        results = f.map(wanted, concurrency=1, **options)
+        assert [getattr(result, "value", result) for result in results] == [2 * x for x in wanted]
+
+    return act
+
+
+@pytest.mark.parametrize("returns", ["value", "entry"])
+def test_a_batch_lists_no_more_because_its_reads_outlast_what_names_count(
+    fifty: TroubledStore, clock: Clock, returns: str
+) -> None:
+    def take_long(_: str) -> None:
+        clock.now += 10
+
+    fifty.before_get = take_long
+    f = on(fifty)
+    f.preload()
+    for listed in ({}, {"LIST": 1}):
+        assert requests(f, doubled_by_map(f, range(50), returns=returns)) == listed | {"GET": 50}
+
+
+def test_a_batch_believes_no_longer_that_something_is_absent(fifty: TroubledStore, clock: Clock) -> None:
+    def take_long() -> None:
+        clock.now += 61
+        on(fifty).cache_set(7, 60)
+
+    fifty.before_get = once(take_long)
+    f = on(fifty)
+    assert [*f.map([1, 60], concurrency=1)] == [2, 7]
+
+
+def test_a_batch_lists_no_more_because_names_count_for_less_than_the_time_is_known_to(
+    fifty: TroubledStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fifty, "time", lambda: TimeBounds(clock.now - 1, clock.now + 1))
+    f = on(fifty, names_ttl=1)
+    assert requests(f, doubled_by_map(f, range(50))) == {"LIST": 1, "GET": 50}
+
+
+@pytest.mark.parametrize("place", [0, 1, 2, 25])
+def test_a_batch_lists_no_more_because_one_digest_has_pages_of_versions(
+    fifty: TroubledStore, monkeypatch: pytest.MonkeyPatch, place: int
+) -> None:
+    for module in ("s3memo.memo", "s3memo.index"):
+        monkeypatch.setattr(f"{module}.PAGE_SIZE", 10)
+    f = on(fifty)
+    numbers = sorted(range(50), key=lambda x: f.cache_key(x).digest)
+    for _ in range(24):
+        on(fifty).with_options(keep=100).cache_refresh(numbers[place])
+    for wanted in (numbers, [x for x in numbers if x != numbers[place]]):
+        f = on(fifty)
+        spent = requests(f, doubled_by_map(f, wanted))
+        assert spent["LIST"] <= math.ceil((49 + 25) / 10) + 1
+        assert spent["GET"] == len(wanted)
 
 
 def test_a_batch_confirms_by_one_page_what_memory_holds(fifty: TroubledStore, clock: Clock) -> None:
