@@ -198,26 +198,21 @@ class Walk:
         if high >= self._high:
             self.start_after = None
             self._forget_cut()
-        elif self._wanted is None or self._is_near(high):
+        elif self._wanted is None or (self.low < high and self._is_near(high)):
             self.low, self.start_after = high, last
         else:
             self._forget_cut()
-            self._jump(high)
+            self._jump(high if self.low < high else high + END)  # of whose versions there are pages
 
     def _forget_cut(self) -> None:
         self._cut = []
         self._cut_at, self._cut_asked = _NEVER
 
     def _is_near(self, high: str) -> bool:
-        """Whether the next wanted digest is so near that to jump there would save no page.
-
-        From a page that shows but a part of one digest it would, unless that one is wanted.
-        """
+        """Whether the next wanted digest is so near that to jump there would save no page."""
         wanted = self._wanted or ()
         following = bisect_left(wanted, high)
-        if following == len(wanted) or high == self.low < wanted[following]:
-            return False
-        return _place(wanted[following]) - _place(high) <= self.width / _NEAR
+        return following < len(wanted) and _place(wanted[following]) - _place(high) <= self.width / _NEAR
 
     def _jump(self, low: str) -> None:
         """Go on at the first wanted digest that is not below."""

@@ -172,13 +172,14 @@ def test_a_batch_lists_no_more_because_names_count_for_less_than_the_time_is_kno
 
 @pytest.mark.parametrize("place", [0, 1, 2, 25])
 def test_a_batch_lists_no_more_because_one_digest_has_pages_of_versions(
-    fifty: TroubledStore, monkeypatch: pytest.MonkeyPatch, place: int
+    fifty: TroubledStore, clock: Clock, monkeypatch: pytest.MonkeyPatch, place: int
 ) -> None:
     for module in ("s3memo.memo", "s3memo.index"):
         monkeypatch.setattr(f"{module}.PAGE_SIZE", 10)
     f = on(fifty)
     numbers = sorted(range(50), key=lambda x: f.cache_key(x).digest)
     for _ in range(24):
+        clock.now += 1
         on(fifty).with_options(keep=100).cache_refresh(numbers[place])
     for wanted in (numbers, [x for x in numbers if x != numbers[place]]):
         f = on(fifty)
