@@ -144,7 +144,7 @@ class Names:
 
     def bury(self, key: Key, grave: Version, listing: Listing) -> None:
         """Take what an invalidation made of a listing."""
-        self._take(key, listing, (grave.name, 0))
+        self._take(key, listing, (grave.name, 0), listing.buried(grave))
 
     def forget(self, key: Key) -> None:
         """Know nothing of a key any more."""

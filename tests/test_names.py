@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import signal
@@ -413,6 +414,36 @@ def test_after_preload_hits_take_a_get_and_misses_a_put(fifty: TroubledStore) ->
     assert requests(f, f.preload) == {"LIST": 1}
     assert requests(f, call_all(f, 60)) == {"GET": 50, "PUT": 10}
     assert requests(f, call_all(f, 60)) == {"GET": 60}
+
+
+def test_an_invalidation_after_preload_leaves_nothing_to_list(fifty: TroubledStore) -> None:
+    f = on(fifty)
+    f.preload()
+    for x in (1, 60):
+        f.cache_invalidate(x)
+        assert requests(f, lambda x=x: f(x)) == {"PUT": 1}
+        assert requests(f, lambda x=x: f(x)) == {"GET": 1}
+
+
+@pytest.mark.parametrize("failing", [1, 2, 5, 15])
+def test_a_preload_that_raised_midway_is_believed_only_of_what_it_read(
+    store: TroubledStore, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    call_all(on(store), 200)()
+    for module in ("s3memo.memo", "s3memo.index"):
+        monkeypatch.setattr(f"{module}.PAGE_SIZE", 10)
+    f = on(store)
+    page, number = f._subject.bind()[0]._memo.page, itertools.count(1)
+
+    def failing_page(*arguments: Any) -> Any:
+        if next(number) >= failing:
+            raise StoreUnavailableError("down")
+        return page(*arguments)
+
+    with monkeypatch.context() as patch, pytest.raises(StoreUnavailableError):
+        patch.setattr(f._subject.bind()[0]._memo, "page", failing_page)
+        f.preload(trust_for=None)
+    assert requests(f, lambda: [f.cache_get(x) for x in range(200)])["GET"] == 200
 
 
 def test_preload_trusts_for_as_long_as_it_is_told(fifty: TroubledStore, clock: Clock) -> None:
