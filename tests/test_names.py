@@ -440,9 +440,11 @@ def test_a_preload_that_raised_midway_is_believed_only_of_what_it_read(
             raise StoreUnavailableError("down")
         return page(*arguments)
 
-    with monkeypatch.context() as patch, pytest.raises(StoreUnavailableError):
-        patch.setattr(f._subject.bind()[0]._memo, "page", failing_page)
+    memo = f._subject.bind()[0]._memo
+    monkeypatch.setattr(memo, "page", failing_page)
+    with pytest.raises(StoreUnavailableError):
         f.preload(trust_for=None)
+    monkeypatch.setattr(memo, "page", page)
     assert requests(f, lambda: [f.cache_get(x) for x in range(200)])["GET"] == 200
 
 
