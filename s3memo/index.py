@@ -323,15 +323,12 @@ class Index:
         """Begin to count again, even if the page that is asked for now cannot be listed."""
         self._listed = 0
 
-    def count_page(self, span: Span, width: float) -> None:
-        """Count on from a page from the beginning: the next one comes when reading all its pages would be worth it.
-
-        `width` is which part of all digests a page covers.
-        """
+    def count_page(self, span: Span) -> None:
+        """Count on from a page from the beginning: the next one comes when reading all its pages would be worth it."""
         self._listed = 0
         is_whole = span.high == END
         self._whole_at = span.seen_at if is_whole else float("-inf")
-        self._patience = RENT if is_whole else int(RENT / max(width, 1e-6))
+        self._patience = RENT if is_whole else int(RENT / max(span.width, 1e-6))
 
     def _last_word(self, digest: str) -> int:
         """Return the number of what is known of a digest, or may have been before it was forgotten for want of room."""

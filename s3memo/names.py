@@ -220,10 +220,9 @@ class Names:
     def _first_page(self, key: Key, index: Index, terms: Terms, errand: Errand) -> Span:
         """LIST the page that a function's names begin with, for all who ask for one of them meanwhile."""
         try:
-            walk = Walk()
-            span = self._page(key, walk, index, terms, trust_for=0.0)
+            span = self._page(key, Walk(), index, terms, trust_for=0.0)
             with process_lock:
-                index.count_page(span, walk.width)
+                index.count_page(span)
             return span
         finally:
             with process_lock:

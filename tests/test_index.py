@@ -205,6 +205,10 @@ def test_what_is_learned_keeps_the_trust_of_what_was_known() -> None:
     held.land(Span("", END, "", 5.0, trusted_until=100.0))
     held.learn(digest_of(1), Known(((version(1), 1),), 7.0))
     assert held.find(digest_of(1)) == Known(((version(1), 1),), 7.0, 100.0)
+    held.learn(digest_of(1), None)
+    assert held.find(digest_of(1)) is None
+    held.learn(digest_of(1), Known((), 8.0))
+    assert held.find(digest_of(1)) == Known((), 8.0, 100.0)
 
 
 def test_an_index_is_bounded_and_what_was_seen_first_goes_first() -> None:
@@ -257,8 +261,8 @@ def test_a_page_is_wanted_after_eight_single_listings_and_again_when_its_names_n
         return -1
 
     assert lists_until_page(0.0) == 8
-    held.count_page(Span("", END, "", 0.0), 1.0)
+    held.count_page(Span("", END, "", 0.0))
     assert lists_until_page(59.0) == -1  # it shows all there is
     assert lists_until_page(60.0) == 0
-    held.count_page(Span("", "8" * 32, "", 60.0), 0.25)
-    assert lists_until_page(60.0) == 32
+    held.count_page(Span("", "8" * 32, "", 60.0))  # a quarter
+    assert lists_until_page(60.0) == 31
