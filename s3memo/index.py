@@ -130,8 +130,7 @@ class Walk:
     ) -> None:
         self._wanted = wanted
         self._high = high
-        self.width = width
-        """Which part of all digests a page of names covers, as far as is known."""
+        self._width = width  # which part of all digests a page of names covers, as far as is known
         self._read, self._covered = 0, 0.0
         self._cut: list[Name] = []
         self._cut_at, self._cut_asked = _NEVER
@@ -153,7 +152,7 @@ class Walk:
         lines = "".join(f"{name} {size}\n" for name, size in names if _OURS.fullmatch(name))
         span = Span(low, high, lines, seen_at, trusted_until, asked)
         self._read, self._covered = self._read + len(names), self._covered + span.width
-        self.width = min(1.0, PAGE_SIZE * self._covered / max(self._read, 1)) or self.width
+        self._width = min(1.0, PAGE_SIZE * self._covered / max(self._read, 1)) or self._width
         self._advance(high, last)
         return span
 
@@ -164,7 +163,7 @@ class Walk:
             return False
         following = bisect_right(self._wanted, self.low)
         gap = _place(self._wanted[following]) - _place(self.low) if following < len(self._wanted) else 1.0
-        return gap > _SPARSE * self.width
+        return gap > _SPARSE * self._width
 
     def skip(self) -> None:
         """Leave the next wanted digest to whoever wants it."""
@@ -174,22 +173,22 @@ class Walk:
         """Return walks that can take place side by side and cover together what is left; itself, if that is little."""
         if self._wanted is not None:
             left = self._wanted[bisect_left(self._wanted, self.low) :]
-            pages = min(len(left), int((_place(END) - _place(self.low)) / self.width))
+            pages = min(len(left), int((_place(END) - _place(self.low)) / self._width))
         else:
-            pages = int((_place(self._high) - _place(self.low)) / self.width)
+            pages = int((_place(self._high) - _place(self.low)) / self._width)
         count = min(_MOST_SHARDS, pages // _SHARD)
         if pages < _WIDE or self.start_after is None:
             return [self]
         if self._wanted is not None:
             bounds = [len(left) * number // count for number in range(count + 1)]
-            rest = [Walk(left[first:end], width=self.width) for first, end in itertools.pairwise(bounds[1:])]
+            rest = [Walk(left[first:end], width=self._width) for first, end in itertools.pairwise(bounds[1:])]
             self._wanted = left[: bounds[1]]
         else:
             first = _place(self.low)
             step = (_place(self._high) - first) / count
             lows = [_digest(first + step * number) for number in range(1, count)]
             highs = [*lows[1:], self._high]
-            rest = [Walk(low=low, high=high, width=self.width) for low, high in zip(lows, highs, strict=True)]
+            rest = [Walk(low=low, high=high, width=self._width) for low, high in zip(lows, highs, strict=True)]
             self._high = lows[0]
         return [self, *rest]
 
@@ -212,7 +211,7 @@ class Walk:
         """Whether the next wanted digest is so near that to jump there would save no page."""
         wanted = self._wanted or ()
         following = bisect_left(wanted, high)
-        return following < len(wanted) and _place(wanted[following]) - _place(high) <= self.width / _NEAR
+        return following < len(wanted) and _place(wanted[following]) - _place(high) <= self._width / _NEAR
 
     def _jump(self, low: str) -> None:
         """Go on at the first wanted digest that is not below."""

@@ -117,8 +117,8 @@ class Names:
         if found is None:
             return None
         known, is_current = found
-        is_proof = is_current and known.seen_at >= reading.absent_since
-        return Sighting(self._listing(known), is_proof or self._memo.store.time().latest < known.trusted_until)
+        is_trusted = self._memo.store.time().latest < known.trusted_until
+        return Sighting(self._listing(known), is_trusted or (is_current and known.seen_at >= reading.absent_since))
 
     def known(self, key: Key, reading: Reading) -> tuple[Listing, int] | None:
         """Return what is known of a key without asking, and the size in bytes of its newest version."""
@@ -211,6 +211,7 @@ class Names:
                 return
         if others is not None and not self._memo.breaker.is_open:
             others.wait(_PATIENCE)
+            self._end_page(index, others)  # who listed it may have been interrupted, or be in a loop that is gone
             known = self.sighted(key, reading)
             if known is not None and known.listing.seen_at >= seen_since:
                 yield known  # which was asked for before this call, so an absence proves nothing
@@ -225,9 +226,14 @@ class Names:
                 index.count_page(span)
             return span
         finally:
-            with process_lock:
-                self._pages.pop(index, None)
+            self._end_page(index, errand)
             errand.end()
+
+    def _end_page(self, index: Index, errand: Errand) -> None:
+        """Let nobody begin to wait for a page any more."""
+        with process_lock:
+            if self._pages.get(index) is errand:
+                del self._pages[index]
 
     def _forget_pages(self) -> None:
         """Wait, in a forked child, for no thread that it does not have."""

@@ -618,6 +618,8 @@ def test_nobody_waits_for_ever_for_a_page(held_page: HeldPage, monkeypatch: pyte
     monkeypatch.setattr("s3memo.names._PATIENCE", 0.1)
     assert held_page.pool.submit(held_page.f, 20).result(SOON) == 40
     assert held_page.f.cache_info().requests["LIST"] == 10
+    monkeypatch.setattr("s3memo.names._PATIENCE", 2 * SOON)
+    assert held_page.pool.submit(held_page.f, 21).result(SOON) == 42, "nor one after the other"
 
 
 def test_when_the_page_fails_who_waited_asks_alone(held_page: HeldPage) -> None:
