@@ -152,7 +152,7 @@ async def test_wide_listings_are_read_side_by_side() -> None:
     )
     before = set(threading.enumerate())
     assert await job.function.preload() == 9000
-    assert set(threading.enumerate()) <= before
+    assert not [thread for thread in {*threading.enumerate()} - before if thread.name.startswith("s3memo-list")]
 
 
 async def test_large_values_are_packed_and_unpacked_aside(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
