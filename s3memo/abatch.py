@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from types import TracebackType
 from typing import Generic, Self, TypeVar
@@ -20,8 +20,8 @@ R = TypeVar("R")
 class AsyncResults(AsyncIterator[R], Generic[R]):
     """The results of a batch, as the iterator is asked for them; an async context manager.
 
-    After it has raised what one call raised it goes on with the next. To close it cancels what runs, except what others
-    wait for. `progress` tells how far it is.
+    After it has raised what one call raised it goes on with the next. To close it, or to drop it, cancels what runs,
+    except what others wait for. `progress` tells how far it is.
     """
 
     def __init__(self, batch: Batch) -> None:
@@ -30,7 +30,7 @@ class AsyncResults(AsyncIterator[R], Generic[R]):
         self._landed: asyncio.Queue[Item] = asyncio.Queue()
         self._tasks = set[asyncio.Task[None]]()
         self._screen = ExitStack()
-        self._has_begun = False
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._is_closed = False
 
     @property
@@ -64,20 +64,24 @@ class AsyncResults(AsyncIterator[R], Generic[R]):
     ) -> None:
         await self.aclose()
 
+    def __del__(self) -> None:
+        if self._loop is not None and not self._is_closed:
+            self._batch.count_requests()
+            with suppress(RuntimeError):  # the loop is gone
+                self._loop.call_soon_threadsafe(_dismiss, self._tasks, self._screen)
+
     async def aclose(self) -> None:
         """Cancel what has not ended."""
         if not self._is_closed:
             self._is_closed = True
             self._batch.count_requests()
-        for task in self._tasks:
-            task.cancel()
-        self._screen.close()
+        _dismiss(self._tasks, self._screen)  # again: another task may have begun some meanwhile
 
     async def _next(self) -> Item | None:
         """Return the next one that goes out; None after the last."""
         batch = self._batch
-        if not self._has_begun:
-            self._has_begun = True
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
             self._update = self._screen.enter_context(batch.show())
         while not self._is_closed:
             self._start()
@@ -99,7 +103,7 @@ class AsyncResults(AsyncIterator[R], Generic[R]):
             item = batch.board.start()
             if item is None:
                 break
-            task = asyncio.create_task(self._make(item))
+            task = asyncio.create_task(_make(batch, item, self._landed))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -107,13 +111,21 @@ class AsyncResults(AsyncIterator[R], Generic[R]):
         self._batch.end(item)
         self._update(self._batch.progress)
 
-    async def _make(self, item: Item) -> None:
-        try:
-            if item.call is None:
-                item.outcome = Outcome(await self._batch.call_plainly(item))
-            else:
-                item.outcome = self._batch.known(item) or await tasks.bring(item.call)
-        except BaseException as error:  # noqa: BLE001  it is raised where its result would have been
-            item.error = error
-        finally:
-            self._landed.put_nowait(item)
+
+async def _make(batch: Batch, item: Item, landed: asyncio.Queue[Item]) -> None:
+    """Make a call; it holds no results, so that these can be dropped."""
+    try:
+        if item.call is None:
+            item.outcome = Outcome(await batch.call_plainly(item))
+        else:
+            item.outcome = batch.known(item) or await tasks.bring(item.call)
+    except BaseException as error:  # noqa: BLE001  it is raised where its result would have been
+        item.error = error
+    finally:
+        landed.put_nowait(item)
+
+
+def _dismiss(running: set[asyncio.Task[None]], screen: ExitStack) -> None:
+    for task in running:
+        task.cancel()
+    screen.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import pickle
 import time
 from collections import Counter
@@ -21,6 +20,7 @@ from s3memo.errors import SettingsError
 from s3memo.events import Counts, logger, price
 from s3memo.flight import Outcome
 from s3memo.memory import itself
+from s3memo.names import NOTHING_READ, Reading
 from s3memo.settings import check_choice, check_count
 from s3memo.stores.base import PAGE_SIZE
 from s3memo.subject import Subject
@@ -131,7 +131,7 @@ class Batch:
         self._inputs = iter(inputs)
         self._has_ended = False
         self._is_disabled = settings.is_disabled()
-        self._absent_since = math.inf
+        self._reading = NOTHING_READ
         self._sent_before = Counter(subject.bind()[1].recorder.counts()[1])
 
     @property
@@ -166,18 +166,18 @@ class Batch:
             window.append(self._item(args))
         return window
 
-    def survey(self, window: list[Item]) -> float:
-        """List which calls of a window are stored; return since when absences count. It may wait for the store."""
+    def survey(self, window: list[Item]) -> Reading:
+        """List which calls of a window are stored; return what they may rest on. It may wait for the store."""
         cache, terms = self.subject.bind()
         keys = [item.key for item in window if item.key is not None]
-        return cache.survey(keys, terms, self._absent_since)
+        return cache.survey(keys, terms, self._reading)
 
-    def plan(self, window: list[Item], absent_since: float) -> None:
+    def plan(self, window: list[Item], reading: Reading) -> None:
         """Let the calls of a window be made."""
-        self._absent_since = min(self._absent_since, absent_since)
+        self._reading = reading
         for item in window:
             if item.call is not None:
-                item.call = replace(item.call, absent_since=self._absent_since)
+                item.call = replace(item.call, reading=reading)
             if item.error is not None:
                 self.progress.count(item)
         self.board.plan(window)
@@ -199,7 +199,7 @@ class Batch:
         known, call = self.known(item), item.call
         if known is not None:
             return known
-        hit = call.cache.find_stored(call.key, call.terms, absent_since=call.absent_since)
+        hit = call.cache.find_stored(call.key, call.terms, reading=call.reading)
         return None if hit is None else hit.outcome()
 
     def receive(self, item: Item, report: Report) -> None:
@@ -242,7 +242,7 @@ class Batch:
         if self.options.returns != "entry" or item.call is None:
             return None
         cache, key, terms = item.call.cache, item.call.key, item.call.terms
-        found = cache.known(key, terms)
+        found = cache.known(key, terms, item.call.reading)
         if found is None:
             return None
         version, size = found

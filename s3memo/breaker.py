@@ -38,6 +38,11 @@ class Breaker:
         """For how many seconds the store is left alone after the failures that it has had in a row."""
         return float(min(FIRST_PAUSE * 2 ** min(self._failures - 1, 10), LONGEST_PAUSE))
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the store failed when it was last asked."""
+        return self._failures > 0
+
     def check(self) -> None:
         """Raise StoreUnavailableError if the store is to be left alone; else the caller is to ask it."""
         if not self._failures:  # no lock, for which all threads of a batch would wait in turn

@@ -14,7 +14,8 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for_futures
 from contextlib import contextmanager
 from contextvars import Context, copy_context
 from types import ModuleType
@@ -114,6 +115,27 @@ def side_by_side(actions: Sequence[Callable[[], T]], *, most: int, name: str) ->
     with ThreadPoolExecutor(most, thread_name_prefix=f"s3memo-{name}") as pool:
         jobs = [pool.submit(copy_context().run, action) for action in actions]
         return [job.result() for job in jobs]
+
+
+class Errand:
+    """Something that one thread or task does for others too, who may wait for its end."""
+
+    def __init__(self) -> None:
+        self._thread = threading.get_ident()
+        self._end: Future[None] = Future()
+
+    def end(self) -> None:
+        """Let go on whoever waits."""
+        self._end.set_result(None)
+
+    def wait(self, seconds: float) -> None:
+        """Wait for its end, for so many seconds at most; not at all where that would hold up the one who does it."""
+        if is_crossed():
+            import asyncio  # noqa: PLC0415  as above
+
+            wait_for(asyncio.wait([asyncio.wrap_future(self._end)], timeout=seconds))
+        elif self._thread != threading.get_ident():
+            wait_for_futures([self._end], seconds)
 
 
 def signal() -> Signal:

@@ -6,7 +6,6 @@ run the user's function, or something to call that may wait for the store, or a 
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Callable, Generator
@@ -19,6 +18,7 @@ from s3memo.entry import Hit, Miss
 from s3memo.errors import S3MemoError
 from s3memo.fleet import Turn
 from s3memo.flight import Flight, Outcome
+from s3memo.names import NOTHING_READ, Reading
 from s3memo.terms import Terms
 from s3memo.versions import Key
 
@@ -44,7 +44,7 @@ class Call:
     """One call of a cached function.
 
     `compute` runs the function; `key_again` derives the key anew, to see whether somebody has changed the arguments.
-    That the key is absent need not be looked up again if a listing has shown it since `absent_since`, POSIX seconds.
+    `reading` tells which names, known from listings, it may rest on.
     """
 
     cache: Cache
@@ -52,7 +52,7 @@ class Call:
     terms: Terms
     compute: Callable[[], Any]
     key_again: Callable[[], Key]
-    absent_since: float = math.inf
+    reading: Reading = NOTHING_READ
 
 
 def is_frozen_between_calls() -> bool:
@@ -63,7 +63,7 @@ def is_frozen_between_calls() -> bool:
 def fetching(call: Call, flight: Flight) -> Work:
     """Bring the call's value: remembered, or computed and then remembered."""
     serves_stale = not is_frozen_between_calls()
-    find = partial(call.cache.find, serves_stale=serves_stale, absent_since=call.absent_since)
+    find = partial(call.cache.find, serves_stale=serves_stale, reading=call.reading)
     found = yield partial(find, call.key, call.terms, flight)
     if isinstance(found, Miss) and call.terms.fleet and found.listing is not None and not call.cache.read_only:
         look = partial(call.cache.recall, call.key, call.terms, flight, serves_stale=serves_stale, lists=True)

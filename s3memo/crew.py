@@ -201,6 +201,6 @@ class Results(Iterator[R], Generic[R]):
             if item is not None or batch.is_over:
                 return item
             window = batch.take_window()
-            absent_since = batch.survey(window)
+            reading = batch.survey(window)
             with crew.changed:
-                batch.plan(window, absent_since)
+                batch.plan(window, reading)

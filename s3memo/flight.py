@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from s3memo.locks import process_lock, rebuild_after_fork
@@ -49,6 +50,7 @@ class Flight:
         *(
             "_newest",
             "_tombstone",
+            "_trace",
             "asks",
             "detached",
             "error",
@@ -71,10 +73,21 @@ class Flight:
         self.landed.acquire()
         self.outcome: Outcome[Any] | None = None
         self.error: Exception | None = None
+        self._trace: TracebackType | None = None
         self.waiters = 0
         self.waits_for: list[Flight] = []
         self._newest = "~"  # sorts after every name
         self._tombstone = -1
+
+    def fail(self, error: Exception) -> None:
+        """Let those who wait for it raise an error."""
+        self.error, self._trace = error, error.__traceback__
+
+    def brought(self) -> Outcome[Any] | None:
+        """Return what it brought, None if it was given up, or raise its error, which grows by no other waiter's trace."""
+        if self.error is not None:
+            raise self.error.with_traceback(self._trace)
+        return self.outcome
 
     def notice(self, listing: Listing) -> None:
         """Learn what the store, or memory, was seen to have meanwhile."""
@@ -126,7 +139,7 @@ class Flights:
                 self._running[key].add(flight)
             yield flight
         finally:
-            self._end(flight)
+            self.end(flight)
 
     @contextmanager
     def board(self, key: Key, scope: Hashable) -> Iterator[tuple[Flight, bool]]:
@@ -151,7 +164,7 @@ class Flights:
         finally:
             with process_lock:
                 if own.task is None:  # else the task ends it, whoever has left meanwhile
-                    self._end(own)  # again, in case that was interrupted the first time
+                    self.end(own)  # again, in case that was interrupted the first time
                 flight.waiters -= 1
                 for outer in within:
                     outer.waits_for.remove(flight)
@@ -165,7 +178,7 @@ class Flights:
         try:
             yield
         finally:
-            self._end(flight)
+            self.end(flight)
             _within.reset(token)
 
     def is_led(self, key: Key, scope: Hashable) -> bool:
@@ -182,6 +195,21 @@ class Flights:
         """Let nobody board a flight any more."""
         with process_lock:
             self._close(flight)
+
+    def end(self, flight: Flight) -> None:
+        """Let those who wait for a flight go on, when nobody can come to wait for it. It may be ended again."""
+        with process_lock:
+            flight.detached = True  # a cancelled one may have a thread at work yet, which nothing reaches any more
+            self._close(flight)
+            running = self._running.get(flight.key, set())
+            running.discard(flight)
+            if not running:
+                self._running.pop(flight.key, None)
+            if not flight.has_landed:
+                flight.has_landed = True
+                flight.landed.release()
+            if not flight.waiters:  # they were all cancelled
+                self._forget(flight)
 
     def is_running(self, key: Key) -> bool:
         """Whether a flight of the key is under way."""
@@ -223,24 +251,9 @@ class Flights:
     @staticmethod
     def _forget(flight: Flight) -> None:
         """Let go of what nobody waits for any more: an exception, as a task's is, refers to what refers to it."""
-        flight.outcome = flight.error = None
+        flight.outcome = flight.error = flight._trace = None  # noqa: SLF001  it is one of us
         if flight.has_landed:
             flight.task = None
-
-    def _end(self, flight: Flight) -> None:
-        """Let those who wait for a flight go on, when nobody can come to wait for it. It may be ended again."""
-        with process_lock:
-            flight.detached = True  # a cancelled one may have a thread at work yet, which nothing reaches any more
-            self._close(flight)
-            running = self._running.get(flight.key, set())
-            running.discard(flight)
-            if not running:
-                self._running.pop(flight.key, None)
-            if not flight.has_landed:
-                flight.has_landed = True
-                flight.landed.release()
-            if not flight.waiters:  # they were all cancelled
-                self._forget(flight)
 
     def _keep_own(self) -> None:
         """Forget, in a forked child, the flights of the threads that it does not have."""

@@ -6,6 +6,7 @@ Pure: nothing here asks a store or reads a clock. Moments are POSIX seconds by t
 from __future__ import annotations
 
 import itertools
+import math
 import re
 import sys
 from bisect import bisect_left, bisect_right
@@ -129,8 +130,8 @@ class Walk:
     ) -> None:
         self._wanted = wanted
         self._high = high
-        self._width = width
-        self._pages, self._covered = 0, 0.0
+        self._width = width  # which part of all digests a page of names covers, as far as is known
+        self._read, self._covered = 0, 0.0
         self._cut: list[Name] = []
         self._cut_at, self._cut_asked = _NEVER
         self.low = low
@@ -150,8 +151,8 @@ class Walk:
             self._cut_at, self._cut_asked = seen_at, asked
         lines = "".join(f"{name} {size}\n" for name, size in names if _OURS.fullmatch(name))
         span = Span(low, high, lines, seen_at, trusted_until, asked)
-        self._pages, self._covered = self._pages + 1, self._covered + span.width
-        self._width = self._covered / self._pages or self._width
+        self._read, self._covered = self._read + len(names), self._covered + span.width
+        self._width = min(1.0, PAGE_SIZE * self._covered / max(self._read, 1)) or self._width
         self._advance(high, last)
         return span
 
@@ -196,11 +197,11 @@ class Walk:
         if high >= self._high:
             self.start_after = None
             self._forget_cut()
-        elif self._wanted is None or self._is_near(high):
+        elif self._wanted is None or (self.low < high and self._is_near(high)):
             self.low, self.start_after = high, last
         else:
             self._forget_cut()
-            self._jump(high)
+            self._jump(high if self.low < high else high + END)  # of whose versions there are pages
 
     def _forget_cut(self) -> None:
         self._cut = []
@@ -272,9 +273,9 @@ class Index:
         asked = self.ask() if asked is None else asked
         if asked < self._last_word(digest):
             return
-        former = self.find(digest)
-        if known is not None and former is not None:
-            known = known._replace(trusted_until=max(known.trusted_until, former.trusted_until))
+        if known is not None:
+            sources = known, self.source(digest), self._span(digest)
+            known = known._replace(trusted_until=max(source.trusted_until for source in sources if source))
         self._singles[digest] = asked, known
         self._singles.move_to_end(digest)
         if len(self._singles) > self._max_singles:
@@ -309,16 +310,16 @@ class Index:
         self._listed += 1
 
     @property
-    def has_rented(self) -> bool:
-        """Whether enough single digests were listed to pay for a page of names: ski rental."""
-        return self._listed >= self._patience
+    def is_whole(self) -> bool:
+        """Whether the last page from the beginning showed all there was, so that the time tells if one is wanted again."""
+        return not math.isinf(self._whole_at)
 
     def wants_page(self, now: float, names_ttl: float) -> bool:
-        """Whether by now a page of names is worth its price."""
-        return self.has_rented and not 0 <= now - self._whole_at < names_ttl
+        """Whether so many single digests were listed that by now a page of names is worth its price: ski rental."""
+        return self._listed >= self._patience and not 0 <= now - self._whole_at < names_ttl
 
     def begin_page(self) -> None:
-        """Begin to count again, so that nobody else lists the page that is asked for now."""
+        """Begin to count again, even if the page that is asked for now cannot be listed."""
         self._listed = 0
 
     def count_page(self, span: Span) -> None:

@@ -7,17 +7,33 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeGuard
+from typing import NamedTuple
 
-from s3memo.bridge import side_by_side
+from s3memo.bridge import Errand, side_by_side
 from s3memo.index import Index, Known, Name, Span, Walk
-from s3memo.locks import process_lock
+from s3memo.locks import process_lock, rebuild_after_fork
 from s3memo.memo import Draft, Memo
 from s3memo.terms import Terms
 from s3memo.versions import Key, Listing, Version
 
 _MOST_INDEXES = 1000
 """Functions, mappings and tags, each with names of its own: a process that makes closures without end forgets the first."""
+
+_PATIENCE = 15.0
+"""Seconds for which a call waits for a page that another is listing, which by default takes no longer."""
+
+
+class Reading(NamedTuple):
+    """What the calls of a batch rest on: absences that were seen since one moment, and names since another.
+
+    Names count although they would not any more for a call that is made now. Moments are POSIX seconds.
+    """
+
+    absent_since: float = math.inf
+    known_since: float = math.inf
+
+
+NOTHING_READ = Reading()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,25 +58,31 @@ class Names:
         self._notice = notice
         self._is_held = is_held
         self._indexes: dict[str, tuple[Key, Index]] = {}
+        self._pages: dict[Index, Errand] = {}
+        rebuild_after_fork(self._forget_pages)
 
     def sightings(
-        self, key: Key, terms: Terms, absent_since: float, *, looks: int, seen_since: float
+        self, key: Key, terms: Terms, reading: Reading, *, looks: int, seen_since: float
     ) -> Iterator[Sighting]:
         """Yield what is known of a key, if it was seen since then, and as long as that is not enough, a few looks."""
-        known = self.sighted(key, absent_since)
+        known = self.sighted(key, reading)
         if known is not None and known.listing.seen_at >= seen_since:
             yield known
         if known is not None and known.listing.versions:
             self._index(key).doubt()
         for _ in range(looks):
             self._memo.breaker.check()
-            yield Sighting(self._sight(key, terms), is_proof=True)
+            yield from self._sight(key, terms, reading, seen_since)
 
     def look(self, key: Key, terms: Terms) -> Listing:
         """LIST one digest."""
+        with process_lock:
+            self._index(key).count_single()
+        return self._look(key, terms)
+
+    def _look(self, key: Key, terms: Terms) -> Listing:
         index = self._index(key)  # before it is listed, so that what is forgotten meanwhile stays so
         with process_lock:
-            index.count_single()
             asked = index.ask()
         listing, sizes = self._memo.look(key, terms)
         known = Known(tuple((version.name, sizes[version.name]) for version in listing.versions), listing.seen_at)
@@ -89,19 +111,21 @@ class Names:
             spans = index.spans()
         return (type(key)(key.namespace, key.tag, digest) for span in spans for digest in span.digests(having=".s3m "))
 
-    def sighted(self, key: Key, absent_since: float) -> Sighting | None:
-        """Return what is known of a key without asking; its absence counts if it was read since then, or is trusted."""
-        known = self._current(key)
-        if known is None:
+    def sighted(self, key: Key, reading: Reading) -> Sighting | None:
+        """Return what is known of a key without asking; its absence counts if it was read for this, or is trusted."""
+        found = self._known(key, reading)
+        if found is None:
             return None
-        is_proof = known.seen_at >= absent_since or self._memo.store.time().latest < known.trusted_until
-        return Sighting(self._listing(known), is_proof)
+        known, is_current = found
+        is_trusted = self._memo.store.time().latest < known.trusted_until
+        return Sighting(self._listing(known), is_trusted or (is_current and known.seen_at >= reading.absent_since))
 
-    def known(self, key: Key) -> tuple[Listing, int] | None:
+    def known(self, key: Key, reading: Reading) -> tuple[Listing, int] | None:
         """Return what is known of a key without asking, and the size in bytes of its newest version."""
-        known = self._current(key)
-        if known is None:
+        found = self._known(key, reading)
+        if found is None:
             return None
+        known, _ = found
         listing = self._listing(known)
         newest = listing.newest and listing.newest.name
         return listing, next((size for name, size in known.versions if name == newest), 0)
@@ -120,7 +144,7 @@ class Names:
 
     def bury(self, key: Key, grave: Version, listing: Listing) -> None:
         """Take what an invalidation made of a listing."""
-        self._take(key, listing, (grave.name, 0))
+        self._take(key, listing, (grave.name, 0), listing.buried(grave))
 
     def forget(self, key: Key) -> None:
         """Know nothing of a key any more."""
@@ -155,36 +179,65 @@ class Names:
                     del self._indexes[next(iter(self._indexes))]
         return found[1]
 
-    def _current(self, key: Key) -> Known | None:
-        """Return what is known of a key, if it still counts."""
+    def _known(self, key: Key, reading: Reading) -> tuple[Known, bool] | None:
+        """Return what is known of a key, if it counts by now or for what was read; and whether it does by now."""
         source = self._index(key).source(key.digest)
-        if not self._is_current(source):
-            return None
-        return source.find(key.digest) if isinstance(source, Span) else source
-
-    def _is_current(self, source: Known | Span | None) -> TypeGuard[Known | Span]:
         if source is None:
-            return False
+            return None
         now = self._memo.store.time().latest
-        return now < source.trusted_until or 0 <= now - source.seen_at < self._ttl
+        is_current = now < source.trusted_until or 0 <= now - source.seen_at < self._ttl
+        if not is_current and source.seen_at < reading.known_since:
+            return None
+        return (source.find(key.digest) if isinstance(source, Span) else source), is_current
 
-    def _sight(self, key: Key, terms: Terms) -> Listing:
-        """LIST one digest, or instead a page of names, if so many were listed one by one that it is worth its price."""
-        index = self._index(key)
-        wants_page = False
-        if self._ttl and index.has_rented:  # before that, a process may not know the time yet
-            now = self._memo.store.time().latest
-            with process_lock:
-                wants_page = index.wants_page(now, self._ttl)
-                if wants_page:
-                    index.begin_page()
-        if wants_page:
+    def _sight(self, key: Key, terms: Terms, reading: Reading, seen_since: float) -> Iterator[Sighting]:
+        """LIST one digest, or instead a page of names, if so many were listed one by one that it is worth its price.
+
+        While another call lists such a page, wait for that, and see first what it shows.
+        """
+        index, page = self._index(key), None
+        now = self._memo.store.time().latest if index.is_whole else 0.0  # before that, a process may not know it yet
+        with process_lock:
+            others = self._pages.get(index)
+            if others is None and self._ttl and index.wants_page(now, self._ttl):
+                page = self._pages[index] = Errand()
+                index.begin_page()
+            else:
+                index.count_single()
+        if page is not None:
+            span = self._first_page(key, index, terms, page)
+            if key.digest < span.high:
+                yield Sighting(self._listing(span.find(key.digest)), is_proof=True)
+                return
+        if others is not None and not self._memo.breaker.is_open:
+            others.wait(_PATIENCE)
+            self._end_page(index, others)  # who listed it may have been interrupted, or be in a loop that is gone
+            known = self.sighted(key, reading)
+            if known is not None and known.listing.seen_at >= seen_since:
+                yield known  # which was asked for before this call, so an absence proves nothing
+            self._memo.breaker.check()
+        yield Sighting(self._look(key, terms), is_proof=True)
+
+    def _first_page(self, key: Key, index: Index, terms: Terms, errand: Errand) -> Span:
+        """LIST the page that a function's names begin with, for all who ask for one of them meanwhile."""
+        try:
             span = self._page(key, Walk(), index, terms, trust_for=0.0)
             with process_lock:
                 index.count_page(span)
-            if key.digest < span.high:
-                return self._listing(span.find(key.digest))
-        return self.look(key, terms)
+            return span
+        finally:
+            self._end_page(index, errand)
+            errand.end()
+
+    def _end_page(self, index: Index, errand: Errand) -> None:
+        """Let nobody begin to wait for a page any more."""
+        with process_lock:
+            if self._pages.get(index) is errand:
+                del self._pages[index]
+
+    def _forget_pages(self) -> None:
+        """Wait, in a forked child, for no thread that it does not have."""
+        self._pages.clear()
 
     def _walk(self, key: Key, walk: Walk, terms: Terms, *, trust_for: float) -> float:
         """List pages until a walk is done; return when the first was seen."""

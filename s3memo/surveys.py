@@ -8,6 +8,7 @@ from typing import Any
 
 from s3memo.entry import Hit
 from s3memo.errors import NotFoundError
+from s3memo.names import NOTHING_READ, Reading
 from s3memo.terms import Terms
 from s3memo.tiers import SERVED, Tiers, loaded
 from s3memo.versions import Key, Listing, Version
@@ -16,32 +17,33 @@ from s3memo.versions import Key, Listing, Version
 class Surveys(Tiers):
     """Tiers that can be asked of many keys at once."""
 
-    def survey(self, keys: Sequence[Key], terms: Terms, absent_since: float = math.inf) -> float:
+    def survey(self, keys: Sequence[Key], terms: Terms, before: Reading = NOTHING_READ) -> Reading:
         """List what the store has of a function's keys, in as few pages as that takes; of trouble only tell.
 
-        Absences count that were read since `absent_since`. Returns since when those count that were read for this, in
-        POSIX seconds; infinity if none were.
+        Absences count that were read since those of `before`. Returns what calls of these keys may rest on.
         """
-        unknown = [key for key in keys if not self._is_at_hand(key, terms, absent_since)]
-        if not unknown:
-            return math.inf
-        with terms.fail_open(unknown[0], "results could not be listed, so each is looked up"):
-            self._memo.breaker.check()
-            return self._names.survey(unknown, terms)
-        return math.inf
+        seen = {key: self._at_hand_since(key, terms, before) for key in keys}
+        unknown = [key for key, since in seen.items() if since is None]
+        read_since = math.inf
+        if unknown:
+            with terms.fail_open(unknown[0], "results could not be listed, so each is looked up"):
+                self._memo.breaker.check()
+                read_since = self._names.survey(unknown, terms)
+        known_since = min((since for since in seen.values() if since is not None), default=math.inf)
+        return Reading(min(before.absent_since, read_since), min(known_since, read_since))
 
-    def known(self, key: Key, terms: Terms) -> tuple[Version, int] | None:
+    def known(self, key: Key, terms: Terms, reading: Reading) -> tuple[Version, int] | None:
         """Return the version that a call would be served from the store, and its size in bytes, if its name is known."""
-        found = self._names.known(key)
+        found = self._names.known(key, reading)
         newest = found and found[0].newest
         if not found or not newest or not found[1] or terms.exceptions or not self._memo.packing.takes(found[1]):
             return None
         return (newest, found[1]) if self._judge_listed(newest, key, terms) == "fresh" else None
 
-    def find_stored(self, key: Key, terms: Terms, *, absent_since: float) -> Hit | None:
+    def find_stored(self, key: Key, terms: Terms, *, reading: Reading) -> Hit | None:
         """Return what is remembered, and tell of it; of a miss nothing, for somebody else will compute and tell."""
         with self.flights.begin(key) as flight, terms.fail_open(key, "the store could not be read"):
-            found = self.recall(key, terms, flight, serves_stale=False, absent_since=absent_since)
+            found = self.recall(key, terms, flight, serves_stale=False, reading=reading)
             if isinstance(found, Hit):
                 self.tell(key, terms, found)
                 return found
@@ -68,13 +70,14 @@ class Surveys(Tiers):
         """Look for a key again before anything is believed of it: another process has written it."""
         self._names.forget(key)
 
-    def _is_at_hand(self, key: Key, terms: Terms, absent_since: float) -> bool:
-        """Whether a call needs no LIST, as far as names and dates tell."""
+    def _at_hand_since(self, key: Key, terms: Terms, before: Reading) -> float | None:
+        """Return when was seen what lets a call need no LIST, as far as names and dates tell; None if it needs one."""
         slot = self._servable(key, terms)
         if slot is not None and self._judge(slot.held, terms) in SERVED:
-            return True
-        found = self._names.sighted(key, absent_since)
+            return math.inf
+        found = self._names.sighted(key, Reading(before.absent_since))
         if found is None or found.listing.seen_at < self._seen_since(key, terms):
-            return False
+            return None
         newest = found.listing.newest
-        return found.is_proof or (newest is not None and self._judge_listed(newest, key, terms) in SERVED)
+        is_of_use = found.is_proof or (newest is not None and self._judge_listed(newest, key, terms) in SERVED)
+        return found.listing.seen_at if is_of_use else None

@@ -26,7 +26,7 @@ from s3memo.calls import (
     tell_behind,
 )
 from s3memo.fleet import Pause
-from s3memo.flight import Flight, Outcome
+from s3memo.flight import Flight, Flights, Outcome
 
 T = TypeVar("T")
 
@@ -48,10 +48,9 @@ async def bring(call: Call) -> Outcome[Any]:
         with cache.flights.board(key, scope) as (flight, is_new):
             if is_new:
                 flight.task = asyncio.create_task(_work(call, flight, fetching(call, flight)))
+                flight.task.add_done_callback(partial(_end, cache.flights, flight))
             await _landing(call, flight)
-            if flight.error is not None:
-                raise flight.error
-            outcome = flight.outcome
+            outcome = flight.brought()
             if is_new and outcome is None:
                 flight.task.result()  # raises what is no Exception, such as a cancellation from within
         if outcome is None:
@@ -128,7 +127,12 @@ async def _work(call: Call, flight: Flight, work: Work) -> None:
         try:
             flight.outcome = await run(call, work, flight)
         except Exception as error:  # noqa: BLE001  whoever awaits the flight raises it
-            flight.error = error
+            flight.fail(error)
+
+
+def _end(flights: Flights, flight: Flight, _: asyncio.Task[None]) -> None:
+    """End a flight whose task may have been cancelled before its first step."""
+    flights.end(flight)
 
 
 async def _landing(call: Call, flight: Flight) -> None:

@@ -85,9 +85,7 @@ def _brought(flight: Flight) -> Outcome[Any] | None:
     """Wait for a flight of another thread."""
     with flight.landed:
         pass
-    if flight.error is not None:
-        raise flight.error
-    return flight.outcome
+    return flight.brought()
 
 
 def _served(call: Call, outcome: Outcome[Any]) -> Outcome[Any]:
@@ -105,7 +103,7 @@ def _work(call: Call, flight: Flight, work: Work) -> Outcome[Any]:
             outcome = run(call, work)
         except Exception as error:
             if flights.is_shared(flight):
-                flight.error = error
+                flight.fail(error)
             raise
         if flights.is_shared(flight):
             flight.outcome = outcome

@@ -21,7 +21,7 @@ from s3memo.freshness import Freshness
 from s3memo.locks import process_lock
 from s3memo.memo import Draft, Memo
 from s3memo.memory import Held, Memory, MemoryTier, Slot
-from s3memo.names import Names
+from s3memo.names import NOTHING_READ, Names, Reading
 from s3memo.packing import Packing
 from s3memo.quick import Cell
 from s3memo.stores.base import Store
@@ -104,12 +104,12 @@ class Tiers:
         return slot is not None and slot.held.raw_size > size and not slot.held.is_shared
 
     def find(
-        self, key: Key, terms: Terms, flight: Flight, *, serves_stale: bool = True, absent_since: float = math.inf
+        self, key: Key, terms: Terms, flight: Flight, *, serves_stale: bool = True, reading: Reading = NOTHING_READ
     ) -> Hit | Miss:
         """Return what is remembered, or that it is a miss; of trouble with the store only tell."""
         found: Hit | Miss | None = None
         with terms.fail_open(key, "the store could not be read, which counts as a miss"):
-            found = self.recall(key, terms, flight, serves_stale=serves_stale, absent_since=absent_since)
+            found = self.recall(key, terms, flight, serves_stale=serves_stale, reading=reading)
         if found is None:
             found = self._old(key, terms) or Miss()
         self.tell(key, terms, found)
@@ -137,12 +137,12 @@ class Tiers:
         flight: Flight,
         *,
         serves_stale: bool = True,
-        absent_since: float = math.inf,
+        reading: Reading = NOTHING_READ,
         lists: bool = False,
     ) -> Hit | Miss:
         """The one read path: memory, else the newest version that the index knows or the store lists.
 
-        With `lists` the index is not asked; its absences count if they were read since `absent_since`. Raises StoreError.
+        With `lists` the index is not asked. Raises StoreError.
         """
         served = SERVED if serves_stale else ("fresh",)
         hit = self.held(key, terms)
@@ -150,7 +150,7 @@ class Tiers:
             return hit
         listing, fallback = Listing(), None
         seen_since = math.inf if lists else self._seen_since(key, terms)
-        for sighting in self._names.sightings(key, terms, absent_since, looks=_LOOKS, seen_since=seen_since):
+        for sighting in self._names.sightings(key, terms, reading, looks=_LOOKS, seen_since=seen_since):
             listing, fallback = sighting.listing, None
             version = listing.newest
             if version is not None:

@@ -93,8 +93,14 @@ async def test_a_batch_may_be_closed_by_another_task(store: TroubledStore) -> No
     assert await asyncio.wait_for(taker, 10) == []
 
 
-async def test_what_runs_is_cancelled_with_the_batch(store: TroubledStore) -> None:
-    cancelled = []
+@pytest.fixture
+def cancelled() -> list[int]:
+    return []
+
+
+@pytest.fixture
+def sleeps(store: TroubledStore, cancelled: list[int]) -> CachedCoroutineFunction[[int], int]:
+    """Of all but 0 it takes an hour, and tells what was cancelled."""
 
     @Cache(store).cached(name="sleeps", version=1)
     async def sleeps(x: int) -> int:
@@ -107,6 +113,12 @@ async def test_what_runs_is_cancelled_with_the_batch(store: TroubledStore) -> No
             raise
         return x
 
+    return sleeps
+
+
+async def test_what_runs_is_cancelled_with_the_batch(
+    sleeps: CachedCoroutineFunction[[int], int], cancelled: list[int]
+) -> None:
     async with sleeps.map(itertools.count(), concurrency=3) as results:
         assert await anext(results) == 0
         waiter = asyncio.create_task(anext(results))
@@ -117,3 +129,20 @@ async def test_what_runs_is_cancelled_with_the_batch(store: TroubledStore) -> No
     await asyncio.sleep(0.1)
     assert sorted(cancelled) == [1, 2, 3]
     assert [result async for result in results] == []
+
+
+async def test_what_runs_is_cancelled_when_the_batch_is_dropped(
+    sleeps: CachedCoroutineFunction[[int], int], cancelled: list[int]
+) -> None:
+    async for result in sleeps.map(itertools.count(), concurrency=3):
+        assert result == 0
+        await asyncio.sleep(0.1)
+        break
+    await asyncio.sleep(0.1)
+    assert sorted(cancelled) == [1, 2, 3]
+
+
+def test_a_batch_may_be_dropped_after_its_loop(sleeps: CachedCoroutineFunction[[int], int]) -> None:
+    results = sleeps.map(itertools.count())
+    assert asyncio.run(anext(results)) == 0
+    del results

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from s3memo import SettingsError, bridge
-from s3memo.bridge import accompany, aside, blocking, bridged, is_crossed, side_by_side, signal, sleep, wait_for
+from s3memo.bridge import Errand, accompany, aside, blocking, bridged, is_crossed, side_by_side, signal, sleep, wait_for
 
 SOON = 10.0
 """Seconds within which all that can happen has happened."""
@@ -163,6 +163,25 @@ async def test_a_loop_goes_on_meanwhile() -> None:
     await bridged(block)
     assert ticks == before
     ticker.cancel()
+
+
+async def test_who_waits_for_an_errand_holds_up_neither_a_loop_nor_who_does_it() -> None:
+    errand = Errand()
+    waiting = [
+        asyncio.create_task(bridged(lambda: errand.wait(SOON))),
+        asyncio.create_task(asyncio.to_thread(errand.wait, SOON)),
+    ]
+    assert not (await asyncio.wait(waiting, timeout=0.1))[0]
+    waiting[0].cancel()
+    waiting.append(asyncio.create_task(bridged(lambda: errand.wait(SOON))))
+    begun = time.monotonic()
+    errand.wait(SOON)
+    await bridged(lambda: errand.wait(0.01))
+    assert time.monotonic() - begun < SOON
+    errand.end()
+    await asyncio.wait(waiting, timeout=SOON)
+    assert [task.cancelled() for task in waiting] == [True, False, False]
+    assert time.monotonic() - begun < SOON
 
 
 async def test_what_is_done_aside_has_the_context_and_a_thread() -> None:

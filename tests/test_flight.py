@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+
 import pytest
 
 from s3memo.flight import Flight, Flights
@@ -79,3 +81,17 @@ def test_a_landing_that_is_interrupted_is_completed(monkeypatch: pytest.MonkeyPa
     assert not flights.is_led(KEY, None)
     assert not flights.is_running(KEY)
     assert flight.landed.acquire(blocking=False)
+
+
+def test_an_error_that_many_wait_for_has_the_trace_of_each_of_them_and_no_others() -> None:
+    flight = Flight(KEY)
+    try:
+        _ = 1 / 0
+    except ZeroDivisionError as error:
+        flight.fail(error)
+    lengths = set()
+    for _ in range(5):
+        with pytest.raises(ZeroDivisionError) as caught:
+            flight.brought()
+        lengths.add(len(traceback.extract_tb(caught.value.__traceback__)))
+    assert lengths == {3}

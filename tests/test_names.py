@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import os
+import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import pytest
 
-from s3memo import Cache, MemoryTier, S3MemoError, SettingsError, StoreAccessError, StoreUnavailableError
+from s3memo import Cache, MemoryTier, S3MemoError, SettingsError, StoreAccessError, StoreUnavailableError, TimeBounds
 from s3memo.functions import CachedFunction
+from s3memo.names import NOTHING_READ
 from tests.troubled import Clock, TroubledStore, once, raising
+
+SOON = 10.0
+"""Seconds within which all that can happen has happened."""
 
 
 def double(x: int) -> int:
@@ -120,6 +128,65 @@ def test_a_batch_lists_once_for_what_others_refreshed(
     clock.now += 11
     spent = requests(reader, lambda: list(reader.map(range(50))))
     assert spent == {"LIST": 1, "PUT": 50, "DELETE": 50}
+
+
+def doubled_by_map(f: CachedFunction[[int], int], numbers: Iterable[int], **options: Any) -> Callable[[], None]:
+    def act() -> None:
+        wanted = [*numbers]
+        results = f.map(wanted, concurrency=1, **options)
+        assert [getattr(result, "value", result) for result in results] == [2 * x for x in wanted]
+
+    return act
+
+
+@pytest.mark.parametrize("returns", ["value", "entry"])
+def test_a_batch_lists_no_more_because_its_reads_outlast_what_names_count(
+    fifty: TroubledStore, clock: Clock, returns: str
+) -> None:
+    def take_long(_: str) -> None:
+        clock.now += 10
+
+    fifty.before_get = take_long
+    f = on(fifty)
+    f.preload()
+    for listed in ({}, {"LIST": 1}):
+        assert requests(f, doubled_by_map(f, range(50), returns=returns)) == listed | {"GET": 50}
+
+
+def test_a_batch_believes_no_longer_that_something_is_absent(fifty: TroubledStore, clock: Clock) -> None:
+    def take_long() -> None:
+        clock.now += 61
+        on(fifty).cache_set(7, 60)
+
+    fifty.before_get = once(take_long)
+    f = on(fifty)
+    assert [*f.map([1, 60], concurrency=1)] == [2, 7]
+
+
+def test_a_batch_lists_no_more_because_names_count_for_less_than_the_time_is_known_to(
+    fifty: TroubledStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fifty, "time", lambda: TimeBounds(clock.now - 1, clock.now + 1))
+    f = on(fifty, names_ttl=1)
+    assert requests(f, doubled_by_map(f, range(50))) == {"LIST": 1, "GET": 50}
+
+
+@pytest.mark.parametrize("place", [0, 1, 2, 25])
+def test_a_batch_lists_no_more_because_one_digest_has_pages_of_versions(
+    fifty: TroubledStore, clock: Clock, monkeypatch: pytest.MonkeyPatch, place: int
+) -> None:
+    for module in ("s3memo.memo", "s3memo.index"):
+        monkeypatch.setattr(f"{module}.PAGE_SIZE", 10)
+    f = on(fifty)
+    numbers = sorted(range(50), key=lambda x: f.cache_key(x).digest)
+    for _ in range(24):
+        clock.now += 1
+        on(fifty).with_options(keep=100).cache_refresh(numbers[place])
+    for wanted in (numbers, [x for x in numbers if x != numbers[place]]):
+        f = on(fifty)
+        spent = requests(f, doubled_by_map(f, wanted))
+        assert spent["LIST"] <= math.ceil((49 + 25) / 10) + 1
+        assert spent["GET"] == len(wanted)
 
 
 def test_a_batch_confirms_by_one_page_what_memory_holds(fifty: TroubledStore, clock: Clock) -> None:
@@ -349,6 +416,38 @@ def test_after_preload_hits_take_a_get_and_misses_a_put(fifty: TroubledStore) ->
     assert requests(f, call_all(f, 60)) == {"GET": 60}
 
 
+def test_an_invalidation_after_preload_leaves_nothing_to_list(fifty: TroubledStore) -> None:
+    f = on(fifty)
+    f.preload()
+    for x in (1, 60):
+        f.cache_invalidate(x)
+        assert requests(f, lambda x=x: f(x)) == {"PUT": 1}
+        assert requests(f, lambda x=x: f(x)) == {"GET": 1}
+
+
+@pytest.mark.parametrize("failing", [1, 2, 5, 15])
+def test_a_preload_that_raised_midway_is_believed_only_of_what_it_read(
+    store: TroubledStore, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    call_all(on(store), 200)()
+    for module in ("s3memo.memo", "s3memo.index"):
+        monkeypatch.setattr(f"{module}.PAGE_SIZE", 10)
+    f = on(store)
+    page, number = f._subject.bind()[0]._memo.page, itertools.count(1)
+
+    def failing_page(*arguments: Any) -> Any:
+        if next(number) >= failing:
+            raise StoreUnavailableError("down")
+        return page(*arguments)
+
+    memo = f._subject.bind()[0]._memo
+    monkeypatch.setattr(memo, "page", failing_page)
+    with pytest.raises(StoreUnavailableError):
+        f.preload(trust_for=None)
+    monkeypatch.setattr(memo, "page", page)
+    assert requests(f, lambda: [f.cache_get(x) for x in range(200)])["GET"] == 200
+
+
 def test_preload_trusts_for_as_long_as_it_is_told(fifty: TroubledStore, clock: Clock) -> None:
     for trust_for, seconds in ((None, 1e6), ("10m", 600), (0.0, 0.0)):
         f = on(fifty, names_ttl=5)
@@ -399,12 +498,14 @@ def test_a_survey_tells_since_when_absences_count(fifty: TroubledStore) -> None:
     f = on(fifty)
     cache, terms = f._subject.bind()
     keys = [f.cache_key(x) for x in range(40, 60)]
-    absent_since = cache.survey(keys, terms)
-    assert absent_since <= fifty.time().latest
-    assert cache.survey(keys, terms, absent_since) == math.inf
-    assert cache.survey(keys[:10], terms) == math.inf
+    reading = cache.survey(keys, terms)
+    assert reading.absent_since <= fifty.time().latest
+    assert cache.survey(keys, terms, reading) == reading
+    assert cache.survey(keys[:10], terms).absent_since == math.inf
     assert dict(f.cache_info().requests) == {"LIST": 1}
-    assert cache.survey(keys, terms) <= fifty.time().latest, "an absence that another call has seen proves nothing"
+    assert cache.survey(keys, terms).absent_since <= fifty.time().latest, (
+        "an absence that another call has seen proves nothing"
+    )
     assert dict(f.cache_info().requests) == {"LIST": 2}
 
 
@@ -413,19 +514,19 @@ def test_a_survey_that_fails_is_an_event(fifty: TroubledStore, monkeypatch: pyte
     f = on(fifty, on_error="compute", hooks=[events.append])
     cache, terms = f._subject.bind()
     monkeypatch.setattr(fifty, "list", raising(StoreAccessError("403: may not LIST")))
-    assert cache.survey([f.cache_key(1)], terms) == math.inf
+    assert cache.survey([f.cache_key(1)], terms) == NOTHING_READ
     assert [event.kind for event in events] == ["error"]
 
 
 def test_what_is_known_of_a_key_is_told_without_asking(fifty: TroubledStore) -> None:
     f = on(fifty)
     cache, terms = f._subject.bind()
-    assert cache.known(f.cache_key(1), terms) is None
+    assert cache.known(f.cache_key(1), terms, NOTHING_READ) is None
     f.preload()
-    version, size = cache.known(f.cache_key(1), terms) or (None, 0)
+    version, size = cache.known(f.cache_key(1), terms, NOTHING_READ) or (None, 0)
     assert [version] == f.cache_history(1)
     assert size == len(fifty.get(f.cache_key(1).prefix + version.name))
-    assert cache.known(f.cache_key(77), terms) is None
+    assert cache.known(f.cache_key(77), terms, NOTHING_READ) is None
 
 
 def test_wide_functions_are_listed_side_by_side(store: TroubledStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -461,6 +562,83 @@ def test_one_thread_lists_a_page_for_all(fifty: TroubledStore, monkeypatch: pyte
 
     monkeypatch.setattr(memo, "page", slow_page)
     assert requests(f, lambda: f(30)) == {"LIST": 2, "GET": 2}
+
+
+@pytest.fixture
+def held_page(fifty: TroubledStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[HeldPage]:
+    page = HeldPage(on(fifty))
+    monkeypatch.setattr(page.f._subject.bind()[0]._memo, "page", page)
+    with ThreadPoolExecutor(8) as page.pool:
+        page.lister = page.pool.submit(page.f, 9)
+        assert page.arrived.wait(SOON)
+        yield page
+        page.go.set()
+
+
+class HeldPage:
+    """A page that a thread has been shown, and does not get until it may `go` on; eight digests were listed before."""
+
+    def __init__(self, f: CachedFunction[[int], int]) -> None:
+        self.f = f
+        self.arrived, self.go = threading.Event(), threading.Event()
+        self.error: Exception | None = None
+        self.pool: ThreadPoolExecutor
+        self.lister: Future[int]
+        self._page = f._subject.bind()[0]._memo.page
+        call_all(f, 8)()
+
+    def __call__(self, *arguments: Any) -> Any:
+        answer = self._page(*arguments)
+        self.arrived.set()
+        assert self.go.wait(SOON)
+        if self.error is not None:
+            raise self.error
+        return answer
+
+
+def test_calls_wait_for_the_page_that_another_lists(held_page: HeldPage) -> None:
+    waiters = [held_page.pool.submit(held_page.f, x) for x in range(20, 26)]
+    assert not wait(waiters, timeout=0.2).done
+    held_page.go.set()
+    assert [waiter.result(SOON) for waiter in waiters] == [40, 42, 44, 46, 48, 50]
+    assert dict(held_page.f.cache_info().requests) == {"LIST": 9, "GET": 15}
+
+
+def test_what_was_absent_before_a_call_that_waited_for_the_page_proves_nothing(
+    held_page: HeldPage, fifty: TroubledStore
+) -> None:
+    on(fifty).cache_set(7, 60)
+    waiter = held_page.pool.submit(held_page.f, 60)
+    held_page.go.set()
+    assert waiter.result(SOON) == 7
+    assert held_page.f.cache_info().requests["LIST"] == 10
+
+
+def test_nobody_waits_for_ever_for_a_page(held_page: HeldPage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("s3memo.names._PATIENCE", 0.1)
+    assert held_page.pool.submit(held_page.f, 20).result(SOON) == 40
+    assert held_page.f.cache_info().requests["LIST"] == 10
+    monkeypatch.setattr("s3memo.names._PATIENCE", 2 * SOON)
+    assert held_page.pool.submit(held_page.f, 21).result(SOON) == 42, "nor one after the other"
+
+
+def test_when_the_page_fails_who_waited_asks_alone(held_page: HeldPage) -> None:
+    waiters = [held_page.pool.submit(held_page.f, x) for x in range(20, 26)]
+    assert not wait(waiters, timeout=0.2).done
+    held_page.error = StoreAccessError("403: may not LIST")
+    held_page.go.set()
+    with pytest.raises(StoreAccessError):
+        held_page.lister.result(SOON)
+    assert [waiter.result(SOON) for waiter in waiters] == [40, 42, 44, 46, 48, 50]
+    assert held_page.f.cache_info().requests["LIST"] == 15
+
+
+def test_a_forked_child_waits_for_no_page_of_its_parents_threads(held_page: HeldPage) -> None:
+    child = os.fork()
+    if not child:
+        signal.alarm(int(SOON))
+        os._exit(held_page.f(20) != 40)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 async def test_async_functions_preload_too(fifty: TroubledStore) -> None:

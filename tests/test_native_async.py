@@ -152,7 +152,7 @@ async def test_wide_listings_are_read_side_by_side() -> None:
     )
     before = set(threading.enumerate())
     assert await job.function.preload() == 9000
-    assert set(threading.enumerate()) <= before
+    assert not [thread for thread in {*threading.enumerate()} - before if thread.name.startswith("s3memo-list")]
 
 
 async def test_large_values_are_packed_and_unpacked_aside(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -392,6 +392,7 @@ async def test_large_results_do_not_queue_before_a_store_that_fails(
     async def large(_: int) -> bytes:
         return os.urandom(PART)
 
+    await large.preload()  # a LIST that is answered would close the breaker again
     most = bridge._helpers()._max_workers
     await asyncio.gather(*map(large, range(5 * most)))
     assert 1 <= large.cache_info().requests["PUT"] <= most

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import random
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from s3memo import Cache, S3Store
+from s3memo import Cache, ObjectStore, S3Store
 from s3memo.functions import CachedFunction
 from tests.servers.proxy import CountingProxy
 from tests.servers.server import S3Server
 
 SIZES = (1, 10, 1_000, 5_000)
+HUNDRED = 100
 
 
 pytestmark = pytest.mark.usefixtures("whole_windows")
@@ -30,7 +34,7 @@ def proxy(rclone_s3: S3Server) -> Iterator[CountingProxy]:
 def stores(proxy: CountingProxy) -> dict[int, S3Store]:
     """For each size, a store that has so many results, of the numbers from 0 on; its time bounds are known."""
     made = {}
-    for size in SIZES:
+    for size in (*SIZES, HUNDRED):
         made[size] = S3Store(proxy.server.make_bucket(), client_options=proxy.server.client_options)
         assert sum(1 for _ in function(made[size]).map(range(size))) == size
     return made
@@ -92,6 +96,34 @@ def test_a_fresh_process_sends_nine_lists_at_most(stores: dict[int, S3Store], pr
     # rclone's function has exactly a page of names: that page cannot know that it shows all
     assert proxy.counts()["GET"] == hits
     assert proxy.counts()["LIST"] <= min(hits, 9) + (hits > 9)
+
+
+@pytest.mark.parametrize("numbers", [range(32), range(32, 0, -1)])
+def test_threads_that_come_at_once_list_no_more_than_one_after_the_other(
+    stores: dict[int, S3Store], proxy: CountingProxy, numbers: range
+) -> None:
+    f = function(stores[HUNDRED])
+    proxy.reset()
+    with ThreadPoolExecutor(32) as pool:
+        barrier = threading.Barrier(32)
+        assert [*pool.map(lambda number: (barrier.wait(), f(number))[1], numbers)] == [*map(double, numbers)]
+    assert proxy.counts() == {"LIST": 9, "GET": 32}
+
+
+async def test_tasks_that_come_at_once_list_no_more_than_one_after_the_other(
+    stores: dict[int, S3Store], proxy: CountingProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy.server.set_environment(monkeypatch)
+    store = ObjectStore(stores[HUNDRED].url.replace("s3:", "s3+obstore:"))
+    store.time()
+
+    @Cache(store, memory=None, on_error="raise").cached(name="jobs.double", version=1)
+    async def f(number: int) -> int:
+        raise AssertionError(number)
+
+    proxy.reset()
+    assert await asyncio.gather(*map(f, range(32))) == [*map(double, range(32))]
+    assert proxy.counts() == {"LIST": 9, "GET": 32}
 
 
 def test_after_preload_no_call_lists(stores: dict[int, S3Store], proxy: CountingProxy) -> None:

@@ -155,6 +155,21 @@ async def test_the_last_cancelled_waiter_cancels_the_work(cache: Cache) -> None:
     assert not cache.flights._running
 
 
+async def test_work_that_is_cancelled_before_it_begins_is_begun_again_by_those_who_wait(cache: Cache) -> None:
+    work = Work()
+    work.go.set()
+    function = on_work(cache, work)
+    calls = [asyncio.create_task(function(1)) for _ in range(3)]
+    await asyncio.sleep(0)
+    (begun,) = asyncio.all_tasks() - {asyncio.current_task(), *calls}
+    begun.cancel()
+    async with asyncio.timeout(SOON):
+        await asyncio.wait(calls)
+    assert [call.cancelled() for call in calls] == [True, False, False]
+    assert [call.result() for call in calls[1:]] == [[1], [1]]
+    assert not cache.flights._running
+
+
 async def test_of_a_cancelled_call_nothing_is_left_to_the_collector(cache: Cache) -> None:
     class Argument:
         def __s3memo_key__(self) -> int:
@@ -178,6 +193,7 @@ async def test_of_a_cancelled_call_nothing_is_left_to_the_collector(cache: Cache
         task.cancel()
         while len(asyncio.all_tasks()) > 1:  # noqa: ASYNC110  nothing tells
             await asyncio.sleep(0)
+        await asyncio.sleep(0)  # what a task calls back has it
         del task
         assert gone() is None
     finally:
