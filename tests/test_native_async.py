@@ -22,7 +22,7 @@ import pytest
 from s3memo import Cache, Event, MemoryStore, ObjectStore, ServiceState, bridge
 from s3memo.errors import StoreUnavailableError
 from s3memo.locks import process_lock
-from s3memo.stores import obsverbs
+from s3memo.stores.objectstore import verbs
 from s3memo.stores.parts import PART
 from tests.servers.recording import Exchange
 from tests.servers.scripted import ScriptedServer, answer, hang_up, page, refusal, script
@@ -44,7 +44,7 @@ def _no_lock_is_held_while_a_loop_goes_on(monkeypatch: pytest.MonkeyPatch) -> It
         return wait_for(awaitable)
 
     monkeypatch.setattr(bridge, "wait_for", watch)
-    monkeypatch.setattr(obsverbs, "wait_for", watch)
+    monkeypatch.setattr(verbs, "wait_for", watch)
     yield
     assert not any(held)
 

@@ -19,7 +19,7 @@ import pytest
 from s3memo import Cache, Event, MemoryStore, MemoryTier, S3Store, SettingsError, StoreUnavailableError, disabled
 from s3memo.refreshes import refreshes
 from s3memo.stores.retry import RetryPolicy
-from s3memo.stores.s3client import make_client
+from s3memo.stores.s3.client import make_client
 from tests.servers.proxy import CountingProxy
 from tests.servers.recording import Behaviour, Exchange
 from tests.servers.scripted import answer, hang_up

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from s3memo.stores.retry import RetryPolicy
-from s3memo.stores.s3client import make_client
+from s3memo.stores.s3.client import make_client
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

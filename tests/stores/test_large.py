@@ -23,9 +23,9 @@ from s3memo.errors import (
     StoreNotSupportedError,
     StoreUnavailableError,
 )
-from s3memo.stores import download, multipart, parts
+from s3memo.stores import parts
 from s3memo.stores.parts import MIB, PARALLEL, PART, cut, share
-from s3memo.stores.s3 import S3Store
+from s3memo.stores.s3 import S3Store, download, multipart
 from tests.servers.proxy import CountingProxy
 from tests.servers.recording import Behaviour, Exchange, Received
 from tests.servers.scripted import ScriptedServer, answer, hang_up, refusal

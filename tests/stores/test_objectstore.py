@@ -32,10 +32,11 @@ from s3memo.errors import (
     StoreNotSupportedError,
     StoreUnavailableError,
 )
-from s3memo.stores import obsclient, store_at
+from s3memo.stores import store_at
 from s3memo.stores.base import ObjectInfo, TimeBounds
-from s3memo.stores.obsclient import endpoint_of, make_engine
-from s3memo.stores.obsnames import offset
+from s3memo.stores.objectstore import client
+from s3memo.stores.objectstore.client import endpoint_of, make_engine
+from s3memo.stores.objectstore.names import offset
 from s3memo.stores.retry import RetryPolicy
 from tests.servers.recording import Behaviour, Exchange
 from tests.servers.scripted import ScriptedServer, answer, hang_up, page, refusal, script
@@ -400,7 +401,7 @@ print(json.dumps({{"Version": 1, "AccessKeyId": f"KEY{{len(log.read_text())}}", 
     asks_again = timedelta(
         minutes=5
     )  # so long before their end obstore asks again, but not twice in a tenth of a second
-    monkeypatch.setattr(obsclient, "_CREDENTIALS_TTL", asks_again)
+    monkeypatch.setattr(client, "_CREDENTIALS_TTL", asks_again)
     store = ObjectStore("s3+obstore://bucket")
     scripted.behave = put_answer
     for _ in range(3):

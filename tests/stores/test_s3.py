@@ -27,7 +27,7 @@ from s3memo.errors import (
 from s3memo.events import Recorder
 from s3memo.stores.retry import RetryPolicy
 from s3memo.stores.s3 import S3Store
-from s3memo.stores.s3client import make_client
+from s3memo.stores.s3.client import make_client
 from s3memo.versions import MAX_KEY_BYTES
 from tests.servers.proxy import CountingProxy
 from tests.servers.recording import Behaviour, Exchange
@@ -337,7 +337,7 @@ def test_threads_share_one_client(moto: S3Server, monkeypatch: pytest.MonkeyPatc
         made.append(make_client(*given))
         return made[-1]
 
-    monkeypatch.setattr("s3memo.stores.s3client.make_client", recorded)
+    monkeypatch.setattr("s3memo.stores.s3.client.make_client", recorded)
     store = S3Store(moto.make_bucket(), client_options=moto.client_options)
     barrier = threading.Barrier(16)
 

@@ -20,7 +20,7 @@ from s3memo.errors import (
 )
 from s3memo.stores.retry import RetryPolicy
 from s3memo.stores.s3 import S3Store
-from s3memo.stores.s3client import _parse_timestamp, make_client
+from s3memo.stores.s3.client import _parse_timestamp, make_client
 from tests.servers.recording import Behaviour, Exchange
 from tests.servers.scripted import ScriptedServer, answer, deleted, page, refusal, script
 from tests.servers.server import S3Server

@@ -22,7 +22,7 @@ from moto import mock_aws
 from s3memo.errors import NotFoundError, StoreAccessError, StoreUnavailableError
 from s3memo.stores.retry import RetryPolicy
 from s3memo.stores.s3 import S3Store
-from s3memo.stores.s3client import make_client
+from s3memo.stores.s3.client import make_client
 from tests.servers.scripted import ScriptedServer, answer, page, refusal, script
 from tests.servers.server import S3Server
 

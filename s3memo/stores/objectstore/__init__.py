@@ -16,27 +16,27 @@ from s3memo.errors import NotFoundError, SettingsError, StoreAccessError, StoreE
 from s3memo.events import RequestKind
 from s3memo.stores.base import PAGE_SIZE, Buffer, ObjectInfo, PutMode, TimeBounds
 from s3memo.stores.clock import ServerClock, local_clock
-from s3memo.stores.obsclock import AskedClock
-from s3memo.stores.obsnames import is_refused
+from s3memo.stores.objectstore.clock import AskedClock
+from s3memo.stores.objectstore.names import is_refused
 from s3memo.stores.parts import PART
 from s3memo.stores.retry import RetryPolicy
 from s3memo.stores.s3 import DIRECTORY_BUCKET, S3Store, folder_of
 
 try:
-    from s3memo.stores import obslarge
-    from s3memo.stores.obsclient import ObstoreConnection, check_put_options, endpoint_of, make_engine, runtime
-    from s3memo.stores.obserrors import deletion_error, is_kept, is_of_a_name
-    from s3memo.stores.obslisting import Lister
-    from s3memo.stores.obsplaces import described, taken_apart
-    from s3memo.stores.obsverbs import remove, write
-    from s3memo.stores.s3errors import Request
+    from s3memo.stores.objectstore import large
+    from s3memo.stores.objectstore.client import ObstoreConnection, check_put_options, endpoint_of, make_engine, runtime
+    from s3memo.stores.objectstore.errors import deletion_error, is_kept, is_of_a_name
+    from s3memo.stores.objectstore.listing import Lister
+    from s3memo.stores.objectstore.places import described, taken_apart
+    from s3memo.stores.objectstore.verbs import remove, write
+    from s3memo.stores.s3.errors import Request
 except ModuleNotFoundError as error:
     if (error.name or "").partition(".")[0] != "obstore":
         raise
     raise SettingsError("this store needs obstore: pip install 's3memo[obstore]'") from error
 
 if TYPE_CHECKING:
-    from s3memo.stores.obsverbs import Engine
+    from s3memo.stores.objectstore.verbs import Engine
 
 T = TypeVar("T")
 
@@ -179,7 +179,7 @@ class ObjectStore:
         if instead:
             return instead.get(object_key)
         path = self._path(object_key)
-        return obslarge.read(self._ask, self._url(object_key), path)
+        return large.read(self._ask, self._url(object_key), path)
 
     def put(self, object_key: str, data: Buffer, *, mode: PutMode = "overwrite") -> None:
         """Write the object, from 8 MiB up in parts; in mode "create" raise AlreadyExistsError if there is one.
@@ -199,7 +199,7 @@ class ObjectStore:
         # obstore keeps hold of what it is given.
         whole = data if isinstance(data, bytes) else bridge.aside(memoryview(data).tobytes)
         if is_large:
-            bridge.aside(partial(obslarge.put_in_parts, self._ask, self._url(object_key), path, whole))
+            bridge.aside(partial(large.put_in_parts, self._ask, self._url(object_key), path, whole))
         else:
             self._ask("PUT", self._url(object_key), lambda engine: write(engine, path, whole, mode))
 

@@ -11,11 +11,11 @@ from s3memo.errors import StoreError
 from s3memo.locks import process_lock
 from s3memo.stores.parts import HELPERS, PARALLEL, PART, Helpers, cut, room_for
 from s3memo.stores.retry import Deadline
-from s3memo.stores.s3errors import FOREIGN_ERRORS, Request
+from s3memo.stores.s3.errors import FOREIGN_ERRORS, Request
 from s3memo.stores.transfer import read_into
 
 if TYPE_CHECKING:
-    from s3memo.stores.s3client import Answer, Connection
+    from s3memo.stores.s3.client import Answer, Connection
 
 
 class _RangeIgnoredError(Exception):

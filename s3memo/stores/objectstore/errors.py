@@ -17,7 +17,7 @@ from s3memo.errors import (
     StoreNotSupportedError,
     StoreUnavailableError,
 )
-from s3memo.stores.s3errors import (
+from s3memo.stores.s3.errors import (
     CREDENTIALS,
     EXISTS,
     MISSING,

@@ -9,7 +9,7 @@ from obstore.store import AzureStore, GCSStore, MemoryStore, S3Store
 
 from s3memo.errors import SettingsError
 from s3memo.settings import parse_url
-from s3memo.stores.obsverbs import Engine
+from s3memo.stores.objectstore.verbs import Engine
 
 SCHEMES = {S3Store: "s3+obstore", GCSStore: "gs", AzureStore: "az", MemoryStore: "memory"}
 

@@ -16,7 +16,7 @@ from s3memo.stores.transfer import as_body, flat
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-    from s3memo.stores.s3client import Answer, Connection
+    from s3memo.stores.s3.client import Answer, Connection
 
 _MARK = "s3memo-put"
 """The metadata by which an upload knows its own object again."""

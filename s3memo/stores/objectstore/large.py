@@ -11,7 +11,7 @@ import obstore
 from s3memo.bridge import aside, is_crossed, side_by_side
 from s3memo.errors import StoreError
 from s3memo.events import RequestKind, count_request
-from s3memo.stores.obsverbs import Engine, read_all, read_first, read_part
+from s3memo.stores.objectstore.verbs import Engine, read_all, read_first, read_part
 from s3memo.stores.parts import HELPERS, cut, share
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from s3memo.errors import SettingsError, StoreError, StoreUnavailableError
 from s3memo.events import RequestKind, count_request
 from s3memo.stores.clock import ServerClock, parse_date
 from s3memo.stores.retry import Deadline, Progress, RetryPolicy
-from s3memo.stores.s3direct import read_directly
-from s3memo.stores.s3errors import FOREIGN_ERRORS, Request, translate, translate_deletions, translate_setup
+from s3memo.stores.s3.direct import read_directly
+from s3memo.stores.s3.errors import FOREIGN_ERRORS, Request, translate, translate_deletions, translate_setup
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

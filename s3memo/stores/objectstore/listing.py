@@ -12,8 +12,8 @@ import obstore
 from s3memo.errors import StoreNotSupportedError
 from s3memo.events import count_request
 from s3memo.stores.base import PAGE_SIZE, ObjectInfo
-from s3memo.stores.obsnames import folder, offset
-from s3memo.stores.obsverbs import Engine, next_chunk
+from s3memo.stores.objectstore.names import folder, offset
+from s3memo.stores.objectstore.verbs import Engine, next_chunk
 
 if TYPE_CHECKING:
     from obstore import ListStream, ObjectMeta

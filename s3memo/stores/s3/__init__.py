@@ -22,7 +22,7 @@ from s3memo.versions import MAX_KEY_BYTES
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-    from s3memo.stores.s3client import Connection
+    from s3memo.stores.s3.client import Connection
 
 _S3_KEY_BYTES = 1024
 DIRECTORY_BUCKET = ("--x-s3", "--xa-s3")
@@ -107,7 +107,7 @@ class S3Store:
 
     def get(self, object_key: str) -> bytearray:
         """Return the object's bytes in a buffer that is the caller's own, or raise NotFoundError."""
-        from s3memo.stores.download import Download  # noqa: PLC0415  as below
+        from s3memo.stores.s3.download import Download  # noqa: PLC0415  as below
 
         options, url = self._options(_ON_GET, Key=self._root + object_key), self._url(object_key)
         connection = self._connection
@@ -129,7 +129,7 @@ class S3Store:
         if mode == "create":
             options["IfNoneMatch"] = "*"
         elif memoryview(data).nbytes >= PART:
-            from s3memo.stores.multipart import put_in_parts  # noqa: PLC0415  as below
+            from s3memo.stores.s3.multipart import put_in_parts  # noqa: PLC0415  as below
 
             put_in_parts(self._connection, self._url(object_key), options, data)
             return
@@ -184,7 +184,7 @@ class S3Store:
         process = os.getpid()
         connection = self._connections.get(process)
         if connection is None:
-            from s3memo.stores.s3client import Connection, make_client  # noqa: PLC0415  boto3 takes long to load
+            from s3memo.stores.s3.client import Connection, make_client  # noqa: PLC0415  boto3 takes long to load
 
             def make() -> S3Client:
                 return self._given_client or make_client(self._client_options, self._policy)

@@ -24,11 +24,11 @@ from s3memo.errors import SettingsError, StoreUnavailableError
 from s3memo.events import RequestKind, count_request
 from s3memo.locks import rebuild_after_fork
 from s3memo.stores.clock import ServerClock, parse_date
-from s3memo.stores.obserrors import FOREIGN_ERRORS, translate, translate_panic, translate_setup
-from s3memo.stores.obsverbs import Engine
+from s3memo.stores.objectstore.errors import FOREIGN_ERRORS, translate, translate_panic, translate_setup
+from s3memo.stores.objectstore.verbs import Engine
 from s3memo.stores.retry import Deadline, RetryPolicy
-from s3memo.stores.s3errors import FOREIGN_ERRORS as BOTO_ERRORS
-from s3memo.stores.s3errors import Request
+from s3memo.stores.s3.errors import FOREIGN_ERRORS as BOTO_ERRORS
+from s3memo.stores.s3.errors import Request
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
@@ -99,7 +99,7 @@ def _make_s3(
 ) -> S3Store:
     from obstore.auth.boto3 import Boto3CredentialProvider  # noqa: PLC0415  boto3 is for S3 alone, and loads slowly
 
-    from s3memo.stores.s3client import make_client  # noqa: PLC0415  as above
+    from s3memo.stores.s3.client import make_client  # noqa: PLC0415  as above
 
     client = make_client({}, policy)
     endpoint, region = client.meta.endpoint_url, client.meta.region_name
@@ -160,7 +160,7 @@ class ObstoreConnection:
         self._clock = clock
         self._sleep = sleep
         self._engine: Engine | None = None
-        self._making = threading.RLock()  # as in s3client
+        self._making = threading.RLock()  # as in s3.client
 
     def engine(self, request: Request) -> Engine:
         """Return obstore's store; raises StoreAccessError if it cannot be set up."""
