@@ -260,7 +260,7 @@ async def test_a_dead_server_costs_one_bounded_wait_and_holds_up_no_loop(silent:
     begun = time.monotonic()
     async with ticking(1.5):
         assert await asyncio.gather(*(job.function(n) for n in range(50))) == [[n] for n in range(50)]
-    assert 0.9 < time.monotonic() - begun < 4.0
+    assert 0.9 < time.monotonic() - begun < 10
     begun = time.monotonic()
     assert await job.function(100) == [100]
     assert time.monotonic() - begun < 0.9, "the breaker is open"

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 3
 TIMEOUTS = {"operation_timeout": 0.5, "connect_timeout": 0.1, "read_timeout": 0.2}
-PATIENCE = TIMEOUTS["operation_timeout"] + 1.0
-"""Seconds that a call may add: what the settings say, and one for a busy machine. Unbounded, it would be sixty."""
+PATIENCE = TIMEOUTS["operation_timeout"] + 10.0
+"""Seconds that a call may add: what the settings say, and ten for a busy machine. Unbounded, it would be sixty."""
 
 NO_TIME = 0.005
 """Seconds. It takes some tens of microseconds; any attempt to connect would be dearer on a machine that is busy."""

@@ -443,7 +443,7 @@ def test_silence_is_waited_out_only_as_long_as_the_operation_may_take() -> None:
         begun = time.monotonic()
         with pytest.raises(StoreUnavailableError, match=r"Time|time"):
             verb()
-        assert time.monotonic() - begun < 1.5
+        assert time.monotonic() - begun < 10, "fifty attempts would take twenty seconds"
 
 
 def test_a_body_that_trickles_is_cut(scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -460,7 +460,7 @@ def test_a_body_that_trickles_is_cut(scripted: ScriptedServer, monkeypatch: pyte
     with pytest.raises(StoreUnavailableError):
         store.get("a")
 
-    assert time.monotonic() - begun < 2.0
+    assert time.monotonic() - begun < 3.5, "it trickles for four seconds"
 
 
 def test_what_bounds_a_request() -> None:
@@ -598,7 +598,7 @@ def test_pages_without_names_and_without_end_are_not_read_for_ever(
     with pytest.raises(StoreUnavailableError, match="no names came within"):
         asyncio.run(bridged(lambda: list(store.list("")))) if across else list(store.list(""))
 
-    assert time.monotonic() - begun < 3.0
+    assert time.monotonic() - begun < 15
     sent = len(scripted.requests)
     time.sleep(0.2)
     assert len(scripted.requests) <= sent + 1, "and obstore reads on no more"

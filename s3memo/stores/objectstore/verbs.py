@@ -30,6 +30,8 @@ def read_first(engine: Engine, path: str) -> tuple[bytearray, ObjectMeta]:
     if is_crossed():
         return wait_for(_read_first_async(engine, path))
     answer = obstore.get(engine, path)
+    if answer.meta["size"] <= _BLOCK:
+        return bytearray(answer.bytes()), answer.meta
     data = room_for(answer.meta["size"], path)
     _fill(data, _first_of(data), answer)
     return data, answer.meta
