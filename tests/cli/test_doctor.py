@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from s3memo import LocalStore, S3Store
+from s3memo import LocalStore, S3Store, ServiceState
 from s3memo.cli.bucket import read_settings
 from s3memo.cli.policy import make_policy
 from s3memo.settings import parse_url
@@ -85,9 +85,12 @@ def test_a_server_that_ignores_create_only_is_found_out(rclone_s3: S3Server) -> 
 def test_ceph_does_not_enforce_create_only_in_a_versioned_bucket(ceph_s3: S3Server) -> None:
     """It was found by this doctor, in Ceph 16."""
     bucket = ceph_s3.make_bucket()
+    assert ServiceState("job", S3Store(bucket, client_options=ceph_s3.client_options)).set(1)
+    assert any(name.startswith("v1/probe/") for name in names(ceph_s3, bucket))
     ceph_s3.client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     code, report = doctor(f"s3://{bucket}", ceph_s3)
     assert (code, report["works"]) == (0, {"memo": True, "fleet": False, "state": False})
+    assert not any(name.startswith("v1/probe/") for name in names(ceph_s3, bucket))  # nor what vouched for it
 
 
 @pytest.mark.parametrize("s3_server", ["moto", "ceph_s3"], indirect=True)
