@@ -6,6 +6,7 @@ import io
 import sys
 from typing import NoReturn
 
+from s3memo.cli.plain import plain
 from s3memo.errors import S3MemoError, SettingsError
 
 _EXTRA = {"typer", "rich"}
@@ -27,12 +28,14 @@ def main() -> None:
         _fail(str(error), 2)
     except S3MemoError as error:
         _fail(str(error), 1)
+    except OSError as error:  # as when what is printed goes to a disk that is full
+        _fail(str(error), 1)
     except KeyboardInterrupt:
         sys.exit(130)
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    print(f"s3memo: {message}", file=sys.stderr)  # noqa: T201  rich may be what is missing
+    print(f"s3memo: {plain(message)}", file=sys.stderr)  # noqa: T201  rich may be what is missing
     sys.exit(code)
 
 

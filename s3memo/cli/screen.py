@@ -9,12 +9,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Annotated, Any, TypeVar
+from typing import IO, Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
+
+from s3memo.cli.plain import plain
 
 T = TypeVar("T")
 
@@ -33,14 +35,19 @@ _UNITS = (("d", 86_400.0), ("h", 3600.0), ("min", 60.0))
 def screen(*, stderr: bool = False) -> Console:
     """Return stdout, or stderr, as text is printed there: as it is, whatever is in it; in a pipe no line is broken."""
     console = Console(stderr=stderr, markup=False, emoji=False, highlight=False)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
+    if not _is_terminal(console.file) and "COLUMNS" not in os.environ:
         console.width = _UNBROKEN
     return console
 
 
+def _is_terminal(stream: IO[str] | None) -> bool:
+    """Whether it really is one: FORCE_COLOR, which rich goes by, says only that colours are welcome."""
+    return stream is not None and stream.isatty()
+
+
 def say(message: str) -> None:
     """Print a message on stderr."""
-    screen(stderr=True).print(message, soft_wrap=True)
+    screen(stderr=True).print(plain(message), soft_wrap=True)
 
 
 def print_json(document: Any) -> None:
@@ -87,13 +94,6 @@ def span(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"  # noqa: PLR2004  three characters either way
 
 
-def plain(text: str) -> str:
-    """Return text of whatever origin without what would move a terminal's cursor, or worse."""
-    return "".join(
-        each if each.isprintable() or each == "\n" else each.encode("unicode_escape").decode() for each in text
-    )
-
-
 class Watch:
     """Counts things on stderr as they pass, if that is a terminal."""
 
@@ -124,7 +124,7 @@ class Watch:
 def watching(what: str, *, streams: bool = False) -> Iterator[Watch]:
     """Yield what counts on stderr, if that is a terminal; with `streams` only if stdout is none, whose lines come between."""
     console = screen(stderr=True)
-    if not console.is_interactive or (streams and sys.stdout.isatty()):
+    if not (console.is_interactive and _is_terminal(sys.stderr)) or (streams and _is_terminal(sys.stdout)):
         yield Watch(None)
         return
     with console.status("") as status:

@@ -335,15 +335,16 @@ def test_in_a_pipe_no_line_is_broken(tmp_path: Path) -> None:
     assert "what is written or deleted is seen at once from another connection" in run.out
 
 
-def test_ctrl_c_twice_leaves_nothing_behind(ceph_s3: S3Server) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_twice_leaves_nothing_behind(number: signal.Signals, code: int, ceph_s3: S3Server) -> None:
     bucket = ceph_s3.make_bucket()
     process = start("doctor", f"s3://{bucket}/p", env=at(ceph_s3))
     deadline = time.monotonic() + 30
     while not names(ceph_s3, bucket):
         assert time.monotonic() < deadline
         assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
+    process.send_signal(number)
     run = finish(process)
-    assert (run.code, run.out, run.err) == (130, "", "")
+    assert (run.code, run.out, run.err) == (code, "", "")
     assert names(ceph_s3, bucket) == []
