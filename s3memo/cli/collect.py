@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from s3memo.cli.place import Url, name_of, no_such, open_cache, part_of
+from s3memo.cli.place import Url, check_name, name_of, no_such, open_cache, part_of
 from s3memo.cli.plain import plain
 from s3memo.cli.screen import (
     JsonDocument,
@@ -116,6 +116,7 @@ def clear(
 
     Example: s3memo clear jobs.simulate --tag 2dvlbs96ati64794075dveg36rao5i7i
     """
+    check_name(function)
     with open_cache(url) as cache:
         cache.check_writable("clear")
         prefix = _find_prefix(cache.store, function, tag)

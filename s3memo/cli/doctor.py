@@ -43,6 +43,8 @@ def doctor(
     """Try a store, and say what works there.
 
     Writes some small objects below v1/probe/ and deletes them again; touches nothing else. About 130 requests.
+
+    Example: s3memo doctor s3://bucket/prefix
     """
     diagnosis = diagnose(examine(location_of(url)))
     if as_json:

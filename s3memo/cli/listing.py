@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from s3memo.cli.inventory import ROOT, Holding, Kind, Living, Owner, living, survey
-from s3memo.cli.place import Url, no_such, open_cache, part_of
+from s3memo.cli.place import Url, check_name, no_such, open_cache, part_of
 from s3memo.cli.plain import plain
 from s3memo.cli.screen import NARROW, JsonDocument, print_json, say, screen, size, span, table, watching
 from s3memo.stores.base import Store
@@ -40,6 +40,7 @@ def ls(
 
     Example: s3memo ls jobs.simulate --limit 20
     """
+    check_name(function or "")
     with open_cache(url) as cache:
         if function is not None:
             _list_results(cache.store, function, limit, as_json=as_json)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -40,6 +41,12 @@ def open_cache(url: str | None) -> Cache:
     if location.scheme == "file" and not Path(location.root, FILE_NAME).exists():  # or it would be made now
         raise StoreAccessError(f"there is no store in {location}: name another with --url or S3MEMO_URL")
     return Cache(open_store(location), memory=None)
+
+
+def check_name(name: str) -> None:
+    """Raise SettingsError if what is to name a function, a key or a state is a URL: it is easily taken for the argument."""
+    if re.match(r"[a-z0-9+]+://", name):
+        raise SettingsError(f"{name!r} is a store: give it as --url {name}, or as S3MEMO_URL")
 
 
 def names_below(store: Store, root: str, beginning: str = "") -> Iterator[str]:

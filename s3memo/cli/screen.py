@@ -57,7 +57,7 @@ def print_json(document: Any) -> None:
 
 def table(columns: Mapping[str, bool], rows: Iterable[tuple[str, ...]], *, title: str = "") -> Table:
     """Return a table of columns, of which those that are true are numbers; the first one's text is broken where it must."""
-    made = Table(title=title or None, title_style="bold", title_justify="left", box=None, pad_edge=False)
+    made = titled(title)
     for place, (name, is_number) in enumerate(columns.items()):
         made.add_column(name, justify="right" if is_number else "left", overflow="fold", no_wrap=place > 0)
     for row in rows:
@@ -65,15 +65,21 @@ def table(columns: Mapping[str, bool], rows: Iterable[tuple[str, ...]], *, title
     return made
 
 
-def facts(rows: Mapping[str, str]) -> Table:
+def facts(rows: Mapping[str, str], *, title: str = "") -> Table:
     """Return a table of names and what there is to say of each; what is empty is left out."""
-    made = Table(box=None, pad_edge=False, show_header=False)
+    made = titled(title)
+    made.show_header = False
     made.add_column(style="dim", no_wrap=True)
     made.add_column(overflow="fold")
     for name, text in rows.items():
         if text:
             made.add_row(name, plain(text))
     return made
+
+
+def titled(title: str) -> Table:
+    """Return a table without columns, rows and lines."""
+    return Table(title=title or None, title_style="bold", title_justify="left", box=None, pad_edge=False)
 
 
 def moment(when: datetime) -> str:

@@ -9,7 +9,7 @@ import typer
 
 from s3memo import envelope
 from s3memo.cli.inventory import Living, describe, key_of, newest, versions
-from s3memo.cli.place import Url, find_call, open_cache
+from s3memo.cli.place import Url, check_name, find_call, open_cache
 from s3memo.cli.preview import decoded, preview
 from s3memo.cli.screen import JsonDocument, facts, moment, print_json, screen, size, span, table
 from s3memo.envelope import Envelope
@@ -40,6 +40,7 @@ def show(key: KeyArgument, *, url: Url = None, as_json: JsonDocument = False) ->
 
     Example: s3memo show jobs.simulate/2dvlbs96ati64794075dveg36rao5i7i/aebcjk
     """
+    check_name(key)
     with open_cache(url) as cache:
         result, count = _find(cache.store, key)
         object_key = result.object_key
@@ -67,6 +68,7 @@ def history(key: KeyArgument, *, url: Url = None, as_json: JsonDocument = False)
 
     Example: s3memo history jobs.simulate/2dvlbs96ati64794075dveg36rao5i7i/aebcjk
     """
+    check_name(key)
     with open_cache(url) as cache:
         latest = cache.store.time().latest
         prefix = find_call(cache.store, key)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from s3memo.cli import preview
-from s3memo.cli.place import Url, name_of, no_such, open_cache
+from s3memo.cli.place import Url, check_name, name_of, no_such, open_cache
 from s3memo.cli.plain import plain
 from s3memo.cli.screen import (
     JsonDocument,
@@ -75,6 +75,7 @@ def get(name: Name, *, url: Url = None, as_json: JsonDocument = False) -> None:
 
     Example: s3memo state get import-cursor
     """
+    check_name(name)
     with open_cache(url) as cache:
         found = ServiceState(name_of(cache.store, STATE_ROOT, name), cache)
         value = found.get(_NOTHING)
@@ -93,6 +94,7 @@ def list_versions(name: Name, *, url: Url = None, as_json: JsonDocument = False)
 
     Example: s3memo state history import-cursor
     """
+    check_name(name)
     with open_cache(url) as cache:
         versions = ServiceState(name_of(cache.store, STATE_ROOT, name), cache).history()
         _check_known(cache.store, name, versions)
@@ -125,6 +127,7 @@ def rollback(
 
     Example: s3memo state rollback import-cursor 41
     """
+    check_name(name)
     with open_cache(url) as cache:
         cache.check_writable("state rollback")
         name = name_of(cache.store, STATE_ROOT, name)

@@ -33,6 +33,8 @@ def test_each_command_has_help_with_an_example() -> None:
         assert result.returncode == 0
         assert f"Example: s3memo {' '.join(command)}" in result.stdout
         assert "--json" in result.stdout
+    for name in ("demo", "doctor", "policy", "lifecycle"):
+        assert f"Example: s3memo {name}" in run("from s3memo.cli.app import main; main()", name, "--help").stdout
 
 
 def test_the_shell_completes_commands(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,3 +79,12 @@ app.main()
 """
     result = run(program, "fail")
     assert (result.returncode, result.stdout, result.stderr) == (code, "", message)
+
+
+@pytest.mark.parametrize(
+    "command", [["ls"], ["show"], ["history"], ["clear"], ["state", "get"], ["state", "history"]], ids=" ".join
+)
+def test_a_url_in_the_place_of_a_name_is_told(command: list[str]) -> None:
+    result = run("from s3memo.cli.app import main; main()", *command, "s3://bucket/prefix")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "is a store: give it as --url s3://bucket/prefix" in result.stderr
