@@ -88,3 +88,20 @@ def test_a_url_in_the_place_of_a_name_is_told(command: list[str]) -> None:
     result = run("from s3memo.cli.app import main; main()", *command, "s3://bucket/prefix")
     assert (result.returncode, result.stdout) == (2, "")
     assert "is a store: give it as --url s3://bucket/prefix" in result.stderr
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="there it ends as any program does")
+@pytest.mark.parametrize(("name", "code"), [("--version", 0), ("--versoin", 2)])
+def test_with_obstore_it_ends_before_the_interpreter_does(name: str, code: int) -> None:
+    """A thread of obstore's that entered the interpreter at its end aborted some commands of a hundred, with 134."""
+    program = """
+import atexit, sys
+from s3memo.cli.app import main
+
+sys.modules["obstore"] = None
+atexit.register(print, "taken down")
+main()
+"""
+    result = run(program, name)
+    assert (result.returncode, "taken down" in result.stdout) == (code, False)
+    assert result.stdout + result.stderr
