@@ -9,9 +9,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import accumulate
 from typing import IO, Annotated, Any, TypeVar
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
@@ -28,6 +30,10 @@ NARROW = 80
 """Columns below which a table shows what matters most."""
 
 _UNBROKEN = 10_000  # columns
+_LEAST = 10
+"""Columns that a table's first has, if it needs them, however narrow the terminal."""
+
+_GAP = 2
 _SECONDS_BETWEEN_FRAMES = 0.1
 _UNITS = (("d", 86_400.0), ("h", 3600.0), ("min", 60.0))
 
@@ -56,12 +62,20 @@ def print_json(document: Any) -> None:
 
 
 def table(columns: Mapping[str, bool], rows: Iterable[tuple[str, ...]], *, title: str = "") -> Table:
-    """Return a table of columns, of which those that are true are numbers; the first one's text is broken where it must."""
+    """Return a table of columns, of which those that are true are numbers.
+
+    The first one's text is broken where it must; the last ones are left out where there is no room for them.
+    """
+    cells = [tuple(columns), *rows]
+    widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
+    widths[0] = min(widths[0], _LEAST)
+    ends = accumulate(width + _GAP for width in widths)
+    fitting = max(1, sum(end - _GAP <= screen().width for end in ends))
     made = titled(title)
-    for place, (name, is_number) in enumerate(columns.items()):
+    for place, (name, is_number) in enumerate([*columns.items()][:fitting]):
         made.add_column(name, justify="right" if is_number else "left", overflow="fold", no_wrap=place > 0)
-    for row in rows:
-        made.add_row(*row)
+    for row in cells[1:]:
+        made.add_row(*row[:fitting])
     return made
 
 

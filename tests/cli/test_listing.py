@@ -98,6 +98,24 @@ foreign                              3   23 bytes
 total                               11    11.0 kB"""
 
 
+NARROW = """\
+function     entries  expired       size
+jobs.simula        2        1    10.8 kB
+te
+package.mod        1        0  100 bytes
+ule.shout_o
+ut_loud
+geo codes          1        0  100 bytes
+(mapping)
+other objects: foreign 3 (23 bytes)"""
+
+
+def test_on_a_narrow_terminal_names_stay_and_the_last_columns_go(store: LocalStore, env: dict[str, str]) -> None:
+    fill(store)
+    assert s3memo("ls", env=env | {"COLUMNS": "40"}).shown == NARROW
+    assert s3memo("ls", env=env | {"COLUMNS": "20"}).shown.startswith("function     entries\n")
+
+
 @pytest.mark.parametrize("columns", [60, 140])
 def test_what_there_is_fits_the_terminal(columns: int, store: LocalStore, env: dict[str, str]) -> None:
     fill(store)
