@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import queue
 import re
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from email.utils import formatdate
@@ -336,15 +339,19 @@ def test_in_a_pipe_no_line_is_broken(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_twice_leaves_nothing_behind(number: signal.Signals, code: int, ceph_s3: S3Server) -> None:
-    bucket = ceph_s3.make_bucket()
-    process = start("doctor", f"s3://{bucket}/p", env=at(ceph_s3))
-    deadline = time.monotonic() + 30
-    while not names(ceph_s3, bucket):
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-    process.send_signal(number)
-    process.send_signal(number)
+def test_a_signal_twice_leaves_nothing_behind(number: signal.Signals, code: int, faulty: CountingProxy) -> None:
+    bucket, started, puts = faulty.server.make_bucket(), queue.Queue[subprocess.Popen[str]](), itertools.count(1)
+
+    def behave(exchange: Exchange) -> None:
+        if exchange.received.kind == "PUT" and next(puts) == 5:
+            process = started.get(timeout=60)
+            process.send_signal(number)
+            process.send_signal(number)
+        faulty.relay(exchange)
+
+    faulty.behave = behave
+    process = start("doctor", f"s3://{bucket}/p", env=at(faulty.server))
+    started.put(process)
     run = finish(process)
     assert (run.code, run.out, run.err) == (code, "", "")
-    assert names(ceph_s3, bucket) == []
+    assert names(faulty.server, bucket) == []
