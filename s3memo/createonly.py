@@ -1,8 +1,9 @@
 """Whether a store enforces create-only: of several writers of one name, one wins and the others are told so.
 
 AWS does, and the stores that s3memo keeps on this machine do. Elsewhere it is tried once, with writers that race, and a
-marker in the store says for all later processes that it held. Servers exist that take the condition and ignore it, and
-such on which it holds only while nobody else writes.
+marker in the store says for all later processes that it held. Servers exist that take the condition and ignore it, such
+on which it holds only while nobody else writes, and such on which it holds until the bucket keeps versions (Ceph 16): so
+each state of the bucket's versioning has a marker of its own, as far as one may ask for it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from functools import partial
 from weakref import WeakValueDictionary
 
 from s3memo.bridge import aside
-from s3memo.errors import AlreadyExistsError, NotFoundError, StoreNotSupportedError, StoreUnavailableError
+from s3memo.errors import AlreadyExistsError, NotFoundError, StoreError, StoreNotSupportedError, StoreUnavailableError
 from s3memo.locks import process_lock
 from s3memo.stores.base import Store
 from s3memo.versions import base32
@@ -35,8 +36,8 @@ _refused: WeakValueDictionary[int, Store] = WeakValueDictionary()
 def check_create_only(store: Store) -> None:
     """Return if the store enforces create-only, else raise StoreNotSupportedError, or the StoreError of a failed trial.
 
-    A store may say so itself, by an attribute `enforces_create_only` that is true, and name its server in `endpoint`.
-    In each process another store's marker is read once, and a store that was refused stays so.
+    A store may say so itself, by an attribute `enforces_create_only` that is true, name its server in `endpoint`, and tell
+    what its bucket does with old versions in `versioning`, where an error or "" means that nothing is known. In each process another store's marker is read once, and a store that was refused stays so.
     """
     with process_lock:
         if _checked.get(id(store)) is store:
@@ -46,7 +47,7 @@ def check_create_only(store: Store) -> None:
         raise _refusal(store, "this process has tried it")
     if not getattr(store, "enforces_create_only", False):
         try:
-            _check_by_trial(store, marker_of(store))
+            _check_by_trial(store, marker_of(store, _versioning(store)))
         except StoreNotSupportedError:
             with process_lock:
                 _refused[id(store)] = store
@@ -55,10 +56,16 @@ def check_create_only(store: Store) -> None:
         _checked[id(store)] = store
 
 
-def marker_of(store: Store) -> str:
+def markers_of(store: Store) -> set[str]:
+    """Return the object keys of all markers that any process may go by now: not each may ask for the versioning."""
+    return {marker_of(store), marker_of(store, _versioning(store))}
+
+
+def marker_of(store: Store, versioning: str = "") -> str:
     """Return the object key of the marker that says that the store's server was tried, and passed."""
     endpoint: str = getattr(store, "endpoint", store.url)
-    return PROBE_ROOT + base32(hashlib.blake2b(endpoint.encode(), digest_size=20).digest())
+    tried = f"{endpoint}\n{versioning}" if versioning else endpoint
+    return PROBE_ROOT + base32(hashlib.blake2b(tried.encode(), digest_size=20).digest())
 
 
 def probe(store: Store) -> None:
@@ -81,6 +88,13 @@ def probe(store: Store) -> None:
                 found = b""
             if len(winners) > 1 or (winners and winners != [found]):
                 raise _refusal(store, f"of {WRITERS} writers of one object {len(winners)} were told that they made it")
+
+
+def _versioning(store: Store) -> str:
+    try:
+        return str(getattr(store, "versioning", ""))
+    except StoreError:  # it is optional to allow the question
+        return ""
 
 
 def _check_by_trial(store: Store, marker: str) -> None:

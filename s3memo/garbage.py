@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
 from s3memo.createonly import PROBE_ROOT
-from s3memo.sequences import RETENTION, STATE_ROOT, Chain, is_prefix, sequence_name
+from s3memo.sequences import RETENTION, STATE_ROOT, Chain, is_prefix, parse_sequence, sequence_name
 from s3memo.stores.base import ObjectInfo
-from s3memo.versions import DAY, MICROSECONDS, RESULT_ROOTS, Listing, Version, parse_object_key
+from s3memo.versions import DAY, MICROSECONDS, Listing, Version, is_result_prefix, parse_version
 
 Reason: TypeAlias = Literal["expired", "superseded", "buried", "old", "tag", "tombstone", "lease"]
 Standing: TypeAlias = Literal["newest", "keep", "grace", "cover", "tombstone", "marker", "foreign"]
@@ -71,22 +71,33 @@ class Plan(NamedTuple):
 def plan(infos: Iterable[ObjectInfo], policy: Policy, *, earliest: float, latest: float) -> Iterator[Plan]:
     """Yield what becomes of each prefix in an ascending listing; `earliest` and `latest` bound the time.
 
-    What is held in memory is one prefix's objects, and of a prefix that is none of ours one object.
+    What is held in memory is what may be ours of one prefix.
     """
-    for prefix, group in itertools.groupby(infos, key=lambda info: info.key[: info.key.rfind("/") + 1]):
-        if prefix.startswith(RESULT_ROOTS):
-            yield _plan_results(prefix, list(group), policy, earliest, latest)
-        elif is_prefix(prefix):
-            yield _plan_chain(prefix, list(group), policy, earliest)
-        else:
-            reason: Standing = "marker" if prefix == PROBE_ROOT else "foreign"
-            yield from (Plan([], [Kept(info.key, info.size, reason)]) for info in group)
+    for prefix, group in by_prefix(infos):
+        is_result, is_chain = is_result_prefix(prefix), is_prefix(prefix)
+        sizes, links = dict[Version, int](), list[ObjectInfo]()
+        for info in group:
+            name = info.key[len(prefix) :]
+            version = parse_version(name) if is_result else None
+            if version is not None and not version.is_foreign(latest):
+                sizes[version] = info.size
+            elif is_chain and parse_sequence(name) is not None:
+                links.append(info)
+            else:
+                yield Plan([], [Kept(info.key, info.size, "marker" if prefix == PROBE_ROOT else "foreign")])
+        if sizes:
+            yield _plan_results(prefix, sizes, policy, earliest)
+        if links:
+            yield _plan_chain(prefix, links, policy, earliest)
 
 
-def _plan_results(prefix: str, infos: list[ObjectInfo], policy: Policy, earliest: float, latest: float) -> Plan:
+def by_prefix(infos: Iterable[ObjectInfo]) -> Iterator[tuple[str, Iterator[ObjectInfo]]]:
+    """Yield the objects of an ascending listing by what stands up to the last slash of their keys."""
+    return itertools.groupby(infos, key=lambda info: info.key[: info.key.rfind("/") + 1])
+
+
+def _plan_results(prefix: str, sizes: Mapping[Version, int], policy: Policy, earliest: float) -> Plan:
     """The newest result that no tombstone buries goes only after all the others, or an older one would be found."""
-    parsed = ((parse_object_key(info.key), info.size) for info in infos)
-    sizes = {found[1]: size for found, size in parsed if found and not found[1].is_foreign(latest)}
     listing, now = Listing(tuple(sizes)), int(earliest * MICROSECONDS)
     buried_until = -1 if listing.tombstone is None else listing.tombstone
     reasons: dict[Version, tuple[Reason, int]] = {}
@@ -117,7 +128,8 @@ def _plan_results(prefix: str, infos: list[ObjectInfo], policy: Policy, earliest
             stays[version] = "tombstone"
     ordered = sorted(reasons, key=lambda version: (reasons[version][1], version.order))
     doomed = [Doomed(prefix + version.name, sizes[version], *reasons[version]) for version in ordered]
-    return _plan(infos, doomed, {prefix + version.name: reason for version, reason in stays.items()})
+    kept = [Kept(prefix + version.name, size, stays[version]) for version, size in sizes.items() if version in stays]
+    return Plan(doomed, kept)
 
 
 def _reason(version: Version, place: int, successor: Version | None, policy: Policy, now: int) -> Reason | None:
@@ -138,12 +150,12 @@ def _standing(version: Version, place: int, policy: Policy, now: int) -> Standin
     return "grace" if is_expired else "newest"
 
 
-def _plan_chain(prefix: str, infos: list[ObjectInfo], policy: Policy, earliest: float) -> Plan:
+def _plan_chain(prefix: str, links: list[ObjectInfo], policy: Policy, earliest: float) -> Plan:
     """A state's newest version stays; a lease's goes when it lapsed long ago, after the others."""
-    chain, is_state = Chain.of(infos, prefix), prefix.startswith(STATE_ROOT)
+    chain, is_state = Chain.of(links, prefix), prefix.startswith(STATE_ROOT)
     keep, retention = (policy.keep_states, max(policy.grace, RETENTION)) if is_state else (1, RETENTION)
     due = set(chain.due(keep=keep, now=earliest, retention=retention))
-    doomed, stays = list[Doomed](), dict[str, Standing]()
+    doomed, kept = list[Doomed](), list[Kept]()
     for place, version in enumerate(chain.versions):
         object_key = prefix + sequence_name(version.number)
         if version.number in due:
@@ -151,15 +163,7 @@ def _plan_chain(prefix: str, infos: list[ObjectInfo], policy: Policy, earliest: 
         elif not is_state and len(due) == len(chain.versions) - 1 and version.last_modified + _LEASE_LIFE < earliest:
             doomed.append(Doomed(object_key, version.size, "lease", 1))
         else:
-            stays[object_key] = "newest" if not place else "keep" if place < keep else "grace"
+            kept.append(Kept(object_key, version.size, "newest" if not place else "keep" if place < keep else "grace"))
     doomed.reverse()
     doomed.sort(key=lambda each: each.wave)
-    return _plan(infos, doomed, stays)
-
-
-def _plan(infos: list[ObjectInfo], doomed: list[Doomed], stays: Mapping[str, Standing]) -> Plan:
-    """What is neither doomed nor known to stay is foreign."""
-    going = {each.object_key for each in doomed}
-    return Plan(
-        doomed, [Kept(info.key, info.size, stays.get(info.key, "foreign")) for info in infos if info.key not in going]
-    )
+    return Plan(doomed, kept)

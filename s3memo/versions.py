@@ -23,7 +23,6 @@ MICROSECONDS = 1_000_000
 DAY = 86_400 * MICROSECONDS
 MEMO_ROOT = "v1/memo/"
 MAP_ROOT = "v1/map/"
-RESULT_ROOTS = MEMO_ROOT, MAP_ROOT
 MAX_KEY_BYTES = 512
 """The longest object key below a store's root: two escaped parts, a digest and a version leave some to spare."""
 
@@ -182,18 +181,32 @@ def escape(part: str) -> str:
 
 
 def unescape(part: str) -> str:
-    """Return what was escaped; as it is if it was cut, or holds what no terminal should be sent."""
-    if "=" not in part or "=h" in part:
-        return part
-    raw = re.sub("=([0-9a-f]{2})", lambda match: chr(int(match[1], 16)), part).encode("latin-1")
-    text = raw.decode("utf-8", "replace")
-    return text if text.isprintable() and "\N{REPLACEMENT CHARACTER}" not in text else part
+    """Return what was escaped, to be shown: the part as it is if `original` is None, or no terminal should be sent it."""
+    text = original(part)
+    return part if text is None or not text.isprintable() else text
+
+
+def original(part: str) -> str | None:
+    """Return what was escaped, or None if `escape` cut it, or writes no such part."""
+    raw = re.sub(
+        b"=([0-9a-f]{2})", lambda match: bytes.fromhex(match[1].decode()), part.encode("utf-8", "surrogatepass")
+    )
+    try:
+        text = raw.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return None
+    return text if escape(text) == part else None
 
 
 def base32(raw: bytes) -> str:
     """Return `raw`, a multiple of five bytes, in lower-case base32hex, which sorts as the bytes do (RFC 4648)."""
     number = int.from_bytes(raw, "big")
     return "".join([_PAIRS[number >> shift & 1023] for shift in range(8 * len(raw) - 10, -1, -10)])
+
+
+def is_result_prefix(prefix: str) -> bool:
+    """Whether the object keys of a call's or an item's versions may begin so."""
+    return prefix.endswith("/") and _PREFIX.fullmatch(prefix[:-1]) is not None
 
 
 def parse_object_key(object_key: str) -> tuple[str, Version] | None:

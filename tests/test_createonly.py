@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from s3memo import LocalStore, MemoryStore, S3Store, ServiceState
-from s3memo.createonly import PROBE_ROOT, ROUNDS, WRITERS, check_create_only, marker_of, probe
+from s3memo import LocalStore, MemoryStore, ObjectStore, S3Store, ServiceState, TieredStore
+from s3memo.createonly import PROBE_ROOT, ROUNDS, WRITERS, check_create_only, marker_of, markers_of, probe
 from s3memo.errors import AlreadyExistsError, StoreAccessError, StoreNotSupportedError, StoreUnavailableError
 from s3memo.stores.base import Buffer, PutMode
 from tests.servers.server import S3Server
@@ -39,6 +40,20 @@ class IgnoringStore(StrangeStore):
 
     def put(self, object_key: str, data: Buffer, *, mode: PutMode = "overwrite") -> None:
         super().put(object_key, data)
+
+
+class VersionedStore(IgnoringStore):
+    """Keeps what is overwritten, and lets every creator win."""
+
+    versioning = "Enabled"
+
+
+class SecretiveStore(StrangeStore):
+    """Does not tell what its bucket does with old versions."""
+
+    @property
+    def versioning(self) -> str:
+        raise StoreAccessError("403")
 
 
 class RacyStore(StrangeStore):
@@ -88,6 +103,21 @@ def test_a_marker_spares_other_processes_the_trial() -> None:
     store.put(marker_of(store), b"")
     check_create_only(store)
     assert (store.puts, store.gets) == (1, 1)
+
+
+def test_a_marker_of_another_versioning_vouches_for_nothing() -> None:
+    store, versioned = StrangeStore(), VersionedStore()
+    assert markers_of(store) == {marker_of(store)}
+    assert markers_of(versioned) == {marker_of(versioned), marker_of(versioned, "Enabled")}
+    versioned.put(marker_of(versioned), b"")
+    with pytest.raises(StoreNotSupportedError, match="does not enforce create-only"):
+        check_create_only(versioned)
+
+
+def test_a_versioning_that_one_may_not_ask_for_is_none() -> None:
+    store = SecretiveStore()
+    check_create_only(store)
+    assert [info.key for info in store.list("")] == [marker_of(store)]
 
 
 def test_a_store_that_says_so_is_not_tried(tmp_path: Path) -> None:
@@ -158,3 +188,27 @@ def test_a_real_server_that_ignores_it_is_refused(rclone_s3: S3Server) -> None:
     store = S3Store(rclone_s3.make_bucket(), client_options=rclone_s3.client_options)
     with pytest.raises(StoreNotSupportedError, match=r"<S3Store s3://bucket-\d+> does not enforce create-only"):
         ServiceState("job", store).update(lambda value: value + 1, default=0)
+
+
+def test_a_ceph_bucket_that_is_versioned_later_is_tried_again(ceph_s3: S3Server, tmp_path: Path) -> None:
+    bucket = ceph_s3.make_bucket()
+    options = ceph_s3.client_options
+    ServiceState("job", S3Store(bucket, client_options=options)).set(1)
+    versioning: Any = {"Status": "Enabled"}
+    ceph_s3.client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration=versioning)
+    store = S3Store(bucket, client_options=options)
+    assert (store.versioning, TieredStore(store, tmp_path).versioning) == ("Enabled", "Enabled")
+    assert store.get(marker_of(store)) == b"create-only held"
+    with pytest.raises(StoreNotSupportedError, match=r"<S3Store s3://bucket-\d+> does not enforce create-only"):
+        ServiceState("job", store).set(2)
+
+
+def test_a_bucket_is_asked_for_its_versioning_by_boto3_where_obstore_cannot(
+    moto: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moto.set_environment(monkeypatch)
+    bucket = moto.make_bucket()
+    assert ObjectStore(f"s3+obstore://{bucket}").versioning == ""
+    moto.client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    assert ObjectStore(f"s3+obstore://{bucket}").versioning == "Enabled"
+    assert ObjectStore("gs://bucket").versioning == ""

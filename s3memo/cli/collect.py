@@ -8,13 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
-from s3memo.cli.place import Url, no_such, open_cache
+from s3memo.cli.place import Url, check_name, name_of, no_such, open_cache, part_of
+from s3memo.cli.plain import plain
 from s3memo.cli.screen import (
     JsonDocument,
     Watch,
     Yes,
     confirm,
-    plain,
     print_json,
     say,
     screen,
@@ -116,6 +116,7 @@ def clear(
 
     Example: s3memo clear jobs.simulate --tag 2dvlbs96ati64794075dveg36rao5i7i
     """
+    check_name(function)
     with open_cache(url) as cache:
         cache.check_writable("clear")
         prefix = _find_prefix(cache.store, function, tag)
@@ -130,31 +131,33 @@ def clear(
 
 def _find_prefix(store: Store, function: str, tag: str | None) -> str:
     """Return what a function's object keys begin with. Raises NotFoundError if there are none."""
-    if next(store.list(namespace_prefix(function), limit=1), None) is None:
+    part = part_of(store, MEMO_ROOT, function)
+    if part is None:
         raise no_such("function", function, store, MEMO_ROOT)
+    prefix = f"{MEMO_ROOT}{part}/"
     if tag is None:
-        return namespace_prefix(function)
-    prefix = tag_prefix(function, tag)
-    if next(store.list(prefix, limit=1), None) is None:
-        raise no_such("tag", tag, store, namespace_prefix(function))
-    return prefix
+        return prefix
+    part = part_of(store, prefix, tag)
+    if part is None:
+        raise no_such("tag", tag, store, prefix)
+    return f"{prefix}{part}/"
 
 
 def _find_tag(store: Store, text: str) -> tuple[str, str]:
     """Return the function and the tag in "function:tag", either of which may hold colons, so that there are results."""
-    places = [place for place, letter in enumerate(text) if letter == ":" and 0 < place < len(text) - 1]
-    if not places:
+    pairs = [(text[:place], text[place + 1 :]) for place in range(1, len(text) - 1) if text[place] == ":"]
+    if not pairs:
         raise SettingsError(f"--tag {text!r}: give the function and its tag, as in --tag jobs.simulate:v1")
-    for place in places:
-        pair = text[:place], text[place + 1 :]
+    for function, tag in pairs:
+        namespace = name_of(store, MEMO_ROOT, function)
+        pair = namespace, name_of(store, namespace_prefix(namespace), tag)
         if next(store.list(tag_prefix(*pair), limit=1), None) is not None:
             return pair
-    pair = text[: places[-1]], text[places[-1] + 1 :]
     try:
-        _find_prefix(store, *pair)
+        _find_prefix(store, *pairs[-1])
     except NotFoundError as error:  # as when it is run again
         say(f"s3memo: --tag {text}: {error}")
-    return pair
+    return pairs[-1]
 
 
 def _reporter(watch: Watch, *, dry_run: bool, as_json: bool) -> Callable[[Doomed | Kept], None]:

@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 import typer
-from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
 from s3memo import settings
 from s3memo.cli import analysis
-from s3memo.cli.findings import Findings, listing
+from s3memo.cli.findings import Findings
 from s3memo.cli.place import location_of
+from s3memo.cli.screen import facts, screen
 from s3memo.decorator import Cache
 from s3memo.errors import SettingsError
 from s3memo.events import CacheInfo
@@ -56,16 +56,18 @@ def demo(
     """Analyze the source of Python's standard library, and remember the results.
 
     Run it twice: the second run computes nothing.
+
+    Example: s3memo demo --url s3://bucket/prefix
     """
     started = time.perf_counter()
     root = source or Path(sysconfig.get_path("stdlib"))
     files = find_files(root)[:limit]
     if not files:
         raise SettingsError(f"there are no .py files below {root}: name another directory with --source")
-    screen = _console()
+    out = screen()
     location = find_location(url)
-    screen.print(f"Analyzing {len(files):,} Python files below {root}")
-    screen.print(f"Results are kept in {location}")
+    out.print(f"Analyzing {len(files):,} Python files below {root}")
+    out.print(f"Results are kept in {location}")
 
     with Cache(str(location)) as cache:
         next(cache.store.list("v1/", limit=1), None)  # a store that refuses should say so before the work
@@ -76,10 +78,10 @@ def demo(
             work(names, read(files), analyze, findings)
     info = analyze.cache_info()
 
-    findings.show(screen)
-    screen.print(account(info, time.perf_counter() - started, location), "")
+    findings.show(out)
+    out.print(account(info, time.perf_counter() - started, location), "")
     # Unwrapped, for a command that is broken over two lines cannot be copied.
-    screen.print(advice(info, findings.files, len(files), command=_as_typed()), soft_wrap=True)
+    out.print(advice(info, findings.files, len(files), command=_as_typed()), soft_wrap=True)
     if findings.files < len(files):
         raise typer.Exit(130)
 
@@ -153,8 +155,7 @@ def account(info: CacheInfo, seconds: float, location: Location) -> Table:
     """Return a table of where the results came from, and what that cost and saved."""
     requests = ", ".join(f"{number:,} {kind}" for kind, number in info.requests.items()) or "none"
     price = f", about ${info.cost:.4f} at list prices" if location.scheme == "s3" else ""
-    return listing(
-        "What s3memo did",
+    return facts(
         {
             "computed": f"{info.misses:,}",
             "from memory": f"{info.memory_hits:,}",
@@ -164,6 +165,7 @@ def account(info: CacheInfo, seconds: float, location: Location) -> Table:
             "errors": f"{info.errors:,}" if info.errors else "",
             "seconds": f"{seconds:.1f} spent, {info.seconds_saved:.1f} saved",
         },
+        title="\nWhat s3memo did",
     )
 
 
@@ -188,8 +190,3 @@ def _as_typed() -> str:
     found = shutil.which(Path(program).name)
     is_on_path = found is not None and Path(found).samefile(program)
     return shlex.join([Path(program).name if is_on_path else program, *arguments])
-
-
-def _console() -> Console:
-    # File and function names are printed as they are, whatever is in them.
-    return Console(markup=False, emoji=False, highlight=False)

@@ -16,13 +16,17 @@ from s3memo.cli.bucket import read_settings
 from s3memo.cli.diagnosis import SERVICES, Diagnosis, Level, diagnose
 from s3memo.cli.examination import Examination, Facts
 from s3memo.cli.place import location_of
-from s3memo.cli.screen import JsonDocument, plain, print_json, screen
+from s3memo.cli.plain import plain
+from s3memo.cli.screen import JsonDocument, print_json, screen
 from s3memo.settings import Location
 from s3memo.stores import open_store
 from s3memo.stores.base import Store
 from s3memo.stores.s3 import S3Store, folder_of
 
 _STYLES: dict[Level, str] = {"ok": "green", "note": "dim", "warning": "yellow", "problem": "bold red"}
+
+_KILLED = 128
+"""What a shell adds to a signal's number."""
 
 
 def doctor(
@@ -39,6 +43,8 @@ def doctor(
     """Try a store, and say what works there.
 
     Writes some small objects below v1/probe/ and deletes them again; touches nothing else. About 130 requests.
+
+    Example: s3memo doctor s3://bucket/prefix
     """
     diagnosis = diagnose(examine(location_of(url)))
     if as_json:
@@ -70,17 +76,21 @@ def _another(store: Store, location: Location) -> Store:
 
 @contextmanager
 def _interrupted_once() -> Iterator[None]:
-    """Let an interrupt end what is under way, and a second one not end the clean-up after the first."""
+    """Let an interrupt or SIGTERM end what is under way, and a second one not end the clean-up after the first."""
 
-    def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        raise KeyboardInterrupt
+    def interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+        for each in before:
+            signal.signal(each, signal.SIG_IGN)
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(_KILLED + number)
 
-    before = signal.signal(signal.SIGINT, interrupt)
+    before = {each: signal.signal(each, interrupt) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _show(diagnosis: Diagnosis) -> None:

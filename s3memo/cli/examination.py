@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from s3memo.cli.bucket import BucketSettings
-from s3memo.createonly import PROBE_ROOT, marker_of, probe
+from s3memo.createonly import PROBE_ROOT, markers_of, probe
 from s3memo.errors import NotFoundError, StoreAccessError, StoreError, StoreNotSupportedError
 from s3memo.events import RequestKind
 from s3memo.stores.base import Buffer, ObjectInfo, PutMode, Store, TimeBounds
@@ -208,7 +208,7 @@ class Examination:
         except StoreError as error:
             self.facts.create_only = error
             if isinstance(error, StoreNotSupportedError):
-                self._store.written.add(marker_of(self._real))  # of an earlier trial, on which others rely
+                self._store.written |= markers_of(self._real)  # of earlier trials, on which others rely
         else:
             self.facts.create_only = None
 

@@ -11,6 +11,9 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
+from s3memo.cli.plain import plain
+from s3memo.cli.screen import facts, titled
+
 _SHOWN = 10
 
 
@@ -51,17 +54,16 @@ class Findings:
         console.print(self._most_complex(), self._totals())
 
     def _most_complex(self) -> Table:
-        table = _table("The most complex functions")
+        table = titled("\nThe most complex functions")
         table.add_column("complexity", justify="right")
         table.add_column("function", overflow="fold")
         table.add_column("where", overflow="fold", style="dim")
         for function in heapq.nlargest(_SHOWN, self.functions, key=lambda function: function.complexity):
-            table.add_row(str(function.complexity), function.name, function.place)
+            table.add_row(str(function.complexity), plain(function.name), plain(function.place))
         return table
 
     def _totals(self) -> Table:
-        return listing(
-            "In total",
+        return facts(
             {
                 "files": f"{self.files:,}",
                 "not analyzed": _counted(self.problems),
@@ -71,6 +73,7 @@ class Findings:
                 "identifiers": f"{len(self.identifiers):,}, {self._mean_length:.2f} characters long on average",
                 "most used": _ranking(self.identifiers),
             },
+            title="\nIn total",
         )
 
     @property
@@ -80,22 +83,6 @@ class Findings:
     @property
     def _mean_length(self) -> float:
         return sum(map(len, self.identifiers)) / max(len(self.identifiers), 1)
-
-
-def listing(title: str, rows: Mapping[str, str]) -> Table:
-    """Return a table of names and what there is to say of each; what is empty is left out."""
-    table = _table(title)
-    table.show_header = False
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, text in rows.items():
-        if text:
-            table.add_row(name, text)
-    return table
-
-
-def _table(title: str) -> Table:
-    return Table(title=f"\n{title}", title_style="bold", title_justify="left", box=None, pad_edge=False)
 
 
 def _breakdown(counts: Counter[str]) -> str:

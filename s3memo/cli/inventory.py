@@ -9,15 +9,15 @@ from functools import lru_cache
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from s3memo.createonly import PROBE_ROOT
+from s3memo.garbage import by_prefix
 from s3memo.sequences import STATE_ROOT, is_prefix, parse_sequence
 from s3memo.stores.base import ObjectInfo
 from s3memo.versions import (
     MAP_ROOT,
     MICROSECONDS,
-    RESULT_ROOTS,
     Listing,
     Version,
-    parse_object_key,
+    is_result_prefix,
     parse_version,
     unescape,
 )
@@ -133,32 +133,24 @@ def survey(infos: Iterable[ObjectInfo], *, latest: float) -> dict[Owner, Holding
 def living(infos: Iterable[ObjectInfo], *, latest: float) -> Iterator[Living]:
     """Yield the result that a reader finds of each call in an ascending listing."""
     for prefix, group in by_prefix(infos):
-        if prefix.startswith(RESULT_ROOTS):
+        if is_result_prefix(prefix):
             result = newest(prefix, versions(group, latest), latest)
             if result is not None:
                 yield result
 
 
-def by_prefix(infos: Iterable[ObjectInfo]) -> Iterator[tuple[str, Iterator[ObjectInfo]]]:
-    """Yield the objects of an ascending listing by what stands up to the last slash of their keys."""
-    return itertools.groupby(infos, key=lambda info: info.key[: info.key.rfind("/") + 1])
-
-
 def shares(prefix: str, group: Iterable[ObjectInfo], latest: float) -> Iterator[Share]:
     """Yield who has what of the objects of one prefix."""
-    if not prefix.startswith(RESULT_ROOTS):
+    if not is_result_prefix(prefix):
         for info in group:
             yield Share(_other_owner(prefix, info), Holding(objects=1, bytes=info.size))
         return
-    infos = list(group)
-    ours = versions(infos, latest)
-    total = sum(info.size for info in infos)
-    if len(ours) < len(infos):
-        foreign = total - sum(ours.values())
-        yield Share(Owner("foreign"), Holding(objects=len(infos) - len(ours), bytes=foreign))
-        total -= foreign
+    foreign = Holding()
+    ours = versions(group, latest, foreign)
+    if foreign.objects:
+        yield Share(Owner("foreign"), foreign)
     if ours:
-        holding = Holding(objects=len(ours), bytes=total)
+        holding = Holding(objects=len(ours), bytes=sum(ours.values()))
         result = newest(prefix, ours, latest)
         if result is not None:
             holding.entries, holding.expired = not result.is_expired, result.is_expired
@@ -167,17 +159,16 @@ def shares(prefix: str, group: Iterable[ObjectInfo], latest: float) -> Iterator[
         yield Share(split_prefix(prefix)[0], holding, ours, result)
 
 
-def versions(infos: Iterable[ObjectInfo], latest: float) -> dict[Version, int]:
-    """Return the versions among the objects of one prefix, newest first, with their sizes."""
+def versions(infos: Iterable[ObjectInfo], latest: float, foreign: Holding | None = None) -> dict[Version, int]:
+    """Return the versions among the objects of one prefix, newest first, with their sizes; add up the others."""
     ours: dict[Version, int] = {}
     for info in infos:
-        if ours:  # so the prefix is one of ours
-            version = parse_version(info.key.rpartition("/")[2])
-        else:
-            found = parse_object_key(info.key)
-            version = found[1] if found else None
+        version = parse_version(info.key.rpartition("/")[2])
         if version is not None and not version.is_foreign(latest):
             ours[version] = info.size
+        elif foreign is not None:
+            foreign.objects += 1
+            foreign.bytes += info.size
     return ours
 
 

@@ -28,7 +28,7 @@ def lifecycle(
 ) -> None:
     """Print the lifecycle rules that back gc up.
 
-    s3memo lifecycle s3://bucket/prefix > rules.json
+    Example: s3memo lifecycle s3://bucket/prefix > rules.json
 
     aws s3api put-bucket-lifecycle-configuration --bucket bucket --lifecycle-configuration file://rules.json
     """

@@ -11,10 +11,11 @@ from typing import Annotated, Any
 import typer
 
 from s3memo.cli.inventory import ROOT, Holding, Kind, Living, Owner, living, survey
-from s3memo.cli.place import Url, no_such, nothing_in, open_cache
-from s3memo.cli.screen import NARROW, JsonDocument, plain, print_json, say, screen, size, span, table, watching
+from s3memo.cli.place import Url, check_name, no_such, nothing_in, open_cache, part_of
+from s3memo.cli.plain import plain
+from s3memo.cli.screen import NARROW, JsonDocument, print_json, say, screen, size, span, table, watching
 from s3memo.stores.base import Store
-from s3memo.versions import MEMO_ROOT, map_prefix, namespace_prefix
+from s3memo.versions import MAP_ROOT, MEMO_ROOT
 
 _OTHERS: dict[Kind, str] = {"state": "states", "lease": "leases", "probe": "probes", "foreign": "foreign"}
 
@@ -39,6 +40,7 @@ def ls(
 
     Example: s3memo ls jobs.simulate --limit 20
     """
+    check_name(function or "")
     with open_cache(url) as cache:
         if function is not None:
             _list_results(cache.store, function, limit, as_json=as_json)
@@ -174,23 +176,19 @@ def _cells(holding: Holding, latest: float) -> dict[str, str]:
 
 def _list_results(store: Store, name: str, limit: int | None, *, as_json: bool) -> None:
     latest = store.time().latest
-    infos = chain.from_iterable(store.list(prefix) for prefix in (namespace_prefix(name), map_prefix(name)))
+    found_at = [f"{root}{part}/" for root in (MEMO_ROOT, MAP_ROOT) if (part := part_of(store, root, name))]
+    if not found_at:
+        raise no_such("function", name, store, MEMO_ROOT)
+    infos = chain.from_iterable(map(store.list, found_at))
     with watching("objects listed", streams=True) as watch:
         results = islice(living(watch(infos), latest=latest), limit)
         first = next(results, None)
         if first is None:
-            _check_known(store, name)
             say(f"{name!r} has no result in {store.url}: all were invalidated")
             return
         found = chain([first], results)
         for line in (json.dumps(result.as_json()) for result in found) if as_json else _lines(found):
             typer.echo(line)
-
-
-def _check_known(store: Store, name: str) -> None:
-    """Raise NotFoundError unless there is any object of a function or mapping."""
-    if not any(True for prefix in (namespace_prefix(name), map_prefix(name)) for _ in store.list(prefix, limit=1)):
-        raise no_such("function", name, store, MEMO_ROOT)
 
 
 def _lines(found: Iterator[Living]) -> Iterator[str]:

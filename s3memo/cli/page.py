@@ -20,8 +20,9 @@ from s3memo._about import __version__
 from s3memo.cli.bins import DAY, Amount
 from s3memo.cli.charts import PLOT_HEIGHT, Measure, draw, per
 from s3memo.cli.inventory import Living, split_prefix
+from s3memo.cli.plain import plain
 from s3memo.cli.screen import moment as in_words
-from s3memo.cli.screen import plain, size, span
+from s3memo.cli.screen import size, span
 from s3memo.cli.summary import Row, Series, Summary, moment
 from s3memo.cli.tally import COLOURED
 from s3memo.garbage import Reason, Standing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -16,7 +17,7 @@ from s3memo.settings import Location, default_location, parse_url
 from s3memo.stores import open_store
 from s3memo.stores.base import Store
 from s3memo.stores.local import FILE_NAME
-from s3memo.versions import MAP_ROOT, MEMO_ROOT, escape, unescape
+from s3memo.versions import MAP_ROOT, MEMO_ROOT, escape, is_result_prefix, original, unescape
 
 Url = Annotated[
     str | None,
@@ -42,14 +43,39 @@ def open_cache(url: str | None) -> Cache:
     return Cache(open_store(location), memory=None)
 
 
+def check_name(name: str) -> None:
+    """Raise SettingsError if what is to name a function, a key or a state is a URL: it is easily taken for the argument."""
+    if re.match(r"[a-z0-9+]+://", name):
+        raise SettingsError(f"{name!r} is a store: give it as --url {name}, or as S3MEMO_URL")
+
+
 def names_below(store: Store, root: str, beginning: str = "") -> Iterator[str]:
     """Yield the names that follow a root in object keys and begin so, at the price of one LIST each."""
     start_after = ""
-    while info := next(store.list(root + beginning, start_after=start_after, limit=1), None):
+    while name := _next_folder(store, root, beginning, start_after):
+        yield unescape(name)
+        start_after = f"{root}{name}0"  # "0" follows "/"
+
+
+def _next_folder(store: Store, root: str, beginning: str, start_after: str) -> str:
+    """Return the name of the next folder, or ""; objects beside the folders are passed, a page at a time."""
+    for info in store.list(root + beginning, start_after=start_after):
         name, slash, _ = info.key.removeprefix(root).partition("/")
-        if slash:
-            yield unescape(name)
-        start_after = f"{root}{name}0" if slash else info.key  # "0" follows "/"
+        if slash and name:
+            return name
+    return ""
+
+
+def part_of(store: Store, root: str, name: str) -> str | None:
+    """Return how a name stands after a root in object keys, or None if it does not: it may be given as it is shown."""
+    parts = (escape(name), name)
+    return next((part for part in parts if next(store.list(f"{root}{part}/", limit=1), None) is not None), None)
+
+
+def name_of(store: Store, root: str, name: str) -> str:
+    """Return the name that is meant by one that may be given as it is shown, where what no terminal takes is escaped."""
+    part = None if original(name) in {None, name} else part_of(store, root, name)
+    return name if part != name else original(name) or name
 
 
 def find_call(store: Store, text: str) -> str:
@@ -64,7 +90,8 @@ def find_call(store: Store, text: str) -> str:
             "str(f.cache_key(…)) is; of the digest its beginning suffices"
         )
     for folder in dict.fromkeys(_folders(names)):
-        digests = list(islice(names_below(store, folder, beginning), _SHOWN + 1))
+        names_found = names_below(store, folder, beginning)
+        digests = list(islice((each for each in names_found if is_result_prefix(f"{folder}{each}/")), _SHOWN + 1))
         if len(digests) == 1:
             return f"{folder}{digests[0]}/"
         if digests:

@@ -31,6 +31,8 @@ def policy(
 ) -> None:
     """Print the least IAM policy that s3memo works with, for a user or a role.
 
+    Example: s3memo policy s3://bucket/prefix
+
     aws iam put-role-policy --role-name batch --policy-name s3memo --policy-document "$(s3memo policy s3://bucket/prefix)"
     """
     document = make_policy(bucket_location(url), read_only=read_only, kms_key=kms_key)

@@ -9,12 +9,16 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Annotated, Any, TypeVar
+from itertools import accumulate
+from typing import IO, Annotated, Any, TypeVar
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
+
+from s3memo.cli.plain import plain
 
 T = TypeVar("T")
 
@@ -26,6 +30,10 @@ NARROW = 80
 """Columns below which a table shows what matters most."""
 
 _UNBROKEN = 10_000  # columns
+_LEAST = 10
+"""Columns that a table's first has, if it needs them, however narrow the terminal."""
+
+_GAP = 2
 _SECONDS_BETWEEN_FRAMES = 0.1
 _UNITS = (("d", 86_400.0), ("h", 3600.0), ("min", 60.0))
 
@@ -33,14 +41,19 @@ _UNITS = (("d", 86_400.0), ("h", 3600.0), ("min", 60.0))
 def screen(*, stderr: bool = False) -> Console:
     """Return stdout, or stderr, as text is printed there: as it is, whatever is in it; in a pipe no line is broken."""
     console = Console(stderr=stderr, markup=False, emoji=False, highlight=False)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
+    if not _is_terminal(console.file) and "COLUMNS" not in os.environ:
         console.width = _UNBROKEN
     return console
 
 
+def _is_terminal(stream: IO[str] | None) -> bool:
+    """Whether it really is one: FORCE_COLOR, which rich goes by, says only that colours are welcome."""
+    return stream is not None and stream.isatty()
+
+
 def say(message: str) -> None:
     """Print a message on stderr."""
-    screen(stderr=True).print(message, soft_wrap=True)
+    screen(stderr=True).print(plain(message), soft_wrap=True)
 
 
 def print_json(document: Any) -> None:
@@ -49,24 +62,38 @@ def print_json(document: Any) -> None:
 
 
 def table(columns: Mapping[str, bool], rows: Iterable[tuple[str, ...]], *, title: str = "") -> Table:
-    """Return a table of columns, of which those that are true are numbers; the first one's text is broken where it must."""
-    made = Table(title=title or None, title_style="bold", title_justify="left", box=None, pad_edge=False)
-    for place, (name, is_number) in enumerate(columns.items()):
+    """Return a table of columns, of which those that are true are numbers.
+
+    The first one's text is broken where it must; the last ones are left out where there is no room for them.
+    """
+    cells = [tuple(columns), *rows]
+    widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
+    widths[0] = min(widths[0], _LEAST)
+    ends = accumulate(width + _GAP for width in widths)
+    fitting = max(1, sum(end - _GAP <= screen().width for end in ends))
+    made = titled(title)
+    for place, (name, is_number) in enumerate([*columns.items()][:fitting]):
         made.add_column(name, justify="right" if is_number else "left", overflow="fold", no_wrap=place > 0)
-    for row in rows:
-        made.add_row(*row)
+    for row in cells[1:]:
+        made.add_row(*row[:fitting])
     return made
 
 
-def facts(rows: Mapping[str, str]) -> Table:
+def facts(rows: Mapping[str, str], *, title: str = "") -> Table:
     """Return a table of names and what there is to say of each; what is empty is left out."""
-    made = Table(box=None, pad_edge=False, show_header=False)
+    made = titled(title)
+    made.show_header = False
     made.add_column(style="dim", no_wrap=True)
     made.add_column(overflow="fold")
     for name, text in rows.items():
         if text:
             made.add_row(name, plain(text))
     return made
+
+
+def titled(title: str) -> Table:
+    """Return a table without columns, rows and lines."""
+    return Table(title=title or None, title_style="bold", title_justify="left", box=None, pad_edge=False)
 
 
 def moment(when: datetime) -> str:
@@ -85,13 +112,6 @@ def span(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:,.0f} {unit}"
     return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"  # noqa: PLR2004  three characters either way
-
-
-def plain(text: str) -> str:
-    """Return text of whatever origin without what would move a terminal's cursor, or worse."""
-    return "".join(
-        each if each.isprintable() or each == "\n" else each.encode("unicode_escape").decode() for each in text
-    )
 
 
 class Watch:
@@ -124,7 +144,7 @@ class Watch:
 def watching(what: str, *, streams: bool = False) -> Iterator[Watch]:
     """Yield what counts on stderr, if that is a terminal; with `streams` only if stdout is none, whose lines come between."""
     console = screen(stderr=True)
-    if not console.is_interactive or (streams and sys.stdout.isatty()):
+    if not (console.is_interactive and _is_terminal(sys.stderr)) or (streams and _is_terminal(sys.stdout)):
         yield Watch(None)
         return
     with console.status("") as status:

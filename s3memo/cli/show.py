@@ -9,13 +9,13 @@ import typer
 
 from s3memo import envelope
 from s3memo.cli.inventory import Living, describe, key_of, newest, versions
-from s3memo.cli.place import Url, find_call, open_cache
+from s3memo.cli.place import Url, check_name, find_call, open_cache
 from s3memo.cli.preview import decoded, preview
 from s3memo.cli.screen import JsonDocument, facts, moment, print_json, screen, size, span, table
 from s3memo.envelope import Envelope
 from s3memo.errors import CodecError, NotFoundError
 from s3memo.settings import current
-from s3memo.stores.base import Store
+from s3memo.stores.base import Buffer, Store
 from s3memo.versions import MICROSECONDS, Listing, Version
 
 KeyArgument = Annotated[
@@ -29,6 +29,9 @@ _SIGNATURES = {
     "not verified": "not verified, for S3MEMO_SIGNING_KEYS is not set",
     "verified": "verified",
 }
+_MOST = 64_000_000
+"""Bytes that are read, or unpacked, for a preview at the most."""
+
 _CODECS = {"msgpack", "pickle"}  # the header of either is read, the value of one
 
 
@@ -40,25 +43,19 @@ def show(key: KeyArgument, *, url: Url = None, as_json: JsonDocument = False) ->
 
     Example: s3memo show jobs.simulate/2dvlbs96ati64794075dveg36rao5i7i/aebcjk
     """
+    check_name(key)
     with open_cache(url) as cache:
         result, count = _find(cache.store, key)
         object_key = result.object_key
         told: dict[str, Any] = {**result.as_json(), "object": object_key, "versions": count}
-        try:
-            sealed = envelope.unseal(
-                cache.store.get(object_key), object_key=object_key, keys=current().signing_keys, codecs=_CODECS
-            )
-        except CodecError as error:
-            told["problem"] = str(error)
-            _print(told, result, as_json=as_json)
-            raise typer.Exit(1) from error
-        told |= _header(sealed)
-        try:
-            value = decoded(sealed)
-        except CodecError as error:
-            told["problem"] = str(error)
+        if result.size <= _MOST:
+            try:
+                told |= _read(cache.store.get(object_key), object_key)
+            except CodecError as error:
+                _print({**told, "problem": str(error)}, result, as_json=as_json)
+                raise typer.Exit(1) from error
         else:
-            told["preview"] = preview(value)
+            told["problem"] = f"it is not read for a preview, since it takes over {size(_MOST)}"
         _print(told, result, as_json=as_json)
 
 
@@ -67,6 +64,7 @@ def history(key: KeyArgument, *, url: Url = None, as_json: JsonDocument = False)
 
     Example: s3memo history jobs.simulate/2dvlbs96ati64794075dveg36rao5i7i/aebcjk
     """
+    check_name(key)
     with open_cache(url) as cache:
         latest = cache.store.time().latest
         prefix = find_call(cache.store, key)
@@ -116,6 +114,18 @@ def _find(store: Store, key: str) -> tuple[Living, int]:
     if result is None:
         raise NotFoundError(f"{key!r} has no result: it was invalidated, or is foreign; see s3memo history {key}")
     return result, len(found)
+
+
+def _read(data: Buffer, object_key: str) -> dict[str, Any]:
+    """Return what an object tells of itself, and of its value. Raises CodecError if it is none that is believed."""
+    sealed = envelope.unseal(data, object_key=object_key, keys=current().signing_keys, codecs=_CODECS)
+    told = _header(sealed)
+    if sealed.header.raw_size > _MOST:
+        return told | {"problem": f"it is not unpacked for a preview, since it takes over {size(_MOST)}"}
+    try:
+        return told | {"preview": preview(decoded(sealed))}
+    except CodecError as error:
+        return told | {"problem": str(error)}
 
 
 def _header(sealed: Envelope) -> dict[str, Any]:

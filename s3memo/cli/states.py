@@ -8,15 +8,14 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from s3memo.cli import preview
-from s3memo.cli.inventory import by_prefix
-from s3memo.cli.place import Url, no_such, open_cache
+from s3memo.cli.place import Url, check_name, name_of, no_such, open_cache
+from s3memo.cli.plain import plain
 from s3memo.cli.screen import (
     JsonDocument,
     JsonLines,
     Yes,
     confirm,
     moment,
-    plain,
     print_json,
     say,
     screen,
@@ -26,6 +25,7 @@ from s3memo.cli.screen import (
     watching,
 )
 from s3memo.errors import NotFoundError
+from s3memo.garbage import by_prefix
 from s3memo.sequences import STATE_ROOT, Chain, StateVersion, is_prefix
 from s3memo.state import ServiceState
 from s3memo.stores.base import ObjectInfo, Store
@@ -75,8 +75,9 @@ def get(name: Name, *, url: Url = None, as_json: JsonDocument = False) -> None:
 
     Example: s3memo state get import-cursor
     """
+    check_name(name)
     with open_cache(url) as cache:
-        found = ServiceState(name, cache)
+        found = ServiceState(name_of(cache.store, STATE_ROOT, name), cache)
         value = found.get(_NOTHING)
         if value is _NOTHING:
             _check_known(cache.store, name, found.history())
@@ -93,8 +94,9 @@ def list_versions(name: Name, *, url: Url = None, as_json: JsonDocument = False)
 
     Example: s3memo state history import-cursor
     """
+    check_name(name)
     with open_cache(url) as cache:
-        versions = ServiceState(name, cache).history()
+        versions = ServiceState(name_of(cache.store, STATE_ROOT, name), cache).history()
         _check_known(cache.store, name, versions)
         latest = cache.store.time().latest
     if as_json:
@@ -125,8 +127,10 @@ def rollback(
 
     Example: s3memo state rollback import-cursor 41
     """
+    check_name(name)
     with open_cache(url) as cache:
         cache.check_writable("state rollback")
+        name = name_of(cache.store, STATE_ROOT, name)
         found = ServiceState(name, cache, keep=_ALL)  # how many stay is for the job to say
         versions = found.history()
         _check_known(cache.store, name, versions)

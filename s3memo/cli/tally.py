@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
 from s3memo.cli.bins import AGES, SIZES, Amount, Histogram, Timeline
-from s3memo.cli.inventory import Holding, Kind, Living, Owner, Share, by_prefix, shares
+from s3memo.cli.inventory import Holding, Kind, Living, Owner, Share, shares
 from s3memo.cli.summary import History, Pile, Row, Series, Summary
-from s3memo.garbage import Policy, Reason, Standing, plan
+from s3memo.garbage import Policy, Reason, Standing, by_prefix, plan
 from s3memo.sequences import is_prefix
 from s3memo.stores.base import PAGE_SIZE, ObjectInfo, TimeBounds
-from s3memo.versions import MICROSECONDS, RESULT_ROOTS
+from s3memo.versions import MICROSECONDS, is_result_prefix
 
 COLOURED = 5
 """Functions that a timeline tells apart."""
@@ -45,7 +45,7 @@ def tally(url: str, infos: Iterable[ObjectInfo], now: TimeBounds) -> Summary:
 
 def _parts(prefix: str, group: Iterator[ObjectInfo]) -> Iterator[list[ObjectInfo]]:
     """Yield the objects of a prefix, at once if they are to be judged together."""
-    if prefix.startswith(RESULT_ROOTS) or is_prefix(prefix):
+    if is_result_prefix(prefix) or is_prefix(prefix):
         yield list(group)
     else:
         while part := list(itertools.islice(group, PAGE_SIZE)):

@@ -79,6 +79,11 @@ class TieredStore:
         return bool(getattr(self.remote, "enforces_create_only", False))
 
     @property
+    def versioning(self) -> str:
+        """What the remote store's bucket does with old versions, as far as it tells."""
+        return str(getattr(self.remote, "versioning", ""))
+
+    @property
     def awaits(self) -> bool:
         """Whether the remote store lets a loop go on across a `bridge`; the copies are read beside it."""
         return bool(getattr(self.remote, "awaits", False))

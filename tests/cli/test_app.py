@@ -33,6 +33,8 @@ def test_each_command_has_help_with_an_example() -> None:
         assert result.returncode == 0
         assert f"Example: s3memo {' '.join(command)}" in result.stdout
         assert "--json" in result.stdout
+    for name in ("demo", "doctor", "policy", "lifecycle"):
+        assert f"Example: s3memo {name}" in run("from s3memo.cli.app import main; main()", name, "--help").stdout
 
 
 def test_the_shell_completes_commands(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,3 +80,29 @@ app.main()
 """
     result = run(program, "fail")
     assert (result.returncode, result.stdout, result.stderr) == (code, "", message)
+
+
+@pytest.mark.parametrize(
+    "command", [["ls"], ["show"], ["history"], ["clear"], ["state", "get"], ["state", "history"]], ids=" ".join
+)
+def test_a_url_in_the_place_of_a_name_is_told(command: list[str]) -> None:
+    result = run("from s3memo.cli.app import main; main()", *command, "s3://bucket/prefix")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "is a store: give it as --url s3://bucket/prefix" in result.stderr
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="there it ends as any program does")
+@pytest.mark.parametrize(("name", "code"), [("--version", 0), ("--versoin", 2)])
+def test_with_obstore_it_ends_before_the_interpreter_does(name: str, code: int) -> None:
+    """A thread of obstore's that entered the interpreter at its end aborted some commands of a hundred, with 134."""
+    program = """
+import atexit, sys
+from s3memo.cli.app import main
+
+sys.modules["obstore"] = None
+atexit.register(print, "taken down")
+main()
+"""
+    result = run(program, name)
+    assert (result.returncode, "taken down" in result.stdout) == (code, False)
+    assert result.stdout + result.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sqlite3
 import time
 from collections.abc import Iterable
@@ -189,7 +190,7 @@ delete, lists, count = LocalStore.delete, LocalStore.list, itertools.count(1)
 
 def interrupt():
     if next(count) == place:
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), {number})
 
 def interrupted_delete(self, keys):
     if when == "before":
@@ -210,24 +211,24 @@ app.main()
 
 
 @pytest.mark.parametrize(
-    ("command", "when", "place"),
+    ("command", "when", "number"),
     [
-        (["gc"], "before", 1),
-        (["gc"], "after", 2),
-        (["gc"], "before", 4),
-        (["gc"], "after", 5),
-        (["gc"], "list", 3),
-        (["clear", "jobs.simulate", "--yes"], "after", 1),
-        (["clear", "jobs.simulate", "--yes"], "before", 3),
+        (["gc"], ("before", 1), signal.SIGINT),
+        (["gc"], ("after", 2), signal.SIGKILL),
+        (["gc"], ("before", 4), signal.SIGINT),
+        (["gc"], ("after", 5), signal.SIGINT),
+        (["gc"], ("list", 3), signal.SIGTERM),
+        (["clear", "jobs.simulate", "--yes"], ("after", 1), signal.SIGKILL),
+        (["clear", "jobs.simulate", "--yes"], ("before", 3), signal.SIGINT),
     ],
 )
 def test_interrupted_deletes_leave_a_consistent_store(
-    command: list[str], when: str, place: int, store: LocalStore, env: dict[str, str]
+    command: list[str], when: tuple[str, int], number: signal.Signals, store: LocalStore, env: dict[str, str]
 ) -> None:
     crowd(store, 2500)
     before = visible(store)
-    run = s3memo(*command, env=env, code=INTERRUPTED.format(place=place, when=when))
-    assert (run.code, run.out) == (130, "")
+    run = s3memo(*command, env=env, code=INTERRUPTED.format(when=when[0], place=when[1], number=int(number)))
+    assert (run.code, run.out) == (130 if number == signal.SIGINT else -number, "")
     after = visible(store)
     assert all(after[prefix] == before[prefix] for prefix in after)
     if names(store):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import queue
 import re
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from email.utils import formatdate
@@ -13,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from s3memo import LocalStore, S3Store
+from s3memo import LocalStore, S3Store, ServiceState
 from s3memo.cli.bucket import read_settings
 from s3memo.cli.policy import make_policy
 from s3memo.settings import parse_url
@@ -85,9 +88,12 @@ def test_a_server_that_ignores_create_only_is_found_out(rclone_s3: S3Server) -> 
 def test_ceph_does_not_enforce_create_only_in_a_versioned_bucket(ceph_s3: S3Server) -> None:
     """It was found by this doctor, in Ceph 16."""
     bucket = ceph_s3.make_bucket()
+    assert ServiceState("job", S3Store(bucket, client_options=ceph_s3.client_options)).set(1)
+    assert any(name.startswith("v1/probe/") for name in names(ceph_s3, bucket))
     ceph_s3.client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     code, report = doctor(f"s3://{bucket}", ceph_s3)
     assert (code, report["works"]) == (0, {"memo": True, "fleet": False, "state": False})
+    assert not any(name.startswith("v1/probe/") for name in names(ceph_s3, bucket))  # nor what vouched for it
 
 
 @pytest.mark.parametrize("s3_server", ["moto", "ceph_s3"], indirect=True)
@@ -332,15 +338,20 @@ def test_in_a_pipe_no_line_is_broken(tmp_path: Path) -> None:
     assert "what is written or deleted is seen at once from another connection" in run.out
 
 
-def test_ctrl_c_twice_leaves_nothing_behind(ceph_s3: S3Server) -> None:
-    bucket = ceph_s3.make_bucket()
-    process = start("doctor", f"s3://{bucket}/p", env=at(ceph_s3))
-    deadline = time.monotonic() + 30
-    while not names(ceph_s3, bucket):
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    process.send_signal(signal.SIGINT)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_twice_leaves_nothing_behind(number: signal.Signals, code: int, faulty: CountingProxy) -> None:
+    bucket, started, puts = faulty.server.make_bucket(), queue.Queue[subprocess.Popen[str]](), itertools.count(1)
+
+    def behave(exchange: Exchange) -> None:
+        if exchange.received.kind == "PUT" and next(puts) == 5:
+            process = started.get(timeout=60)
+            process.send_signal(number)
+            process.send_signal(number)
+        faulty.relay(exchange)
+
+    faulty.behave = behave
+    process = start("doctor", f"s3://{bucket}/p", env=at(faulty.server))
+    started.put(process)
     run = finish(process)
-    assert (run.code, run.out, run.err) == (130, "", "")
-    assert names(ceph_s3, bucket) == []
+    assert (run.code, run.out, run.err) == (code, "", "")
+    assert names(faulty.server, bucket) == []

@@ -19,7 +19,20 @@ from s3memo.cli.inventory import living, survey
 from s3memo.cli.screen import Watch
 from s3memo.stores.base import ObjectInfo
 from s3memo.versions import ItemKey, Key, escape, parse_object_key, unescape
-from tests.cli.console import DAY, HOUR, MAIN, digest, environment, grave, lay, made, result, s3_environment, s3memo
+from tests.cli.console import (
+    DAY,
+    HOUR,
+    MAIN,
+    digest,
+    environment,
+    grave,
+    lay,
+    made,
+    result,
+    s3_environment,
+    s3memo,
+    start,
+)
 from tests.servers.scripted import ScriptedServer, refusal
 from tests.servers.server import S3Server
 
@@ -83,6 +96,24 @@ package.module.shout_out_loud        1  100 bytes
 geo codes (mapping)                  1  100 bytes
 foreign                              3   23 bytes
 total                               11    11.0 kB"""
+
+
+NARROW = """\
+function     entries  expired       size
+jobs.simula        2        1    10.8 kB
+te
+package.mod        1        0  100 bytes
+ule.shout_o
+ut_loud
+geo codes          1        0  100 bytes
+(mapping)
+other objects: foreign 3 (23 bytes)"""
+
+
+def test_on_a_narrow_terminal_names_stay_and_the_last_columns_go(store: LocalStore, env: dict[str, str]) -> None:
+    fill(store)
+    assert s3memo("ls", env=env | {"COLUMNS": "40"}).shown == NARROW
+    assert s3memo("ls", env=env | {"COLUMNS": "20"}).shown.startswith("function     entries\n")
 
 
 @pytest.mark.parametrize("columns", [60, 140])
@@ -202,6 +233,38 @@ def test_on_a_terminal_there_is_progress_and_in_a_pipe_none(store: LocalStore, e
     os.close(ours)
     assert process.stdout == s3memo("ls", env=env).out
     assert "\x1b" not in process.stdout
+
+
+def test_colours_that_are_asked_for_make_no_terminal(store: LocalStore, env: dict[str, str]) -> None:
+    name = "module." + "x" * 150
+    lay(store, Key(name, "1", digest(1)), result(0))
+    for arguments in (["ls"], ["gc", "--dry-run"]):
+        run = s3memo(*arguments, env=env | {"FORCE_COLOR": "1"})
+        assert name in run.out
+        assert run.err == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a disk that is always full")
+@pytest.mark.parametrize("command", [["ls"], ["ls", "--json"], ["gc", "--dry-run"], ["du"]], ids=" ".join)
+def test_a_full_disk_is_told_on_one_line(command: list[str], store: LocalStore, env: dict[str, str]) -> None:
+    fill(store)
+    with Path("/dev/full").open("w") as full:
+        arguments = [sys.executable, "-c", MAIN, *command]
+        process = subprocess.run(
+            arguments, check=False, env=env, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
+        )
+    assert (process.returncode, process.stderr) == (1, "s3memo: [Errno 28] No space left on device\n")
+
+
+@pytest.mark.parametrize("command", [["ls", "jobs.simulate"], ["gc", "--dry-run"], ["ls", "typo"]], ids=" ".join)
+def test_whoever_reads_may_go_away(command: list[str], store: LocalStore, env: dict[str, str]) -> None:
+    fill(store)
+    with start(*command, env=env) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert "Traceback" not in process.stderr.read()
+    assert process.returncode == 1
 
 
 def test_progress_counts_what_passes_now_and_then() -> None:

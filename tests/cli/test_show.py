@@ -152,6 +152,19 @@ def test_a_damaged_object_is_told_and_fails(store: LocalStore, env: dict[str, st
     assert (run.code, "not one that s3memo wrote" in run.json["problem"]) == (1, True)
 
 
+def test_what_is_large_is_not_read_for_a_preview(store: LocalStore, env: dict[str, str]) -> None:
+    lay(store, KEY, result(HOUR), size=65_000_000)
+    large = s3memo("show", KEY, env=env)
+    assert (large.code, "not shown  it is not read for a preview, since it takes over 64.0 MB" in large.shown) == (
+        0,
+        True,
+    )
+    remember(store, KEY, result(1), bytes(65_000_000))
+    told = s3memo("show", KEY, "--json", env=env).json
+    assert told["raw_size"] > 65_000_000 > 1000 * told["size"]
+    assert told["problem"] == "it is not unpacked for a preview, since it takes over 64.0 MB"
+
+
 def test_what_was_invalidated_has_a_history_alone(store: LocalStore, env: dict[str, str]) -> None:
     for version in (result(3 * DAY), grave(2 * DAY)):
         lay(store, KEY, version)

@@ -80,6 +80,8 @@ def test_versions_are_listed_newest_first(columns: str, store: LocalStore, env: 
     assert heading == "version                  written    age       size"
     assert [row.split()[0] for row in rows] == ["3", "2", "1"]
     assert rows[1].endswith("cleared")
+    narrow = s3memo("state", "history", "cursor", env=env | {"COLUMNS": "40"}).shown.splitlines()
+    assert [row.split()[0] for row in narrow] == ["version", "3", "2", "1"]
     told = s3memo("state", "history", "cursor", "--json", env=env).json
     assert [(row["version"], row["cleared"]) for row in told["versions"]] == [(3, False), (2, True), (1, False)]
 

@@ -146,6 +146,12 @@ class ObjectStore:
         """Whether that is known without a trial: AWS, Google and Azure do, and so does obstore's memory."""
         return self._scheme == "memory" or (urlsplit(self.endpoint).hostname or "").endswith(_CREATE_ONLY[self._scheme])
 
+    @property
+    def versioning(self) -> str:
+        """See S3Store, which asks, for obstore cannot; "" where a store of obstore's own says who may ask."""
+        asks = self._boto3 if self._scheme == "s3+obstore" and self._given is None else None
+        return asks.versioning if asks else ""
+
     def list(self, prefix: str, *, start_after: str = "", limit: int | None = None) -> Iterator[ObjectInfo]:
         """Yield the objects under a prefix, ascending; see Store. On Azure all are read, and sorted, before the first."""
         instead = self._instead

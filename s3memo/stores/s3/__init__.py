@@ -99,6 +99,16 @@ class S3Store:
         """Whether that is known without a trial: AWS does."""
         return self._connection.is_aws(self.url)
 
+    @property
+    def versioning(self) -> str:
+        """What the bucket does with what is overwritten or deleted: "Enabled", "Suspended", or "" if it never kept any.
+
+        It sends a GetBucketVersioning each time, which needs s3:GetBucketVersioning.
+        """
+        return str(
+            self.ask_bucket(lambda client, bucket: client.get_bucket_versioning(Bucket=bucket)).get("Status", "")
+        )
+
     def list(self, prefix: str, *, start_after: str = "", limit: int | None = None) -> Iterator[ObjectInfo]:
         """Yield the objects under a prefix, ascending; see Store. A directory bucket is read whole before the first."""
         if self._bucket.endswith(DIRECTORY_BUCKET):
