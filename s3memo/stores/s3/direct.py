@@ -163,7 +163,8 @@ def _strip_query(content: Content, _: Options) -> Content:
 
 def _fill_query(content: Content, options: Options) -> Content:
     varying = {_QUERY[option]: value for option, value in options.items() if option in _QUERY}
-    return {"url": f"{content['url']}&{urlencode(varying, quote_via=quote, safe='')}"}
+    query = urlencode(varying, quote_via=quote, safe="")
+    return {"url": f"{content['url']}&{query}" if query else content["url"]}
 
 
 def _read_page(response: Any) -> Answer:
