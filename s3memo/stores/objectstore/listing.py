@@ -82,6 +82,8 @@ class Lister:
                 return
             floor = floor if stream is begun else after
             yield [meta for meta in chunk if meta["path"] > floor]
+            if len(chunk) < size:  # obstore fills chunks but for the last, whatever pages the server sends
+                return
             after = max(after, chunk[-1]["path"])
 
     def _sort(self, prefix: str, start_after: str) -> Iterator[ObjectInfo]:
