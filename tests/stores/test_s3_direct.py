@@ -299,6 +299,15 @@ def test_a_bucket_that_has_moved_is_followed(status: int) -> None:
     assert direct.built == 2
 
 
+def test_a_refusal_on_the_spot_is_not_asked_about_again() -> None:
+    direct = ours({"region_name": "eu-west-1"})
+    direct.client.get_object(Bucket="bucket", Key="a")
+    direct.status, direct.body = 400, b"<Error><Code>ExpiredToken</Code></Error>"
+    with pytest.raises(ClientError, match="ExpiredToken"):
+        direct.client.get_object(Bucket="bucket", Key="a")
+    assert len(direct.requests) == 2
+
+
 def test_retries_of_ones_own_are_made(scripted: ScriptedServer) -> None:
     config = {"config": Config(retries={"total_max_attempts": 3, "mode": "standard"})}
     options = S3Server("any", scripted.endpoint).client_options

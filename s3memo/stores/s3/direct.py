@@ -16,7 +16,7 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias, cast
 from urllib.parse import quote, urlencode
 from xml.etree import ElementTree as ET
 
@@ -47,12 +47,7 @@ _STEADY: Final = frozenset(
 )
 _EXPECTED: Final = frozenset({HTTPStatus.OK, HTTPStatus.NOT_FOUND})
 _ELSEWHERE: Final = frozenset(
-    {
-        HTTPStatus.MOVED_PERMANENTLY,
-        HTTPStatus.FOUND,
-        HTTPStatus.TEMPORARY_REDIRECT,
-        HTTPStatus.BAD_REQUEST,  # signed for another region than the bucket's
-    }
+    {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
 )
 _OF_ONE_CALL: Final = "x-amzn-trace-id"
 """The header by which Lambda knows one invocation from another, so that it must not be sent again."""
@@ -115,8 +110,10 @@ class _DirectReads:
                 status, answer = _ask(client, operation, known, options)
                 if status not in _EXPECTED:
                     self._known.pop(kind, None)
-                if status not in _ELSEWHERE:
-                    return _unless_refused(answer, operation)
+                if "Error" not in answer:
+                    return answer
+                if not _is_elsewhere(status, answer["Error"]):
+                    raise ClientError(cast("Any", answer), operation.name)
             answer, seen = self._watch(own, client, options)
             if is_usual and seen and (content := operation.strip(seen.content, options)):
                 self._known[kind] = seen._replace(content=content)
@@ -138,11 +135,9 @@ def _is_usual(steady: list[tuple[str, Any]], options: Options) -> bool:
     return known and options.get("Key") != ""
 
 
-def _unless_refused(answer: Answer, operation: _Operation) -> Answer:
-    if "Error" in answer:
-        refusal: Any = answer
-        raise ClientError(refusal, operation.name)
-    return answer
+def _is_elsewhere(status: int, error: Mapping[str, str]) -> bool:
+    """Return whether a refusal is one after which boto3's client finds out where the bucket is, and asks there."""
+    return HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST or error.get("Code") in _ELSEWHERE
 
 
 def _ask(client: Any, operation: _Operation, known: _Request, options: Options) -> tuple[int, Answer]:
