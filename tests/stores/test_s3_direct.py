@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partialmethod
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 from xml.sax.saxutils import escape
@@ -16,6 +17,7 @@ import boto3.session
 import pytest
 from botocore import UNSIGNED
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.client import BaseClient
 from botocore.config import Config
 from botocore.exceptions import ClientError, EndpointConnectionError, ParamValidationError
 from hypothesis import given
@@ -361,6 +363,28 @@ def test_who_is_told_of_a_request_is_told_of_its_end(failure: int | str | None) 
         direct.client.get_object(Bucket="bucket", Key="a")
     assert direct.built == 1
     assert [id(context) for context in ended] == [id(context) for context in begun]
+
+
+@pytest.mark.parametrize("wrap", [lambda patch: patch, partialmethod])
+def test_who_stands_around_the_clients_calls_hears_of_all(
+    wrap: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    direct = ours({"region_name": "eu-west-1"})
+    plain, heard = BaseClient._make_api_call, []
+
+    def patch(client: Any, name: str, options: Any) -> Any:
+        heard.append(name)
+        return plain(client, name, options)
+
+    for _ in range(2):
+        direct.client.get_object(Bucket="bucket", Key="a")
+    with monkeypatch.context() as patched:
+        patched.setattr(BaseClient, "_make_api_call", wrap(patch))
+        for _ in range(2):
+            direct.client.get_object(Bucket="bucket", Key="a")
+    direct.client.get_object(Bucket="bucket", Key="a")
+    assert heard == ["GetObject"] * 2
+    assert direct.built == 1 + len(heard)
 
 
 def _unreachable(_: AWSPreparedRequest) -> int:
