@@ -4,8 +4,9 @@ Validating the options, finding the endpoint and serializing come out the same f
 name they are about. So the first is the client's own, and its hook `needs-retry` tells how it looked. Those that follow
 are signed by the client's hooks, offered to whoever answers in the server's stead (`before-send`, where moto stands)
 and sent over the client's connections; who was told of them is told how they end (`after-call`, where Sentry stands).
-After a refusal the client goes its own way again, which may have changed; a redirect it follows at once. The checksum
-that S3 sends with an object is not compared: envelopes have their own.
+After a refusal the client goes its own way again, which may have changed; a redirect it follows at once. Calls that
+others have put themselves around stay its own. The checksum that S3 sends with an object is not compared: envelopes
+have their own.
 """
 
 from __future__ import annotations
@@ -133,8 +134,8 @@ class _DirectReads:
 
 def _is_usual(steady: list[tuple[str, Any]], options: Options) -> bool:
     """Return whether a request may look like another's; an empty name must not, for which S3 would send a listing."""
-    known = all(name in _STEADY and isinstance(value, str | bytes) for name, value in steady)
-    return known and options.get("Key") != ""
+    is_steady = all(name in _STEADY and isinstance(value, str | bytes) for name, value in steady)
+    return is_steady and options.get("Key") != ""
 
 
 def _is_surrounded(client: Any) -> bool:
