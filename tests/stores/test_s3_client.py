@@ -20,7 +20,8 @@ from s3memo.errors import (
 )
 from s3memo.stores.retry import RetryPolicy
 from s3memo.stores.s3 import S3Store
-from s3memo.stores.s3.client import _parse_timestamp, make_client
+from s3memo.stores.s3.client import make_client
+from s3memo.stores.s3.direct import read_time
 from tests.servers.recording import Behaviour, Exchange
 from tests.servers.scripted import ScriptedServer, answer, deleted, page, refusal, script
 from tests.servers.server import S3Server
@@ -57,10 +58,10 @@ def test_client_on_aws() -> None:
 
 def test_times_in_answers_are_read_quickly_and_as_boto3_reads_them() -> None:
     for text in ("2026-11-26T12:30:00.123Z", "2026-11-26T12:30:00Z", "Thu, 26 Nov 2026 12:30:00 GMT", 1795696200):
-        assert _parse_timestamp(text) == parse_timestamp(text)
+        assert read_time(text) == parse_timestamp(text)
     for wrong in ("yesterdayZ", "soon"):
         with pytest.raises(ValueError, match="Invalid timestamp"):
-            _parse_timestamp(wrong)
+            read_time(wrong)
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from base64 import b64encode
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partialmethod
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 from xml.sax.saxutils import escape
@@ -14,7 +17,9 @@ import boto3.session
 import pytest
 from botocore import UNSIGNED
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.client import BaseClient
 from botocore.config import Config
+from botocore.exceptions import ClientError, EndpointConnectionError, ParamValidationError
 from hypothesis import given
 from hypothesis import strategies as st
 from moto import mock_aws
@@ -50,12 +55,13 @@ class StandIn:
     def __init__(self, client: Any) -> None:
         self.client, self.requests, self.built = client, [], 0
         self.status, self.headers, self.body = 200, {"Date": "Thu, 26 Nov 2026 12:00:00 GMT"}, b"<ListBucketResult/>"
+        self.behave: Callable[[AWSPreparedRequest], int] = lambda _: self.status
         client.meta.events.register("before-send.s3", self._answer)
         client.meta.events.register("before-parameter-build.s3", self._count)
 
     def _answer(self, request: AWSPreparedRequest, **_: object) -> AWSResponse:
         self.requests.append(request)
-        return AWSResponse(request.url, self.status, self.headers, _Body(self.body))
+        return AWSResponse(request.url, self.behave(request), self.headers, _Body(self.body))
 
     def _count(self, **_: object) -> None:
         self.built += 1
@@ -260,3 +266,180 @@ def test_moto_answers_in_the_servers_stead(monkeypatch: pytest.MonkeyPatch) -> N
             assert store.get(f"k{number}") == b"v"
         assert [info.key for info in store.list("")] == ["k0", "k1", "k2"]
         assert [info.key for info in store.list("k1")] == ["k1"]
+
+
+# what comes between
+
+
+def test_a_name_that_boto3_refuses_is_refused() -> None:
+    direct = ours({"region_name": "eu-west-1"})
+    direct.client.get_object(Bucket="bucket", Key="a")
+    with pytest.raises(ParamValidationError):
+        direct.client.get_object(Bucket="bucket", Key="")
+
+
+def test_a_key_of_any_bytes_encrypts() -> None:
+    direct, options = ours({"region_name": "eu-west-1"}), {"SSECustomerAlgorithm": "AES256"}
+    for key in (bytearray(32), bytes(32), b"k" * 32, "k" * 32):
+        for _ in range(2):
+            direct.client.get_object(Bucket="bucket", Key="a", SSECustomerKey=key, **options)
+    sent = [request.headers["x-amz-server-side-encryption-customer-key"] for request in direct.requests]
+    assert sent == [b64encode(bytes(32))] * 4 + [b64encode(b"k" * 32)] * 4
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 400])
+def test_a_bucket_that_has_moved_is_followed(status: int) -> None:
+    direct = ours({"region_name": "eu-west-1"})
+    direct.client.get_object(Bucket="bucket", Key="a")
+    direct.headers["x-amz-bucket-region"] = "eu-north-1"
+    direct.body = b"<Error><Code>AuthorizationHeaderMalformed</Code><Region>eu-north-1</Region></Error>"
+    direct.behave = lambda request: 200 if "eu-north-1" in request.url else status
+    for _ in range(3):
+        direct.client.get_object(Bucket="bucket", Key="a")
+
+    asked = [urlsplit(request.url).hostname.split(".")[2] for request in direct.requests]
+    assert asked == ["eu-west-1"] * 3 + ["eu-north-1"] * 3
+    assert direct.built == 2
+
+
+def test_a_refusal_on_the_spot_is_not_asked_about_again() -> None:
+    direct = ours({"region_name": "eu-west-1"})
+    direct.client.get_object(Bucket="bucket", Key="a")
+    direct.status, direct.body = 400, b"<Error><Code>ExpiredToken</Code></Error>"
+    with pytest.raises(ClientError, match="ExpiredToken"):
+        direct.client.get_object(Bucket="bucket", Key="a")
+    assert len(direct.requests) == 2
+
+
+def test_retries_of_ones_own_are_made(scripted: ScriptedServer) -> None:
+    config = {"config": Config(retries={"total_max_attempts": 3, "mode": "standard"})}
+    options = S3Server("any", scripted.endpoint).client_options
+    store = S3Store("bucket", client_options=options | config, attempts=1)
+    scripted.behave = script(answer(200, "1"), refusal(503, "SlowDown"), answer(200, "2"))
+    assert [store.get("a"), store.get("a")] == [b"1", b"2"]
+
+
+def test_one_call_of_a_lambda_does_not_pass_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "job")
+    monkeypatch.setenv("_X_AMZN_TRACE_ID", "Root=1")
+    direct = ours({"region_name": "eu-west-1"})
+    for _ in range(2):
+        direct.client.get_object(Bucket="bucket", Key="a")
+        monkeypatch.setenv("_X_AMZN_TRACE_ID", "Root=2")
+    assert [request.headers.get("X-Amzn-Trace-Id") for request in direct.requests] == [b"Root=1", None]
+
+
+@pytest.mark.parametrize("options", [{}, {"Range": "bytes=0-1"}])
+def test_what_a_signal_handler_reads_is_not_taken_for_ones_own(options: dict[str, str]) -> None:
+    direct = ours({"region_name": "eu-west-1"})
+
+    def interrupt(**_: object) -> None:
+        direct.client.meta.events.unregister("after-call.s3", interrupt)
+        direct.status = 200 if options else 500
+        with suppress(ClientError):
+            direct.client.get_object(Bucket="bucket", Key="folder/a", **options)
+        direct.status = 200
+
+    direct.client.meta.events.register("after-call.s3", interrupt)
+    for _ in range(3):
+        direct.client.get_object(Bucket="bucket", Key="a")
+    asked = [urlsplit(request.url).path for request in direct.requests]
+    assert asked == ["/a", "/folder/a", "/a", "/a"]
+
+
+@pytest.mark.parametrize("failure", [None, 404, 503, "unreachable"])
+def test_who_is_told_of_a_request_is_told_of_its_end(failure: int | str | None) -> None:
+    direct = ours({"region_name": "eu-west-1"})
+    begun: list[Any] = []
+    ended: list[Any] = []
+    direct.client.meta.events.register("request-created.s3", lambda request, **_: begun.append(request.context))
+    direct.client.meta.events.register("after-call.s3", lambda context, **_: ended.append(context))
+    direct.client.meta.events.register("after-call-error.s3", lambda context, **_: ended.append(context))
+    direct.client.get_object(Bucket="bucket", Key="a")
+    if failure == "unreachable":
+        direct.behave = _unreachable
+    else:
+        direct.status = failure or 200
+    with suppress(ClientError, EndpointConnectionError):
+        direct.client.get_object(Bucket="bucket", Key="a")
+    assert direct.built == 1
+    assert [id(context) for context in ended] == [id(context) for context in begun]
+
+
+@pytest.mark.parametrize("wrap", [lambda patch: patch, partialmethod])
+def test_who_stands_around_the_clients_calls_hears_of_all(
+    wrap: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    direct = ours({"region_name": "eu-west-1"})
+    plain, heard = BaseClient._make_api_call, []
+
+    def patch(client: Any, name: str, options: Any) -> Any:
+        heard.append(name)
+        return plain(client, name, options)
+
+    for _ in range(2):
+        direct.client.get_object(Bucket="bucket", Key="a")
+    with monkeypatch.context() as patched:
+        patched.setattr(BaseClient, "_make_api_call", wrap(patch))
+        for _ in range(2):
+            direct.client.get_object(Bucket="bucket", Key="a")
+    direct.client.get_object(Bucket="bucket", Key="a")
+    assert heard == ["GetObject"] * 2
+    assert direct.built == 1 + len(heard)
+
+
+def _unreachable(_: AWSPreparedRequest) -> int:
+    raise EndpointConnectionError(endpoint_url="any")
+
+
+# odd pages
+
+
+ENTRY = "<Contents><Key>a</Key><Size>1</Size><LastModified>{}</LastModified></Contents>"
+
+
+def listed(body: str) -> list[Any]:
+    pages = []
+    for side in CLIENTS_FOR_PAGES:
+        side.body = b"<ListBucketResult/>"
+        side.client.list_objects_v2(Bucket="bucket")
+        side.body = body.encode()
+        try:
+            answered = side.client.list_objects_v2(Bucket="bucket")
+        except ClientError as error:
+            answered = {
+                "Error": error.response["Error"],
+                "Status": error.response["ResponseMetadata"]["HTTPStatusCode"],
+            }
+        pages.append({name: value for name, value in answered.items() if name != "ResponseMetadata"})
+    return pages
+
+
+@pytest.mark.parametrize(
+    "moment",
+    ["2026-11-26T12:00:00.000Z", "2026-11-26T12:00:00", "2026-11-26T12:00:00.5+02:00",
+     "Thu, 26 Nov 2026 12:00:00 GMT", "1795694400"],
+)  # fmt: skip
+def test_times_are_read_as_boto3_reads_them(moment: str) -> None:
+    direct, plain = listed(f"<ListBucketResult>{ENTRY.format(moment)}</ListBucketResult>")
+    assert direct["Contents"] == plain["Contents"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        f"<a:ListBucketResult xmlns:a='any'>{ENTRY}</a:ListBucketResult>",
+        f"<ListBucketResult xmlns:a='any'><a:IsTruncated>true</a:IsTruncated>{ENTRY}</ListBucketResult>",
+        f"<ListBucketResult xmlns='any'>{ENTRY.replace('<Contents>', '<Contents xmlns=~~>')}</ListBucketResult>",
+        f"<ListObjectsV2Result xmlns='any'>{ENTRY}</ListObjectsV2Result>",
+        f"<!DOCTYPE a [<!ENTITY b 'true'>]><L><!-- --><IsTruncated>&b;</IsTruncated>{ENTRY}</L>",
+        f"<L>{ENTRY.replace('>a<', '><![CDATA[<]]><!-- -->b<')}</L>",
+        f"<ListBucketResult><EncodingType>url</EncodingType>{ENTRY.replace('>a<', '>a+%2B%C3%A4<')}</ListBucketResult>",
+        "<ListBucketResult><CommonPrefixes><Prefix>a/</Prefix></CommonPrefixes></ListBucketResult>",
+        "<Error><Code>InternalError</Code><Message>We are sorry</Message></Error>",
+    ],
+)
+def test_an_odd_page_is_read_as_boto3_reads_it(body: str) -> None:
+    direct, plain = listed(body.replace("~~", "''").replace("{}", "2026-11-26T12:00:00Z"))
+    left_out = {"CommonPrefixes"}
+    assert {"Contents": [], **direct} == {"Contents": [], **{name: plain[name] for name in plain.keys() - left_out}}

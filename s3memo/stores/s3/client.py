@@ -5,8 +5,6 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Mapping
-from datetime import datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
@@ -14,14 +12,13 @@ import boto3.session
 import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, EndpointConnectionError
-from botocore.utils import parse_timestamp
 
 from s3memo._about import __version__
 from s3memo.errors import SettingsError, StoreError, StoreUnavailableError
 from s3memo.events import RequestKind, count_request
 from s3memo.stores.clock import ServerClock, parse_date
 from s3memo.stores.retry import Deadline, Progress, RetryPolicy
-from s3memo.stores.s3.direct import read_directly
+from s3memo.stores.s3.direct import read_directly, read_time
 from s3memo.stores.s3.errors import FOREIGN_ERRORS, Request, translate, translate_deletions, translate_setup
 
 if TYPE_CHECKING:
@@ -37,11 +34,12 @@ _POOL = 1000
 def make_client(client_options: Mapping[str, Any], policy: RetryPolicy) -> S3Client:
     """Return a client by boto3's own settings and these, which are `boto3.client`'s; a `config` there beats ours."""
     engine = botocore.session.get_session()
-    engine.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_parse_timestamp)
-    read_directly(engine)
+    engine.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=read_time)
     session = boto3.session.Session(botocore_session=engine)  # the default one is not safe to share between threads
     options = dict(client_options)
-    theirs = options.pop("config", None) or Config()
+    theirs: Any = options.pop("config", None) or Config()
+    if not theirs.retries:  # which are the client's own work
+        read_directly(engine)
     ours = Config(
         connect_timeout=policy.connect_timeout,
         read_timeout=policy.read_timeout,
@@ -57,21 +55,6 @@ def make_client(client_options: Mapping[str, Any], policy: RetryPolicy) -> S3Cli
         client = session.client("s3", config=ours.merge(plain).merge(theirs), **options)
     client.meta.events.register("before-call.s3.HeadBucket", _refuse_head_bucket)
     return client
-
-
-def _parse_timestamp(value: Any) -> datetime:
-    """Return the time that an answer tells, in a listing (…Z) or a header (…GMT).
-
-    botocore's own way takes two thirds of the time that a page of a listing takes.
-    """
-    read = {"Z": datetime.fromisoformat, "T": parsedate_to_datetime}.get(value[-1:]) if isinstance(value, str) else None
-    if read is not None:
-        try:
-            return read(value)
-        except ValueError:
-            pass
-    moment: datetime = parse_timestamp(value)
-    return moment
 
 
 def _refuse_head_bucket(**_: object) -> None:
