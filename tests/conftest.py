@@ -19,7 +19,7 @@ from tests.servers.server import S3Server
 from tests.troubled import Clock, TroubledStore
 
 # Chosen with --hypothesis-profile=deep; the fast one finds the same each time.
-settings.register_profile("fast", max_examples=40, deadline=None, derandomize=True)
+settings.register_profile("fast", max_examples=40, stateful_step_count=30, deadline=None, derandomize=True)
 settings.register_profile("deep", max_examples=3000, deadline=None)
 settings.load_profile("fast")
 

@@ -356,5 +356,6 @@ TestInterleavingsOnSmallPages = InterleavingsOnSmallPages.TestCase
 def test_the_same_machine_finds_the_scheme_of_2020_broken() -> None:
     with pytest.raises((AssertionError, NotFoundError)):
         run_state_machine_as_test(
-            InterleavingsOf2020, settings=settings(database=None, print_blob=False, max_examples=200)
+            InterleavingsOf2020,
+            settings=settings(database=None, print_blob=False, max_examples=200, stateful_step_count=50),
         )
