@@ -24,9 +24,10 @@ def replacing(path: Path, *, mark: str) -> Iterator[BinaryIO]:
     """
     content = io.BytesIO()
     with _telling(path, SettingsError):
-        path = path.resolve()  # a link stays, and what it leads to is replaced
-        _check(path, mark)
         is_file = path.is_file() or not path.exists()
+        if is_file:
+            path = path.resolve()  # a link stays, and what it leads to is replaced
+        _check(path, mark)
         target = path.with_name(f".{secrets.token_hex(8)}.tmp") if is_file else path
         if is_file:
             target.touch()

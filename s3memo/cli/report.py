@@ -84,6 +84,8 @@ def _page(output: str | None, mark: str) -> Iterator[BinaryIO | None]:
     if output is None:
         yield None
     elif output == "-":
+        if sys.stdout is None:
+            raise SettingsError("-o - writes to stdout, which is closed: name a file with -o")
         yield sys.stdout.buffer
     else:
         with replacing(Path(output), mark=mark) as page:

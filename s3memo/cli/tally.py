@@ -1,4 +1,4 @@
-"""Adds up what a report tells while a store is listed. Pure; memory stays the same however much there is."""
+"""Adds up what a report tells while a store is listed. Pure; what is held at a time is what lies below one call."""
 
 from __future__ import annotations
 

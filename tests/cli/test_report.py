@@ -272,6 +272,8 @@ def test_the_page_goes_to_stdout_and_devices(store: LocalStore, env: dict[str, s
     assert (run.code, run.err) == (0, "")
     assert run.out.startswith("<!DOCTYPE html>")
     assert run.out.endswith("</html>\n")
+    piped = s3memo("report", "-o", "/dev/stdout", env=env)
+    assert (piped.code, piped.out[:15]) == (0, "<!DOCTYPE html>")
     assert s3memo("report", "-o", "/dev/null", env=env).code == 0
     assert Path("/dev/null").is_char_device()
     full = s3memo("report", "-o", "/dev/full", env=env)

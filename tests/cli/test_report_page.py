@@ -209,6 +209,8 @@ def test_paper_is_light_and_has_colours(browser: Browser, tmp_path: Path) -> Non
     opened(page, tmp_path)
     assert min(page.run("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")) > 200
     assert page.run("getComputedStyle(document.querySelector('.fill')).printColorAdjust") == "exact"
+    swatch = "getComputedStyle(document.querySelector('.coloured tr[class] th'), '::before').printColorAdjust"
+    assert page.run(swatch) == "exact"
     assert page.call("Page.printToPDF", printBackground=False)["data"]
 
 
