@@ -37,7 +37,8 @@ def check_create_only(store: Store) -> None:
     """Return if the store enforces create-only, else raise StoreNotSupportedError, or the StoreError of a failed trial.
 
     A store may say so itself, by an attribute `enforces_create_only` that is true, name its server in `endpoint`, and tell
-    what its bucket does with old versions in `versioning`, where an error or "" means that nothing is known. In each process another store's marker is read once, and a store that was refused stays so.
+    what its bucket does with old versions in `versioning`, where an error or "" means that nothing is known. In each
+    process another store's marker is read once, and a store that was refused stays so.
     """
     with process_lock:
         if _checked.get(id(store)) is store:

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import NoReturn
 
 import typer
 from rich.table import Table
@@ -15,7 +15,7 @@ from rich.text import Text
 from s3memo.cli.bucket import read_settings
 from s3memo.cli.diagnosis import SERVICES, Diagnosis, Level, diagnose
 from s3memo.cli.examination import Examination, Facts
-from s3memo.cli.place import location_of
+from s3memo.cli.place import UrlArgument, location_of
 from s3memo.cli.plain import plain
 from s3memo.cli.screen import JsonDocument, print_json, screen
 from s3memo.settings import Location
@@ -31,13 +31,7 @@ _KILLED = 128
 
 def doctor(
     *,
-    url: Annotated[
-        str | None,
-        typer.Argument(
-            help="The store: s3://bucket/prefix, file:///directory, … "
-            "If not given: what S3MEMO_URL says, else your cache directory."
-        ),
-    ] = None,
+    url: UrlArgument = None,
     as_json: JsonDocument = False,
 ) -> None:
     """Try a store, and say what works there.

@@ -27,6 +27,13 @@ Url = Annotated[
         "If not given: what S3MEMO_URL says, else your cache directory.",
     ),
 ]
+UrlArgument = Annotated[
+    str | None,
+    typer.Argument(
+        help="The store: s3://bucket/prefix, file:///directory, … "
+        "If not given: what S3MEMO_URL says, else your cache directory."
+    ),
+]
 _SHOWN = 20
 
 

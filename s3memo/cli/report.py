@@ -13,7 +13,7 @@ import typer
 
 from s3memo.cli.inventory import ROOT
 from s3memo.cli.output import replacing
-from s3memo.cli.place import nothing_in, open_cache
+from s3memo.cli.place import UrlArgument, nothing_in, open_cache
 from s3memo.cli.screen import JsonDocument, print_json, say, size, watching
 from s3memo.cli.summary import Summary
 from s3memo.cli.tally import tally
@@ -22,13 +22,7 @@ from s3memo.stores.base import Store
 
 
 def report(
-    url: Annotated[
-        str | None,
-        typer.Argument(
-            help="The store: s3://bucket/prefix, file:///directory, … "
-            "If not given: what S3MEMO_URL says, else your cache directory."
-        ),
-    ] = None,
+    url: UrlArgument = None,
     *,
     output: Annotated[
         str | None,

@@ -149,8 +149,7 @@ class ObjectStore:
     @property
     def versioning(self) -> str:
         """See S3Store, which asks, for obstore cannot; "" where a store of obstore's own says who may ask."""
-        asks = self._boto3 if self._scheme == "s3+obstore" and self._given is None else None
-        return asks.versioning if asks else ""
+        return "" if self._fallback is None else self._fallback.versioning
 
     def list(self, prefix: str, *, start_after: str = "", limit: int | None = None) -> Iterator[ObjectInfo]:
         """Yield the objects under a prefix, ascending; see Store. On Azure all are read, and sorted, before the first."""
