@@ -90,7 +90,7 @@ async def test_a_batch_may_be_closed_by_another_task(store: TroubledStore) -> No
     taker = asyncio.create_task(gathered(results))
     await asyncio.sleep(0.2)
     await results.aclose()
-    assert await asyncio.wait_for(taker, 10) == []
+    assert await asyncio.wait_for(taker, 60) == []
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import pytest
 from s3memo import SettingsError, bridge
 from s3memo.bridge import Errand, accompany, aside, blocking, bridged, is_crossed, side_by_side, signal, sleep, wait_for
 
-SOON = 10.0
+SOON = 60.0
 """Seconds within which all that can happen has happened."""
 
 place: ContextVar[str] = ContextVar("place", default="nowhere")

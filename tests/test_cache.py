@@ -691,6 +691,6 @@ def test_an_entry_tells_what_its_name_tells(cached: Any, clock: Clock) -> None:
     assert entry.value == "a"
     assert entry.version.ttl == 3600
     assert entry.created_at.timestamp() == clock.now
-    assert entry.elapsed < 1
+    assert 0 <= entry.elapsed < 60
     assert entry.size > 0
     assert str(entry.key).startswith("jobs.load/1/")

@@ -728,7 +728,7 @@ def test_many_threads_may_ask_for_tags_at_once(load: Load) -> None:
     start, tags = threading.Barrier(8), []
 
     def ask(part: list[Any]) -> None:
-        start.wait(10)
+        start.wait(60)
         tags.extend(tag_of(module.f) for module in part)
 
     threads = [threading.Thread(target=ask, args=(modules[number::8],)) for number in range(8)]

@@ -19,7 +19,7 @@ from tests.test_createonly import IgnoringStore
 from tests.test_lease import TTL, die
 from tests.troubled import Clock, TroubledStore, raising
 
-SOON = 10.0
+SOON = 60.0
 """Seconds within which all that can happen has happened."""
 
 

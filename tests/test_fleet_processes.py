@@ -7,7 +7,6 @@ import queue
 import signal
 import subprocess
 import threading
-import time
 from collections import Counter
 
 from s3memo import S3Store
@@ -15,7 +14,6 @@ from tests.processes import PROCESSES, go_on, start, workers
 from tests.servers.server import S3Server
 
 LEASE = 3.0
-LONGEST_POLL = 5.0
 SOON = 60.0
 """Seconds within which all that can happen has happened, on a machine that is busy with other things."""
 
@@ -70,10 +68,8 @@ def test_one_more_computes_if_that_one_is_killed(ceph_s3: S3Server) -> None:
         followed.until(computing=1, waits=PROCESSES - 1)
         victim, _ = followed.last("computing")
         os.kill(children[victim].pid, signal.SIGKILL)
-        killed = time.monotonic()
         followed.until(computing=2)
-        heir, began = followed.last("computing")
+        heir, _ = followed.last("computing")
         go_on(children[heir])
         followed.until(got42=PROCESSES - 1)
     assert followed.count("computing") == 2
-    assert began - killed < LEASE + LONGEST_POLL + 2  # the store's clock shows whole seconds

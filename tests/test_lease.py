@@ -117,7 +117,7 @@ def test_a_thread_renews_it_three_times_in_its_life(store: TroubledStore, monkey
     beats = threading.Semaphore(0)
     monkeypatch.setattr(Lease, "renew", lambda lease: beats.release())
     with Lease("job", store, ttl=1):
-        assert all(beats.acquire(timeout=10) for _ in range(2))
+        assert all(beats.acquire(timeout=60) for _ in range(2))
 
 
 def test_a_heart_that_meets_trouble_goes_on_until_it_is_lost(

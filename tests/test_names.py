@@ -18,7 +18,7 @@ from s3memo.functions import CachedFunction
 from s3memo.names import NOTHING_READ
 from tests.troubled import Clock, TroubledStore, once, raising
 
-SOON = 10.0
+SOON = 60.0
 """Seconds within which all that can happen has happened."""
 
 

@@ -19,7 +19,7 @@ from s3memo import Cache, Event, MemoryStore, s3_cached
 from s3memo.flight import Flight, Flights
 from s3memo.versions import Key
 
-SOON = 10.0
+SOON = 60.0
 """Seconds within which all that can happen has happened."""
 
 

@@ -141,7 +141,7 @@ def test_on_a_terminal_it_asks(
         process.send_signal(signal.SIGINT)
     else:
         os.write(ours, answer.encode())
-    assert process.wait(30) == code
+    assert process.wait(60) == code
     os.close(ours)
     os.close(theirs)
     assert ServiceState("cursor", store).version == version

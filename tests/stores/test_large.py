@@ -634,7 +634,7 @@ def test_helpers_take_from_the_end_what_is_slow_to_come(
         exchange.begin_answer(200, {"Content-Length": str(len(VERY_LARGE)), "ETag": '"1"'})
         exchange.write(VERY_LARGE[:MIB])
         for _ in range(4):
-            asked.acquire(timeout=10)
+            asked.acquire(timeout=60)
         exchange.write(VERY_LARGE[MIB:])
 
     def part(exchange: Exchange) -> None:

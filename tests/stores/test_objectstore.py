@@ -9,6 +9,7 @@ import pickle
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -429,7 +430,7 @@ def silence(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("silence")
 def test_silence_is_waited_out_only_as_long_as_the_operation_may_take() -> None:
     store = ObjectStore(
-        "s3+obstore://bucket", attempts=50, connect_timeout=0.1, read_timeout=0.4, operation_timeout=1.2
+        "s3+obstore://bucket", attempts=500, connect_timeout=0.1, read_timeout=0.4, operation_timeout=1.2
     )
     with pytest.raises(StoreUnavailableError):
         store.time()
@@ -443,24 +444,21 @@ def test_silence_is_waited_out_only_as_long_as_the_operation_may_take() -> None:
         begun = time.monotonic()
         with pytest.raises(StoreUnavailableError, match=r"Time|time"):
             verb()
-        assert time.monotonic() - begun < 10, "fifty attempts would take twenty seconds"
+        assert time.monotonic() - begun < 60, "five hundred attempts would take two hundred seconds"
 
 
 def test_a_body_that_trickles_is_cut(scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     def trickle(exchange: Exchange) -> None:
         exchange.begin_answer(200, {"Content-Length": "1000"})
-        for _ in range(40):
+        for _ in range(1000):
             exchange.write(b"x")
             time.sleep(0.1)
 
     scripted.server.set_environment(monkeypatch)
     store = ObjectStore("s3+obstore://bucket", connect_timeout=0.5, read_timeout=0.5, operation_timeout=1.0)
     scripted.behave = trickle
-    begun = time.monotonic()
     with pytest.raises(StoreUnavailableError):
         store.get("a")
-
-    assert time.monotonic() - begun < 3.5, "it trickles for four seconds"
 
 
 def test_what_bounds_a_request() -> None:
@@ -481,27 +479,32 @@ _INTERRUPTED = """
 import os, signal, sys, threading, time
 from s3memo import ObjectStore
 
-store = ObjectStore("s3+obstore://bucket", connect_timeout=0.5, read_timeout=2.0)
-store.endpoint
-for name, verb in {"list": lambda: list(store.list("")), "get": lambda: store.get("a"), "put": lambda: store.put("a", b"x")}.items():
+patient, store = (ObjectStore("s3+obstore://bucket", read_timeout=seconds, operation_timeout=100) for seconds in (60, 2))
+patient.endpoint, store.endpoint
+for verb in lambda: list(patient.list("")), lambda: store.get("a"), lambda: store.put("a", b"x"):
     threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
-    begun = time.monotonic()
     try:
         verb()
     except KeyboardInterrupt:
-        print(name, time.monotonic() - begun)
+        pass
+    else:
+        sys.exit("nothing interrupted it")
 """
 
 
-@pytest.mark.usefixtures("silence")
-def test_an_interruption_takes_effect_at_once_or_when_the_request_ends() -> None:
+def test_an_interruption_takes_effect_at_once_or_when_the_request_ends(
+    scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """obstore lets no signal in while it waits: for one answer at most, and none is asked for again."""
-    ran = subprocess.run([sys.executable, "-c", _INTERRUPTED], check=True, capture_output=True, text=True, timeout=60)
-    waited = {name: float(seconds) for name, seconds in (line.split() for line in ran.stdout.splitlines())}
+    over = threading.Event()
+    scripted.server.set_environment(monkeypatch)
+    scripted.behave = lambda _: over.wait(100)  # type: ignore[assignment, return-value]
+    try:
+        subprocess.run([sys.executable, "-c", _INTERRUPTED], check=True, timeout=50)
+    finally:
+        over.set()
 
-    assert set(waited) == {"list", "get", "put"}
-    assert waited["list"] < 1.5
-    assert max(waited.values()) < 4.0
+    assert scripted.counts() == {"LIST": 1, "GET": 1, "PUT": 1}
 
 
 # listings
@@ -594,11 +597,9 @@ def test_pages_without_names_and_without_end_are_not_read_for_ever(
     scripted.server.set_environment(monkeypatch)
     store = ObjectStore("s3+obstore://bucket", connect_timeout=0.2, read_timeout=0.2, operation_timeout=0.5)
     scripted.behave = page(then="more")
-    begun = time.monotonic()
     with pytest.raises(StoreUnavailableError, match="no names came within"):
         asyncio.run(bridged(lambda: list(store.list("")))) if across else list(store.list(""))
 
-    assert time.monotonic() - begun < 15
     sent = len(scripted.requests)
     time.sleep(0.2)
     assert len(scripted.requests) <= sent + 1, "and obstore reads on no more"
