@@ -74,7 +74,7 @@ def moto() -> Iterator[S3Server]:
 
 
 @pytest.fixture(scope="session")
-def rclone_s3() -> Iterator[S3Server]:
+def rclone_s3() -> Iterator[rclone.RcloneServer]:
     with rclone.rclone_server() as server:
         yield server
 

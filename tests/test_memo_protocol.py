@@ -351,6 +351,8 @@ TestInterleavings = InterleavingsThatEnd.TestCase
 TestInterleavingsOverWeeks = InterleavingsOverWeeks.TestCase
 TestInterleavingsOfOneFunction = InterleavingsOfOneFunction.TestCase
 TestInterleavingsOnSmallPages = InterleavingsOnSmallPages.TestCase
+for variant in (TestInterleavingsOverWeeks, TestInterleavingsOnSmallPages):
+    variant.settings = settings(max_examples=settings.default.max_examples // 2)
 
 
 def test_the_same_machine_finds_the_scheme_of_2020_broken() -> None:

