@@ -16,7 +16,6 @@ from typing import Any, Final, TypeAlias
 from s3memo.cache import Cache
 from s3memo.entry import Hit, Miss
 from s3memo.errors import S3MemoError
-from s3memo.fleet import Turn
 from s3memo.flight import Flight, Outcome
 from s3memo.names import NOTHING_READ, Reading
 from s3memo.terms import Terms
@@ -67,6 +66,8 @@ def fetching(call: Call, flight: Flight) -> Work:
     found = yield partial(find, call.key, call.terms, flight)
     if isinstance(found, Miss) and call.terms.fleet and found.listing is not None and not call.cache.read_only:
         look = partial(call.cache.recall, call.key, call.terms, flight, serves_stale=serves_stale, lists=True)
+        from s3memo.fleet import Turn  # noqa: PLC0415  it loads leases, of which most functions have none
+
         turn = Turn(call.cache, call.key, call.terms, call.terms.fleet)
         brought = yield from turn.computing(found, look, partial(_computing, call, flight))
         if not isinstance(brought, Hit):

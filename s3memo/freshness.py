@@ -17,7 +17,11 @@ Freshness: TypeAlias = Literal["fresh", "stale", "fallback", "expired", "ahead"]
 MAX_AHEAD = 300.0
 """Seconds by which a version's date may lead the store's clock before it is taken for a fault."""
 
+LEASE_SECONDS = 60.0
+"""How long a lease lasts without a renewal unless one says otherwise."""
+
 _LONGEST = 10**11
+_LONGEST_LEASE = 86_400.0  # so one of a week ago lapsed, whatever it said
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([smhdw])\s*", re.ASCII)
 
@@ -77,6 +81,14 @@ def seconds(duration: Duration | None, *, name: str) -> float | None:
     raise SettingsError(
         f'{name}={duration!r} is no duration: give seconds, a timedelta, or "90s", "15m", "6h", "7d", "2w"'
     )
+
+
+def lease_seconds(duration: Duration | None, *, name: str) -> float:
+    """Return how long a lease lasts without a renewal. SettingsError, which calls it `name`, unless that makes sense."""
+    lasting = seconds(duration, name=name)
+    if lasting is None or not 1 <= lasting <= _LONGEST_LEASE:
+        raise SettingsError(f"{name}={duration!r} must be between 1 second and a day")
+    return lasting
 
 
 def _checked(value: float, duration: object, name: str) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import sys
@@ -225,6 +224,8 @@ def _names(ignore: Iterable[str]) -> frozenset[str]:
 
 
 def _no_parameter(name: str, function: str, parameters: list[str]) -> str:
+    import difflib  # noqa: PLC0415  only for who has made a mistake
+
     closest = difflib.get_close_matches(name, parameters, n=1)
     suggestion = f" Did you mean {closest[0]!r}?" if closest else ""
     listed = f"its parameters are {', '.join(parameters)}" if parameters else "it has none"

@@ -21,16 +21,12 @@ from s3memo import bridge, codec
 from s3memo.createonly import check_create_only
 from s3memo.errors import DecodeError, LeaseTimeout, NotFoundError, SettingsError
 from s3memo.events import Recorder
-from s3memo.freshness import Duration, seconds
+from s3memo.freshness import LEASE_SECONDS, Duration, lease_seconds
 from s3memo.locks import process_lock, rebuild_after_fork
 from s3memo.register import PUTS, Record, Register, writer
 from s3memo.sequences import Chain, StateVersion, lease_prefix
 from s3memo.sharing import Place, cache_at, check_place
 from s3memo.stores.clock import local_clock
-
-DEFAULT_SECONDS = 60.0
-LONGEST = 86_400.0
-"""Seconds that a lease may last without a renewal; so one of a week ago lapsed, whatever it said."""
 
 _FIRST_POLL = 0.2
 _LONGEST_POLL = 5.0
@@ -60,7 +56,7 @@ class Lease:
 
     _puts = PUTS
 
-    def __init__(self, key: str, url_or_store: Place = None, *, ttl: Duration = DEFAULT_SECONDS) -> None:
+    def __init__(self, key: str, url_or_store: Place = None, *, ttl: Duration = LEASE_SECONDS) -> None:
         if not isinstance(key, str) or not key:
             raise SettingsError(f"Lease({key!r}): give the lease a key, a string that is not empty")
         check_place(url_or_store)
@@ -256,14 +252,6 @@ class Lease:
             self._sleep,
             puts=self._puts,
         )
-
-
-def lease_seconds(duration: Duration | None, *, name: str) -> float:
-    """Return how long a lease lasts without a renewal. SettingsError, which calls it `name`, unless that makes sense."""
-    lasting = seconds(duration, name=name)
-    if lasting is None or not 1 <= lasting <= LONGEST:
-        raise SettingsError(f"{name}={duration!r} must be between 1 second and a day")
-    return lasting
 
 
 def polling() -> Iterator[float]:

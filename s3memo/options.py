@@ -9,8 +9,7 @@ from s3memo import fingerprint
 from s3memo.annotations import check_types
 from s3memo.errors import SettingsError
 from s3memo.fingerprint import Code
-from s3memo.freshness import Duration, Policy, seconds
-from s3memo.lease import DEFAULT_SECONDS, lease_seconds
+from s3memo.freshness import LEASE_SECONDS, Duration, Policy, lease_seconds, seconds
 from s3memo.settings import check_choice, check_count
 from s3memo.terms import OnError
 
@@ -73,7 +72,7 @@ def _fleet(given: bool | Duration) -> bool | float:  # noqa: FBT001  it is what 
     """Return for how many seconds a lease of the function's lasts, or False."""
     if given is False:
         return False
-    return lease_seconds(DEFAULT_SECONDS if given is True else given, name="fleet")
+    return lease_seconds(LEASE_SECONDS if given is True else given, name="fleet")
 
 
 def _window(duration: Duration | None, ttl: Duration | None, name: str) -> float:

@@ -1,4 +1,4 @@
-"""How the types of Python and its standard library are stored."""
+"""How the types are stored that are built in, and those of modules that each program has loaded."""
 
 from __future__ import annotations
 
@@ -7,17 +7,11 @@ import struct
 import sys
 from array import array
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable
-from datetime import date, datetime, time, timedelta, timezone
-from decimal import Context, Decimal, InvalidOperation
-from fractions import Fraction
 from pathlib import PosixPath, PurePosixPath, PureWindowsPath, WindowsPath
 from types import EllipsisType, NoneType, SimpleNamespace
 from typing import Any
-from uuid import UUID, SafeUUID
-from zoneinfo import ZoneInfo
 
-from s3memo.codec.table import ANY, BUFFER, Extension, Fields, Items, Record, buffer_part, check_attributes, short_repr
+from s3memo.codec.table import ANY, BUFFER, Extension, Items, Record, buffer_part, check_attributes, short_repr
 
 
 def _pairs(parts: list[Any]) -> dict[object, object]:
@@ -29,40 +23,12 @@ def pack_int(value: int) -> list[object]:
     return [LONG.tag, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True)]
 
 
-def _fraction(numerator: int, denominator: int) -> Fraction:
-    if max(numerator.bit_length(), denominator.bit_length()) > _MAX_FRACTION_BITS:
-        raise ValueError(f"its numerator or denominator has more than {_MAX_FRACTION_BITS} bits")
-    return Fraction(numerator, denominator)
-
-
 def _pattern(pattern: str | bytes, flags: int) -> re.Pattern[Any]:
     if len(pattern) > _MAX_PATTERN:
         raise ValueError(f"it is longer than {_MAX_PATTERN} characters")
     if flags & ~_FLAGS:
         raise ValueError("it has flags that do not change what is matched, such as re.DEBUG")
     return re.compile(pattern, flags)
-
-
-def _with_fold(kind: Callable[..., object]) -> Callable[..., object]:
-    """Return a builder of `kind`, whose parts end in `fold`, a keyword."""
-    return lambda *parts: kind(*parts[:-1], fold=parts[-1])
-
-
-def _timezone_parts(value: Any) -> tuple[int, str | None]:
-    """Return the offset in µs, and the name if it was given one."""
-    offset, *name = value.__getinitargs__()
-    return offset // timedelta(microseconds=1), *(name or [None])
-
-
-def _timezone(offset: int, name: str | None) -> timezone:
-    delta = timedelta(microseconds=offset)
-    return timezone(delta) if name is None else timezone(delta, name)
-
-
-def _zone(key: str) -> ZoneInfo:
-    if not _ZONE_KEY.fullmatch(key):  # never a path out of the time zone database, nor a module of any other package
-        raise ValueError(f"{short_repr(key)} is not the name of a time zone")
-    return ZoneInfo(key)
 
 
 def _layout(code: str, itemsize: int) -> str:
@@ -126,17 +92,11 @@ _NUMBER_FORMATS = "bBhHiIlLqQfd?c"
 _FACTORIES = {
     kind.__name__: kind for kind in (bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset)
 }
-_MAX_FRACTION_BITS = 1 << 19  # to reduce a fraction takes time that grows with the square of this
 _MAX_PATTERN = 10_000  # to compile a pattern may take a millisecond a character
 _FLAGS = int(re.ASCII | re.IGNORECASE | re.LOCALE | re.MULTILINE | re.DOTALL | re.UNICODE | re.VERBOSE)
-_ZONE_KEY = re.compile(r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*", re.ASCII)
-_DECIMAL = Context(traps=[InvalidOperation])  # Decimal(text, _DECIMAL) is exact and raises, whatever the thread's is
 
 _INT, _FLOAT, _STR, _BYTES = (int,), (float,), (str,), (bytes,)
-_ZONE = (NoneType, timezone, ZoneInfo)
 _DICT = (dict,)
-_DATE: Fields = {"year": _INT, "month": _INT, "day": _INT}
-_TIME: Fields = {"hour": _INT, "minute": _INT, "second": _INT, "microsecond": _INT, "tzinfo": _ZONE, "fold": _INT}
 
 TUPLE = Extension(1, tuple, rebuild=tuple)
 PAIRS = Extension(4, dict, rebuild=_pairs, mutable=True)  # of keys that msgpack has no exact form for
@@ -152,27 +112,6 @@ EXTENSIONS: tuple[Extension, ...] = (
     Record(8, range, {"start": _INT, "stop": _INT, "step": _INT}),
     Record(9, slice, {"start": ANY, "stop": ANY, "step": ANY}),
     Record(10, EllipsisType, {}),
-    Record(
-        11,
-        Decimal,
-        {"text": _STR},
-        take=lambda value: [_DECIMAL.to_sci_string(value)],
-        build=lambda text: Decimal(text, _DECIMAL),
-    ),
-    Record(12, Fraction, {"numerator": _INT, "denominator": _INT}, build=_fraction),
-    Record(13, datetime, _DATE | _TIME, build=_with_fold(datetime)),
-    Record(14, date, _DATE),
-    Record(15, time, _TIME, build=_with_fold(time)),
-    Record(16, timedelta, {"days": _INT, "seconds": _INT, "microseconds": _INT}),
-    Record(17, timezone, {"offset": _INT, "name": (NoneType, str)}, take=_timezone_parts, build=_timezone),
-    Record(18, ZoneInfo, {"key": _STR}, build=_zone),
-    Record(
-        19,
-        UUID,
-        {"bytes": _BYTES, "is_safe": (NoneType, int)},
-        take=lambda value: [value.bytes, value.is_safe.value],
-        build=lambda raw, is_safe: UUID(bytes=raw, is_safe=SafeUUID(is_safe)),
-    ),
     *(
         Record(code, kind, {"path": _STR}, take=lambda value: [str(value)])
         for code, kind in enumerate((PurePosixPath, PureWindowsPath, PosixPath, WindowsPath), 20)

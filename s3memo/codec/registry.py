@@ -18,6 +18,9 @@ class _Library(NamedTuple):
 
 
 _LIBRARIES = (
+    _Library(
+        frozenset({"datetime", "decimal", "fractions", "uuid", "zoneinfo"}), range(11, 20), "s3memo.codec.standard"
+    ),
     _Library(frozenset({"numpy"}), range(32, 42), "s3memo.codec.arrays"),
     _Library(frozenset({"scipy"}), range(42, 48), "s3memo.codec.sparse"),
     _Library(frozenset({"pyarrow"}), range(48, 56), "s3memo.codec.arrow"),
