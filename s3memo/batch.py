@@ -246,7 +246,7 @@ class Batch:
         if found is None:
             return None
         version, size = found
-        terms.recorder.emit("hit", key=str(key), tier="store", seconds=version.elapsed / 1000)
+        terms.recorder.emit("hit", key=key, tier="store", seconds=version.elapsed / 1000)
         return Outcome(None, None, version.elapsed / 1000, version=version, size=size, is_hit=True)
 
     def show(self) -> AbstractContextManager[Callable[[Progress], None]]:
@@ -293,7 +293,7 @@ class Batch:
             return False
         try:
             value = item.outcome.share()
-            other.call.terms.recorder.emit("hit", key=str(other.key), tier="memory", seconds=item.outcome.seconds)
+            other.call.terms.recorder.emit("hit", key=other.key, tier="memory", seconds=item.outcome.seconds)
         except Exception:  # noqa: BLE001  it makes the call itself
             return False
         except BaseException as error:  # noqa: BLE001  out of a hook; no thread of ours may end of it

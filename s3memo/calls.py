@@ -81,7 +81,7 @@ def fetching(call: Call, flight: Flight) -> Work:
 def refreshing(call: Call, flight: Flight) -> Work:
     """Compute the call's value whatever is remembered, and remember it."""
     found = yield partial(call.cache.look_for_refresh, call.key, call.terms)
-    call.terms.recorder.emit("refresh", key=str(call.key))
+    call.terms.recorder.emit("refresh", key=call.key)
     return (yield from _computing(call, flight, found))
 
 
@@ -95,7 +95,7 @@ def refreshing_behind(call: Call, flight: Flight) -> Work:
         return found.outcome()
     if found.listing is None:
         raise GivenUpError("the store cannot be read")
-    call.terms.recorder.emit("refresh", key=str(call.key))
+    call.terms.recorder.emit("refresh", key=call.key)
     return (yield from _computing(call, flight, found, is_behind=True))
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from s3memo import bridge
 from s3memo.locks import process_lock
@@ -20,6 +19,8 @@ EventKind: TypeAlias = Literal[
 ]
 RequestKind: TypeAlias = Literal["LIST", "GET", "PUT", "DELETE"]
 Tier: TypeAlias = Literal["memory", "local", "store"]
+
+_FROM: dict[Tier, str] = {"memory": "from memory", "local": "from local", "store": "from store"}
 
 PRICES: dict[RequestKind, float] = {"LIST": 5e-6, "GET": 4e-7, "PUT": 5e-6, "DELETE": 0.0}
 """US dollars a request: S3 Standard's list prices in us-east-1. Assign to it where yours differ."""
@@ -125,12 +126,30 @@ class Recorder:
         self._tallies: dict[float, Tally] = {}
         self._warned: set[str] = set()
 
-    def emit(self, kind: EventKind, **details: Any) -> None:
-        """Count an event and tell the hooks; `details` are fields of Event."""
+    def emit(
+        self,
+        kind: EventKind,
+        *,
+        key: object = "",
+        tier: Tier | None = None,
+        seconds: float = 0.0,
+        size: int = 0,
+        error: Exception | None = None,
+        message: str = "",
+    ) -> None:
+        """Count an event and tell the hooks; what is said of it are the fields of Event."""
         with process_lock:
-            self._count(kind, **details)
+            counts = self._counts
+            counts[kind] += 1
+            if tier is not None:
+                counts[_FROM[tier]] += 1
+                self._seconds_saved += seconds
+                if tier == "store":
+                    counts["bytes read"] += size
+            elif kind == "store":
+                counts["bytes written"] += size
         if self._hooks:
-            event = Event(kind, self.function, **details)
+            event = Event(kind, self.function, str(key), tier, seconds, size, error, message)
             with bridge.blocking():
                 for hook in self._hooks:
                     self._tell(hook, event, hook, event)
@@ -157,15 +176,6 @@ class Recorder:
         """Return what counts the memory hits that save so many seconds each, and of which no hook is told."""
         with process_lock:
             return self._tallies.setdefault(seconds, Tally())
-
-    @contextmanager
-    def counting_requests(self) -> Iterator[None]:
-        """Count for this function every request that a store sends meanwhile in this context."""
-        token = _counting.set(self)
-        try:
-            yield
-        finally:
-            _counting.reset(token)
 
     def apart(self) -> Recorder:
         """Return a recorder of the same scope that counts for itself, and warns of nothing that this one has warned of."""
@@ -210,18 +220,6 @@ class Recorder:
                 cost=price(requests),
             )
 
-    def _count(
-        self, kind: EventKind, *, tier: Tier | None = None, seconds: float = 0.0, size: int = 0, **_: object
-    ) -> None:
-        self._counts[kind] += 1
-        if tier is not None:
-            self._counts[f"from {tier}"] += 1
-            self._seconds_saved += seconds
-            if tier == "store":
-                self._counts["bytes read"] += size
-        elif kind == "store":
-            self._counts["bytes written"] += size
-
     def count_request(self, kind: RequestKind) -> None:
         """Count one request and tell the hooks that ask for it."""
         with process_lock:
@@ -238,11 +236,12 @@ class Recorder:
             return first
 
 
-_counting: ContextVar[Recorder | None] = ContextVar("s3memo_counting", default=None)
+counting: ContextVar[Recorder | None] = ContextVar("s3memo_counting", default=None)
+"""Who counts the requests that a store sends in this context."""
 
 
 def count_request(kind: RequestKind) -> None:
     """Called by a store for each request that it is about to send."""
-    recorder = _counting.get()
+    recorder = counting.get()
     if recorder is not None:
         recorder.count_request(kind)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from s3memo import packing
-from s3memo.breaker import Breaker
+from s3memo.breaker import Breaker, Change
 from s3memo.bridge import LARGE, aside, is_crossed
 from s3memo.envelope import Envelope
 from s3memo.errors import CodecError, StoreError
-from s3memo.events import Tier, logger
+from s3memo.events import Recorder, Tier, counting, logger
 from s3memo.freshness import whole_seconds
 from s3memo.index import Name
 from s3memo.memory import Held
@@ -163,31 +162,9 @@ class Memo:
         """Return how old a version may be by the store's clock, in seconds."""
         return self.store.time().latest - version.created / MICROSECONDS
 
-    @contextmanager
-    def asking(self, terms: Terms) -> Iterator[None]:
+    def asking(self, terms: Terms) -> Asking:
         """Count the block's requests, and let the breaker learn how they end, unless they are interrupted."""
-        since = self.breaker.changes
-        with terms.recorder.counting_requests():
-            try:
-                yield
-            except Exception as error:
-                self._learn(error, since, terms)
-                raise
-            except BaseException:  # an interruption or a cancellation, which is no answer
-                self.breaker.give_back()
-                raise
-            self._learn(None, since, terms)
-
-    def _learn(self, outcome: Exception | None, since: int, terms: Terms) -> None:
-        change = self.breaker.learn(outcome, since=since)
-        if change == "opened":
-            message = f"{self.store.url} is left alone for {self.breaker.pause:g} s"
-        elif change == "closed":
-            message = f"{self.store.url} answers again"
-            logger.info("s3memo: %s", message)
-        else:
-            return
-        terms.recorder.emit("breaker", message=message, error=outcome)
+        return Asking(self.breaker, terms.recorder, self.store.url)
 
     def _read(self, object_key: str, terms: Terms) -> tuple[Buffer, Tier]:
         copy = None if self._copies is None else self._copies.copy_of(object_key)
@@ -212,6 +189,40 @@ class Memo:
         grave = tombstone(at, nonce=_nonce())
         self.store.put(key.prefix + grave.name, b"")
         return grave
+
+
+class Asking:
+    """The block of `Memo.asking`."""
+
+    __slots__ = ("_breaker", "_counting", "_recorder", "_since", "_url")
+
+    def __init__(self, breaker: Breaker, recorder: Recorder, url: str) -> None:
+        self._breaker = breaker
+        self._recorder = recorder
+        self._url = url
+
+    def __enter__(self) -> None:
+        self._since = self._breaker.changes
+        self._counting = counting.set(self._recorder)
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        try:
+            if error is None or isinstance(error, Exception):
+                change = self._breaker.learn(error, since=self._since)
+                if change is not None:
+                    self._tell(change, error)
+            else:  # an interruption or a cancellation, which is no answer
+                self._breaker.give_back()
+        finally:
+            counting.reset(self._counting)
+
+    def _tell(self, change: Change, outcome: Exception | None) -> None:
+        if change == "opened":
+            message = f"{self._url} is left alone for {self._breaker.pause:g} s"
+        else:
+            message = f"{self._url} answers again"
+            logger.info("s3memo: %s", message)
+        self._recorder.emit("breaker", message=message, error=outcome)
 
 
 def _nonce() -> str:

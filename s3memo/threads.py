@@ -46,7 +46,7 @@ def bring(call: Call) -> Outcome[Any]:
         if outcome.share is None:
             with cache.flights.begin(key) as alone:
                 return run(call, fetching(call, alone))
-        terms.recorder.emit("hit", key=str(key), tier="memory", seconds=outcome.seconds)
+        terms.recorder.emit("hit", key=key, tier="memory", seconds=outcome.seconds)
         return replace(outcome, value=outcome.share(), is_hit=True)
 
 

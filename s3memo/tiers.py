@@ -118,11 +118,11 @@ class Tiers:
     def tell(self, key: Key, terms: Terms, found: Hit | Miss) -> None:
         """Emit what a look for a caller brought."""
         if isinstance(found, Miss):
-            terms.recorder.emit("miss", key=str(key))
+            terms.recorder.emit("miss", key=key)
         else:
             kind: EventKind = "hit" if found.freshness == "fresh" else "stale"
             saved = found.held.version.elapsed / 1000
-            terms.recorder.emit(kind, key=str(key), tier=found.tier, seconds=saved, size=found.held.size)
+            terms.recorder.emit(kind, key=key, tier=found.tier, seconds=saved, size=found.held.size)
 
     def find_behind(self, key: Key, terms: Terms, flight: Flight) -> Hit | Miss:
         """Look for a fresh result while the callers get the stale one."""
@@ -240,7 +240,7 @@ class Tiers:
         """
         version = draft.held.version
         self._memo.put(key, terms, draft, gives_way=computing is not None)
-        terms.recorder.emit("store", key=str(key), size=draft.held.size)
+        terms.recorder.emit("store", key=key, size=draft.held.size)
         taken_back = computing is not None and computing.detached
         void = [version] if taken_back else draft.listing.superseded(version, keep=terms.keep)
         self._names.learn(key, draft, void)
@@ -271,7 +271,7 @@ class Tiers:
                 f"computed in {elapsed:.3g} s, which is no less than the ttl of {ttl:.3g} s: no other call gets it"
             )
             terms.recorder.warn(message, kind="ttl too short")
-        terms.recorder.emit("compute", key=str(key), seconds=elapsed, message=message)
+        terms.recorder.emit("compute", key=key, seconds=elapsed, message=message)
 
     def _old(self, key: Key, terms: Terms) -> Hit | None:
         """Return what memory holds although it has expired, because the store fails."""
