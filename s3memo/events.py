@@ -177,6 +177,10 @@ class Recorder:
         with process_lock:
             return self._tallies.setdefault(seconds, Tally())
 
+    def counting_requests(self) -> Counting:
+        """Count for this function every request that a store sends meanwhile in this context."""
+        return Counting(self)
+
     def apart(self) -> Recorder:
         """Return a recorder of the same scope that counts for itself, and warns of nothing that this one has warned of."""
         other = Recorder(self.function, self._hooks)
@@ -236,12 +240,26 @@ class Recorder:
             return first
 
 
-counting: ContextVar[Recorder | None] = ContextVar("s3memo_counting", default=None)
-"""Who counts the requests that a store sends in this context."""
+_counting: ContextVar[Recorder | None] = ContextVar("s3memo_counting", default=None)
+
+
+class Counting:
+    """The block of `Recorder.counting_requests`."""
+
+    __slots__ = ("_token", "recorder")
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+
+    def __enter__(self) -> None:
+        self._token = _counting.set(self.recorder)
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        _counting.reset(self._token)
 
 
 def count_request(kind: RequestKind) -> None:
     """Called by a store for each request that it is about to send."""
-    recorder = counting.get()
+    recorder = _counting.get()
     if recorder is not None:
         recorder.count_request(kind)

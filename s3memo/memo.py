@@ -14,7 +14,7 @@ from s3memo.breaker import Breaker, Change
 from s3memo.bridge import LARGE, aside, is_crossed
 from s3memo.envelope import Envelope
 from s3memo.errors import CodecError, StoreError
-from s3memo.events import Recorder, Tier, counting, logger
+from s3memo.events import Counting, Recorder, Tier, logger
 from s3memo.freshness import whole_seconds
 from s3memo.index import Name
 from s3memo.memory import Held
@@ -191,21 +191,18 @@ class Memo:
         return grave
 
 
-class Asking:
+class Asking(Counting):
     """The block of `Memo.asking`."""
 
-    __slots__ = ("_breaker", "_counting", "_recorder", "_since", "_url")
+    __slots__ = ("_breaker", "_since", "_url")
 
     def __init__(self, breaker: Breaker, recorder: Recorder, url: str) -> None:
+        self.recorder = recorder
         self._breaker = breaker
-        self._recorder = recorder
+        self._since = breaker.changes
         self._url = url
 
-    def __enter__(self) -> None:
-        self._since = self._breaker.changes
-        self._counting = counting.set(self._recorder)
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         try:
             if error is None or isinstance(error, Exception):
                 change = self._breaker.learn(error, since=self._since)
@@ -214,7 +211,7 @@ class Asking:
             else:  # an interruption or a cancellation, which is no answer
                 self._breaker.give_back()
         finally:
-            counting.reset(self._counting)
+            super().__exit__(kind, error, trace)
 
     def _tell(self, change: Change, outcome: Exception | None) -> None:
         if change == "opened":
@@ -222,7 +219,7 @@ class Asking:
         else:
             message = f"{self._url} answers again"
             logger.info("s3memo: %s", message)
-        self._recorder.emit("breaker", message=message, error=outcome)
+        self.recorder.emit("breaker", message=message, error=outcome)
 
 
 def _nonce() -> str:
