@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from s3memo import packing
 from s3memo.breaker import Breaker, Change
@@ -24,6 +24,8 @@ from s3memo.stores.clock import local_clock
 from s3memo.stores.parts import PART
 from s3memo.terms import Terms
 from s3memo.versions import DAY, MICROSECONDS, Key, Listing, Version, clearing, parse_object_key, tombstone
+
+T = TypeVar("T")
 
 _LONGEST_COMPUTATION = 7 * DAY
 """µs. A tombstone may be collected after that, so an older computation can no longer be told from a fresh one."""
@@ -81,15 +83,9 @@ class Memo:
         data, tier = self._read(object_key, terms)
         if terms.copy and is_kept(len(data)):
             data = memoryview(data).toreadonly()
-        unseal = partial(self._open, object_key, data)
-        sealed = aside(unseal) if len(data) > LARGE else unseal()
-
-        def unpack() -> tuple[Held, Any, Tier]:
-            is_of_use = terms.exceptions or not sealed.header.raised
-            value = packing.unpack(sealed, terms.classes) if is_of_use else Exception()
-            return self._held(version, value, sealed, terms, listing), value, tier
-
-        return aside(unpack) if sealed.header.raw_size > LARGE else unpack()
+        sealed = _on(len(data), self._open, object_key, data)
+        held, value = _on(sealed.header.raw_size, self._unpack, version, sealed, terms, listing)
+        return held, value, tier
 
     def draft(
         self, key: Key, terms: Terms, value: Any, listing: Listing, *, elapsed: float, raised: bool = False
@@ -182,6 +178,11 @@ class Memo:
                 self._copies.drop_copy(object_key)
             raise
 
+    def _unpack(self, version: Version, sealed: Envelope, terms: Terms, listing: Listing) -> tuple[Held, Any]:
+        is_of_use = terms.exceptions or not sealed.header.raised
+        value = packing.unpack(sealed, terms.classes) if is_of_use else Exception()
+        return self._held(version, value, sealed, terms, listing), value
+
     def _held(self, version: Version, value: Any, sealed: Envelope, terms: Terms, listing: Listing) -> Held:
         return Held.of(version, value, sealed, confirmed=listing.seen_at, classes=terms.classes, copy=terms.copy)
 
@@ -220,6 +221,11 @@ class Asking(Counting):
             message = f"{self._url} answers again"
             logger.info("s3memo: %s", message)
         self.recorder.emit("breaker", message=message, error=outcome)
+
+
+def _on(size: int, action: Callable[..., T], *args: Any) -> T:
+    """Do something on so many bytes, beside the loop, if there is one, where they are many."""
+    return action(*args) if size <= LARGE else aside(partial(action, *args))
 
 
 def _nonce() -> str:

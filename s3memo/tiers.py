@@ -81,7 +81,7 @@ class Tiers:
 
         Hooks are told of no such hit, so there are none with hooks; nor with a clock that is not this machine's.
         """
-        if self._has_hooks or self._memory.timer not in _OWN_CLOCKS:
+        if self._has_hooks or not self._memory.tier.max_entries or self._memory.timer not in _OWN_CLOCKS:
             return
         is_bounded = terms.policy.ttl is not None or self._memory.revalidate_after is not None
         latest = self.store.time().latest if is_bounded else 0.0
@@ -298,6 +298,8 @@ class Tiers:
         return Hit(key, held, value, tier, self._judge(held, terms))
 
     def _land(self, key: Key, flight: Flight, held: Held, terms: Terms) -> None:
+        if not self._memory.tier.max_entries:
+            return
         lifetime = terms.longest(held.raised)
         if not math.isinf(lifetime):
             lifetime -= self._memo.age(held.version)
@@ -323,8 +325,11 @@ class Tiers:
 
     def _servable(self, key: Key, terms: Terms) -> Slot | None:
         """Return where memory holds what these callers may get without asking whether it was replaced meanwhile."""
-        slot, trust = self._slot(key, terms), self._memory.revalidate_after
-        if slot is None or trust is None or 0 <= self.store.time().latest - slot.held.confirmed < trust:
+        slot = self._slot(key, terms)
+        if slot is None:
+            return None
+        trust = self._memory.revalidate_after
+        if trust is None or 0 <= self.store.time().latest - slot.held.confirmed < trust:
             return slot
         return None
 
@@ -343,7 +348,8 @@ class Tiers:
         if freshness == "ahead":
             skew = StoreError(f"{key.prefix}{version.name} is dated {-age:.0f} s ahead of {self.store.url}")
             terms.recorder.trouble(skew, "clock skew: the version counts as expired", key=str(key))
-        return "fresh" if freshness != "ahead" and terms.may_be_exception(version.ttl, age) else freshness
+        is_of_use = terms.exceptions and freshness != "ahead" and terms.may_be_exception(version.ttl, age)
+        return "fresh" if is_of_use else freshness
 
 
 def loaded(held: Held) -> Any:

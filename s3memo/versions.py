@@ -259,8 +259,7 @@ class Listing:
     def extended(self, names: Iterable[str], *, now: tuple[float, float], full: bool = False) -> Listing:
         """Return this listing with one more page, answered `now`: between two readings of the store's clock."""
         earliest, latest = now
-        found = [version for version in map(parse_version, names) if version and not version.is_foreign(latest)]
-        return Listing((*self.versions, *found), full, min(self.seen_at, earliest))
+        return Listing((*self.versions, *_ours(names, latest)), full, min(self.seen_at, earliest))
 
     @property
     def newest(self) -> Version | None:
@@ -320,6 +319,15 @@ class Listing:
 
     def _buries(self, version: Version) -> bool:
         return self.tombstone is not None and version.created <= self.tombstone
+
+
+def listed(names: Iterable[str], *, seen_at: float, latest: float) -> Listing:
+    """Return what names say that are all of a digest's, seen then; what is foreign at `latest` does not count."""
+    return Listing(tuple(_ours(names, latest)), seen_at=seen_at)
+
+
+def _ours(names: Iterable[str], latest: float) -> list[Version]:
+    return [version for version in map(parse_version, names) if version and not version.is_foreign(latest)]
 
 
 def tombstone(at: float, *, nonce: str) -> Version:
