@@ -9,9 +9,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from s3memo.cache import Cache
 from s3memo.entry import Hit, Miss
@@ -39,8 +38,7 @@ class StoppedError(Exception):
         self.error = error
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One call of a cached function.
 
     `compute` runs the function; `key_again` derives the key anew, to see whether somebody has changed the arguments.

@@ -25,6 +25,7 @@ import struct
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from types import MappingProxyType, UnionType
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args, get_origin, get_type_hints
 from zlib import crc32
@@ -122,6 +123,7 @@ def _kinds(hint: Any) -> tuple[type, ...]:
 
 _FIELDS = {name: _kinds(hint) for name, hint in get_type_hints(Header).items()}
 _OPTIONAL = {"arguments": dict[str, str](), "raised": False}
+_values_of = itemgetter(*_FIELDS)
 _POSSIBLE = set(itertools.product(*_FIELDS.values()))
 """The types that the fields of a header may have together."""
 
@@ -275,12 +277,14 @@ def _parse_header(packed: memoryview) -> Header:
     if type(found) is not dict:
         raise DecodeError(f"the object's header is no map, but of type {type(found).__name__}")
     found = _OPTIONAL | found
-    values: list[Any] = [found.get(name, ...) for name in _FIELDS]
-    header = Header(*values)
+    try:
+        header = Header._make(_values_of(found))
+    except KeyError:
+        raise _explained(found) from None
     if (
         tuple(map(type, header)) not in _POSSIBLE
         or min(header.created, header.ttl or 0, header.elapsed, header.raw_size) < 0
-        or not _is_possible(header.arguments)
+        or (header.arguments and not _is_possible(header.arguments))
     ):
         raise _explained(found)
     return header

@@ -10,9 +10,8 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable
 from contextvars import ContextVar
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from s3memo.locks import process_lock, rebuild_after_fork
 from s3memo.versions import Key, Listing, Version
@@ -20,8 +19,7 @@ from s3memo.versions import Key, Listing, Version
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome(Generic[T]):
+class Outcome(NamedTuple, Generic[T]):
     """What a flight brought: the value for its own caller, and what makes one for each other, if it can be made again.
 
     `seconds` is how long it took to compute; one that `is_stale` is to be refreshed. `version` is what the store has of

@@ -36,9 +36,13 @@ NOTHING_READ = Reading()
 
 
 class Sighting(NamedTuple):
-    """What was seen of a key. Only with `is_proof` does it count that there is nothing of use; else one has to look."""
+    """What was seen of a key. Only with `is_proof` does it count that there is nothing of use; else one has to look.
+
+    It is `latest` now, in POSIX seconds by the store's clock.
+    """
 
     listing: Listing
+    latest: float
     is_proof: bool
 
 
@@ -116,7 +120,7 @@ class Names:
             return None
         known, latest, is_current = found
         is_proof = latest < known.trusted_until or (is_current and known.seen_at >= reading.absent_since)
-        return Sighting(_listing(known, latest), is_proof)
+        return Sighting(_listing(known, latest), latest, is_proof)
 
     def known(self, key: Key, reading: Reading) -> tuple[Listing, int] | None:
         """Return what is known of a key without asking, and the size in bytes of its newest version."""
@@ -205,7 +209,8 @@ class Names:
         if page is not None:
             span = self._first_page(key, index, terms, page)
             if key.digest < span.high:
-                yield Sighting(_listing(span.find(key.digest), self._memo.store.time().latest), is_proof=True)
+                latest = self._memo.store.time().latest
+                yield Sighting(_listing(span.find(key.digest), latest), latest, is_proof=True)
                 return
         if others is not None and not self._memo.breaker.is_open:
             others.wait(_PATIENCE)
@@ -214,7 +219,8 @@ class Names:
             if known is not None and known.listing.seen_at >= seen_since:
                 yield known  # which was asked for before this call, so an absence proves nothing
             self._memo.breaker.check()
-        yield Sighting(self._look(key, terms), is_proof=True)
+        listing = self._look(key, terms)
+        yield Sighting(listing, self._memo.store.time().latest, is_proof=True)
 
     def _first_page(self, key: Key, index: Index, terms: Terms, errand: Errand) -> Span:
         """LIST the page that a function's names begin with, for all who ask for one of them meanwhile."""

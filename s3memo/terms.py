@@ -52,15 +52,15 @@ class Terms:
         return self.policy.longest if raised is None else self.exceptions.get(raised, 0.0)
 
     def fail_open(self, key: Key, message: str) -> FailingOpen:
-        """Survive, visibly, whatever a store or a codec raises: the caller's function must run all the same.
-
-        Only what the program itself has wrong, such as an option that boto3 does not know, is let out.
-        """
+        """Survive, visibly, whatever a store or a codec raises: the caller's function must run all the same."""
         return FailingOpen(self, key, message)
 
     def survive(self, error: Exception, key: Key, message: str) -> None:
-        """Make an error visible and go on; or raise it, with `on_error="raise"`."""
-        if self.on_error == "raise":
+        """Make an error visible and go on; or raise it: with `on_error="raise"`, or what the program itself has wrong.
+
+        That is a SettingsError, as of an option that boto3 does not know.
+        """
+        if self.on_error == "raise" or isinstance(error, SettingsError):
             raise error
         self.recorder.trouble(error, message, key=str(key))
 
@@ -79,7 +79,7 @@ class FailingOpen:
         pass
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
-        if not isinstance(error, Exception) or isinstance(error, SettingsError):
+        if not isinstance(error, Exception):
             return False
         self._terms.survive(error, self._key, self._message)  # a store of somebody else's may raise anything
         return True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -49,7 +48,7 @@ def bring(call: Call) -> Outcome[Any]:
             with cache.flights.begin(key) as alone:
                 return _fetched(call, alone)
         terms.recorder.emit("hit", key=key, tier="memory", seconds=outcome.seconds)
-        return replace(outcome, value=outcome.share(), is_hit=True)
+        return outcome._replace(value=outcome.share(), is_hit=True)
 
 
 def refresh(call: Call) -> Any:

@@ -39,6 +39,7 @@ _OWN_CLOCKS = (local_clock, time.time)
 
 SERVED: tuple[Freshness, ...] = ("fresh", "stale")
 """What callers get at once."""
+_NOTHING_SEEN = Listing()
 _OF_USE: tuple[Freshness, ...] = ("fresh", "stale", "fallback")
 
 
@@ -59,6 +60,7 @@ class Tiers:
         self.flights = Flights()
         self._memo = Memo(store, packing)
         self._names = Names(self._memo, names_ttl, notice=self.notice, is_held=self._is_held)
+        self._has_memory = memory.max_entries > 0
         self._memory = Memory(memory, timer=getattr(store, "clock", local_clock))
         self._read_only = read_only
         self._has_hooks = has_hooks
@@ -81,7 +83,7 @@ class Tiers:
 
         Hooks are told of no such hit, so there are none with hooks; nor with a clock that is not this machine's.
         """
-        if self._has_hooks or not self._memory.tier.max_entries or self._memory.timer not in _OWN_CLOCKS:
+        if self._has_hooks or not self._has_memory or self._memory.timer not in _OWN_CLOCKS:
             return
         is_bounded = terms.policy.ttl is not None or self._memory.revalidate_after is not None
         latest = self.store.time().latest if is_bounded else 0.0
@@ -107,10 +109,11 @@ class Tiers:
         self, key: Key, terms: Terms, flight: Flight, *, serves_stale: bool = True, reading: Reading = NOTHING_READ
     ) -> Hit | Miss:
         """Return what is remembered, or that it is a miss; of trouble with the store only tell."""
-        found: Hit | Miss | None = None
-        with terms.fail_open(key, "the store could not be read, which counts as a miss"):
+        found: Hit | Miss
+        try:
             found = self.recall(key, terms, flight, serves_stale=serves_stale, reading=reading)
-        if found is None:
+        except Exception as error:  # noqa: BLE001  as with fail_open, but a hit has no time to make that
+            terms.survive(error, key, "the store could not be read, which counts as a miss")
             found = self._old(key, terms) or Miss()
         self.tell(key, terms, found)
         return found
@@ -148,13 +151,13 @@ class Tiers:
         hit = self.held(key, terms)
         if hit is not None and hit.freshness in served:
             return hit
-        listing, fallback = Listing(), None
+        listing, fallback = _NOTHING_SEEN, None
         seen_since = math.inf if lists else self._seen_since(key, terms)
         for sighting in self._names.sightings(key, terms, reading, looks=_LOOKS, seen_since=seen_since):
             listing, fallback = sighting.listing, None
             version = listing.newest
             if version is not None:
-                freshness = self._judge_listed(version, key, terms)
+                freshness = self._judge_listed(version, sighting.latest, key, terms)
                 try:
                     if freshness in served:
                         hit = self._load(key, version, terms, flight, listing)
@@ -227,7 +230,7 @@ class Tiers:
         if old is None or old.held.raised is not None:
             return None
         terms.recorder.trouble(error, "the function raised, and an old result is served", key=str(key))
-        old = replace(old, freshness="fallback")
+        old = old._replace(freshness="fallback")
         self.tell(key, terms, old)
         return old
 
@@ -298,7 +301,7 @@ class Tiers:
         return Hit(key, held, value, tier, self._judge(held, terms))
 
     def _land(self, key: Key, flight: Flight, held: Held, terms: Terms) -> None:
-        if not self._memory.tier.max_entries:
+        if not self._has_memory:
             return
         lifetime = terms.longest(held.raised)
         if not math.isinf(lifetime):
@@ -320,7 +323,7 @@ class Tiers:
 
     def _slot(self, key: Key, terms: Terms) -> Slot | None:
         """Return where memory holds what these callers may get: not what others were lent and may have changed."""
-        slot = self._memory.slot(key)
+        slot = self._memory.slot(key) if self._has_memory else None
         return None if slot is None or (slot.held.is_lent and terms.copy) else slot
 
     def _servable(self, key: Key, terms: Terms) -> Slot | None:
@@ -341,9 +344,9 @@ class Tiers:
     def _judge(self, held: Held, terms: Terms) -> Freshness:
         return terms.judge(self._memo.age(held.version), held.raised)
 
-    def _judge_listed(self, version: Version, key: Key, terms: Terms) -> Freshness:
-        """Say what a version is by its name alone, which does not tell a result from an exception."""
-        age = self._memo.age(version)
+    def _judge_listed(self, version: Version, latest: float, key: Key, terms: Terms) -> Freshness:
+        """Say what a version is at a time, by its name alone, which does not tell a result from an exception."""
+        age = latest - version.created / MICROSECONDS
         freshness = terms.judge(age, None)
         if freshness == "ahead":
             skew = StoreError(f"{key.prefix}{version.name} is dated {-age:.0f} s ahead of {self.store.url}")

@@ -90,7 +90,15 @@ class Database:
 
     def lend(self) -> Connection:
         """Return a connection that is used for nothing else. Raises what sqlite3 does."""
-        return self._reusable() or self._open()
+        present = _file_at(self._file)
+        while True:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                return self._open()
+            if connection.file == present:
+                return connection
+            connection.close()  # its file was moved or deleted: nobody would find what is written there
 
     def take_back(self, connection: Connection) -> None:
         """Keep a connection for the next operation, or close it."""
@@ -107,17 +115,6 @@ class Database:
         """In a forked child: keep the parent's connections for ever, neither using nor closing them."""
         _disowned.extend(self._idle)
         self._idle.clear()
-
-    def _reusable(self) -> Connection | None:
-        present = _file_at(self._file)
-        try:
-            while True:
-                connection = self._idle.pop()
-                if connection.file == present:
-                    return connection
-                connection.close()  # its file was moved or deleted: nobody would find what is written there
-        except IndexError:
-            return None
 
     def _open(self) -> Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -225,9 +222,10 @@ class Loan:
             error = failure
         finally:
             _forks.let_go(self)
-        self._explain(error)
+        if error is not None:
+            self._explain(error)
 
-    def _explain(self, error: BaseException | None) -> None:
+    def _explain(self, error: BaseException) -> None:
         """Raise a StoreError in place of an error that is sqlite3's, or the system's."""
         if isinstance(error, sqlite3.DatabaseError | OSError):
             purpose = self._purpose.format(*self._objects)
