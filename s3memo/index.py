@@ -79,7 +79,8 @@ class Span:
 
     def find(self, digest: str) -> Known:
         """Return what it shows of a digest within it."""
-        versions, names, at = list[Name](), self.names, self._first_line(digest)
+        versions: list[Name] = []
+        names, at = self.names, self._first_line(digest)
         while names.startswith(digest, at):
             end = names.index("\n", at)
             name, _, size = names[at + _DIGEST + 1 : end].partition(" ")

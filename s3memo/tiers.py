@@ -319,7 +319,7 @@ class Tiers:
 
     def _is_held(self, key: Key) -> bool:
         """Whether memory, or a flight, would have to give way to something newer of a key."""
-        return self._memory.holds(key) or self.flights.is_running(key)
+        return (self._has_memory and self._memory.holds(key)) or self.flights.is_running(key)
 
     def _slot(self, key: Key, terms: Terms) -> Slot | None:
         """Return where memory holds what these callers may get: not what others were lent and may have changed."""

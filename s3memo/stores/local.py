@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -118,4 +117,9 @@ class LocalStore:
             self._database.connection("list {!r}", prefix) as connection,
             closing(connection.execute(_LIST, (low, count))) as rows,
         ):
-            return [ObjectInfo(*row) for row in takewhile(lambda row: row[0].startswith(prefix), rows)]
+            found = []
+            for row in rows:
+                if not row[0].startswith(prefix):
+                    break
+                found.append(ObjectInfo(*row))
+            return found
