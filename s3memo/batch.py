@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Executor
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from operator import length_hint
 from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict, get_args
@@ -177,7 +177,7 @@ class Batch:
         self._reading = reading
         for item in window:
             if item.call is not None:
-                item.call = replace(item.call, reading=reading)
+                item.call = item.call._replace(reading=reading)
             if item.error is not None:
                 self.progress.count(item)
         self.board.plan(window)
@@ -246,7 +246,7 @@ class Batch:
         if found is None:
             return None
         version, size = found
-        terms.recorder.emit("hit", key=str(key), tier="store", seconds=version.elapsed / 1000)
+        terms.recorder.emit("hit", key=key, tier="store", seconds=version.elapsed / 1000)
         return Outcome(None, None, version.elapsed / 1000, version=version, size=size, is_hit=True)
 
     def show(self) -> AbstractContextManager[Callable[[Progress], None]]:
@@ -293,13 +293,13 @@ class Batch:
             return False
         try:
             value = item.outcome.share()
-            other.call.terms.recorder.emit("hit", key=str(other.key), tier="memory", seconds=item.outcome.seconds)
+            other.call.terms.recorder.emit("hit", key=other.key, tier="memory", seconds=item.outcome.seconds)
         except Exception:  # noqa: BLE001  it makes the call itself
             return False
         except BaseException as error:  # noqa: BLE001  out of a hook; no thread of ours may end of it
             other.error = error
         else:
-            other.outcome = replace(item.outcome, value=value, is_hit=True)
+            other.outcome = item.outcome._replace(value=value, is_hit=True)
         return True
 
     def _entry(self, key: Key, outcome: Outcome[Any]) -> Entry[Any]:

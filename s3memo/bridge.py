@@ -13,10 +13,9 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for_futures
-from contextlib import contextmanager
 from contextvars import Context, copy_context
 from types import ModuleType
 from typing import Any, TypeAlias, TypeVar
@@ -82,18 +81,20 @@ def sleep(seconds: float) -> None:
         time.sleep(seconds)
 
 
-@contextmanager
-def blocking() -> Iterator[None]:
+class blocking:  # noqa: N801  it is used as a function; a generator would take twice as long
     """Let what waits in the block hold up the loop, as code does that knows of no bridge."""
-    crossing = sys.modules["greenlet"].getcurrent() if _crossings else None
-    if crossing not in _crossings:
-        yield
-        return
-    _crossings.discard(crossing)
-    try:
-        yield
-    finally:
-        _crossings.add(crossing)
+
+    __slots__ = ("_crossing",)
+
+    def __enter__(self) -> None:
+        crossing = sys.modules["greenlet"].getcurrent() if _crossings else None
+        self._crossing: Any = crossing if crossing in _crossings else None
+        if self._crossing is not None:
+            _crossings.discard(crossing)
+
+    def __exit__(self, *_: object) -> None:
+        if self._crossing is not None:
+            _crossings.add(self._crossing)
 
 
 def aside(action: Callable[[], T]) -> T:

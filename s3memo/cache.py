@@ -238,7 +238,7 @@ class Cache(Surveys):
             self._names.bury(key, grave, listing)
         finally:
             self.drop(key)
-        terms.recorder.emit("invalidate", key=str(key))
+        terms.recorder.emit("invalidate", key=key)
         self._memo.delete(key, terms, listing.buried(grave))
 
     def clear(self, prefix: str, belongs: Callable[[Key], bool], terms: Terms) -> int:

@@ -9,9 +9,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from s3memo.cache import Cache
 from s3memo.entry import Hit, Miss
@@ -38,8 +37,7 @@ class StoppedError(Exception):
         self.error = error
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One call of a cached function.
 
     `compute` runs the function; `key_again` derives the key anew, to see whether somebody has changed the arguments.
@@ -59,13 +57,23 @@ def is_frozen_between_calls() -> bool:
     return "AWS_LAMBDA_FUNCTION_NAME" in os.environ
 
 
+def find(call: Call, flight: Flight) -> Hit | Miss:
+    """Look for the call's value, which is what each call begins with."""
+    return call.cache.find(call.key, call.terms, flight, serves_stale=_serves_stale(call), reading=call.reading)
+
+
 def fetching(call: Call, flight: Flight) -> Work:
     """Bring the call's value: remembered, or computed and then remembered."""
-    serves_stale = not is_frozen_between_calls()
-    find = partial(call.cache.find, serves_stale=serves_stale, reading=call.reading)
-    found = yield partial(find, call.key, call.terms, flight)
-    if isinstance(found, Miss) and call.terms.fleet and found.listing is not None and not call.cache.read_only:
-        look = partial(call.cache.recall, call.key, call.terms, flight, serves_stale=serves_stale, lists=True)
+    found = yield partial(find, call, flight)
+    if isinstance(found, Hit):
+        return found.outcome()
+    return (yield from missing(call, flight, found))
+
+
+def missing(call: Call, flight: Flight, found: Miss) -> Work:
+    """Compute the call's value, which was not found, and remember it; unless another machine brings it first."""
+    if call.terms.fleet and found.listing is not None and not call.cache.read_only:
+        look = partial(call.cache.recall, call.key, call.terms, flight, serves_stale=_serves_stale(call), lists=True)
         from s3memo.fleet import Turn  # noqa: PLC0415  it loads leases, of which most functions have none
 
         turn = Turn(call.cache, call.key, call.terms, call.terms.fleet)
@@ -73,16 +81,14 @@ def fetching(call: Call, flight: Flight) -> Work:
         if not isinstance(brought, Hit):
             return brought
         call.cache.tell(call.key, call.terms, brought)
-        found = brought
-    if isinstance(found, Hit):
-        return found.outcome()
+        return brought.outcome()
     return (yield from _computing(call, flight, found))
 
 
 def refreshing(call: Call, flight: Flight) -> Work:
     """Compute the call's value whatever is remembered, and remember it."""
     found = yield partial(call.cache.look_for_refresh, call.key, call.terms)
-    call.terms.recorder.emit("refresh", key=str(call.key))
+    call.terms.recorder.emit("refresh", key=call.key)
     return (yield from _computing(call, flight, found))
 
 
@@ -96,7 +102,7 @@ def refreshing_behind(call: Call, flight: Flight) -> Work:
         return found.outcome()
     if found.listing is None:
         raise GivenUpError("the store cannot be read")
-    call.terms.recorder.emit("refresh", key=str(call.key))
+    call.terms.recorder.emit("refresh", key=call.key)
     return (yield from _computing(call, flight, found, is_behind=True))
 
 
@@ -104,6 +110,11 @@ def tell_behind(call: Call, error: Exception) -> None:
     """Make visible what a refresh raised that nobody waits for, unless the callers will see it themselves."""
     if type(error) not in call.terms.exceptions:
         call.terms.recorder.trouble(error, "a stale result could not be refreshed", key=str(call.key))
+
+
+def _serves_stale(call: Call) -> bool:
+    """Whether what has expired may be served, because it can be refreshed behind the caller."""
+    return not (call.terms.policy.stale_while_revalidate and is_frozen_between_calls())
 
 
 def _computing(call: Call, flight: Flight, found: Miss, *, is_behind: bool = False) -> Work:

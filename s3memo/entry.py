@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from s3memo.events import Tier
 from s3memo.flight import Outcome
@@ -47,8 +47,7 @@ class Entry(Generic[T]):
         return self.version.elapsed / 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(NamedTuple):
     """A version that may be served: as memory holds it, its value for this one caller, and the tier that had it."""
 
     key: Key

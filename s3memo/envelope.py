@@ -19,13 +19,15 @@ none cannot tell, and takes a signed object for a plain one.
 
 from __future__ import annotations
 
+import itertools
 import reprlib
 import struct
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
-from types import UnionType
-from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
+from dataclasses import dataclass
+from operator import itemgetter
+from types import MappingProxyType, UnionType
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args, get_origin, get_type_hints
 from zlib import crc32
 
 import msgpack  # type: ignore[import-untyped]  # it comes without types
@@ -52,6 +54,7 @@ _MAGIC = b"s3memo"
 _FORMAT = 1
 _PLAIN, _SIGNED = 0, 1  # its variants
 _PRELUDE = struct.Struct(">6sBBII")
+_NONE = b"", 0, 0, 0, 0
 _VARIANT_AT = 7
 _CHECKSUM_AT = 12
 _NAME_LENGTH = struct.Struct(">I")
@@ -66,8 +69,7 @@ _WINDOW_LOG_MAX = 23  # 8 MiB, what level 19 uses; the memory that a frame's own
 _BLOCK = 128 * 1024  # what is fed to zstd at once, and taken from it
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """What an envelope says of its payload.
 
     `created` is in µs since 1970 by the store's clock, `ttl` in seconds (None: for ever), and `elapsed`, how long the
@@ -86,7 +88,7 @@ class Header:
     raw_size: int
     python: str
     s3memo: str
-    arguments: Mapping[str, str] = field(default_factory=dict)
+    arguments: Mapping[str, str] = MappingProxyType({})
     raised: bool = False
 
 
@@ -120,7 +122,10 @@ def _kinds(hint: Any) -> tuple[type, ...]:
 
 
 _FIELDS = {name: _kinds(hint) for name, hint in get_type_hints(Header).items()}
-_OPTIONAL = {f.name for f in fields(Header) if f.default is not MISSING or f.default_factory is not MISSING}
+_OPTIONAL = {"arguments": dict[str, str](), "raised": False}
+_values_of = itemgetter(*_FIELDS)
+_POSSIBLE = set(itertools.product(*_FIELDS.values()))
+"""The types that the fields of a header may have together."""
 
 
 def seal(
@@ -229,9 +234,9 @@ def _signed_pieces(
 
 def _unframe(view: memoryview, object_key: str, keys: SigningKeys) -> tuple[memoryview, memoryview]:
     """Check the frame and return the packed header and the stored payload."""
-    if len(view) < _PRELUDE.size or view[: len(_MAGIC)] != _MAGIC:
+    magic, number, variant, header_size, checksum = _PRELUDE.unpack_from(view) if len(view) >= _PRELUDE.size else _NONE
+    if magic != _MAGIC:
         raise DecodeError(f"the object, of {len(view)} bytes, is not one that s3memo wrote")
-    _, number, variant, header_size, checksum = _PRELUDE.unpack_from(view)
     if number != _FORMAT or variant not in {_PLAIN, _SIGNED}:
         raise DecodeError(
             f"the object is in format {number}, variant {variant}, written by a newer s3memo: upgrade this one, "
@@ -271,23 +276,35 @@ def _parse_header(packed: memoryview) -> Header:
         raise DecodeError(f"the object's header cannot be read: {type(error).__name__}: {error}") from error
     if type(found) is not dict:
         raise DecodeError(f"the object's header is no map, but of type {type(found).__name__}")
+    found = _OPTIONAL | found
+    try:
+        header = Header._make(_values_of(found))
+    except KeyError:
+        raise _explained(found) from None
+    if (
+        tuple(map(type, header)) not in _POSSIBLE
+        or min(header.created, header.ttl or 0, header.elapsed, header.raw_size) < 0
+        or (header.arguments and not _is_possible(header.arguments))
+    ):
+        raise _explained(found)
+    return header
+
+
+def _is_possible(value: Any) -> bool:
+    """Whether it is possible in a field of its type."""
+    if type(value) is dict:
+        return all(type(name) is str and type(text) is str for name, text in value.items())
+    return type(value) is not int or value >= 0
+
+
+def _explained(found: Mapping[Any, Any]) -> DecodeError:
+    """Return what is wrong in a header."""
     for name, kinds in _FIELDS.items():
         if name not in found:
-            if name in _OPTIONAL:
-                continue
-            raise DecodeError(f"the object's header lacks {name!r}")
-        value = found[name]
-        if (
-            type(value) not in kinds
-            or (type(value) is int and value < 0)
-            or (type(value) is dict and not _is_text(value))
-        ):
-            raise DecodeError(f"the object's header has an impossible {name!r}: {reprlib.repr(value)}")
-    return Header(**{name: found[name] for name in _FIELDS if name in found})
-
-
-def _is_text(described: Mapping[Any, Any]) -> bool:
-    return all(type(name) is str and type(text) is str for name, text in described.items())
+            return DecodeError(f"the object's header lacks {name!r}")
+        if type(found[name]) not in kinds or not _is_possible(found[name]):
+            break
+    return DecodeError(f"the object's header has an impossible {name!r}: {reprlib.repr(found[name])}")
 
 
 def _compress(raw: Sequence[memoryview], raw_size: int) -> list[bytes] | None:

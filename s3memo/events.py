@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from s3memo import bridge
 from s3memo.locks import process_lock
@@ -20,6 +19,8 @@ EventKind: TypeAlias = Literal[
 ]
 RequestKind: TypeAlias = Literal["LIST", "GET", "PUT", "DELETE"]
 Tier: TypeAlias = Literal["memory", "local", "store"]
+
+_FROM: dict[Tier, str] = {"memory": "from memory", "local": "from local", "store": "from store"}
 
 PRICES: dict[RequestKind, float] = {"LIST": 5e-6, "GET": 4e-7, "PUT": 5e-6, "DELETE": 0.0}
 """US dollars a request: S3 Standard's list prices in us-east-1. Assign to it where yours differ."""
@@ -125,12 +126,30 @@ class Recorder:
         self._tallies: dict[float, Tally] = {}
         self._warned: set[str] = set()
 
-    def emit(self, kind: EventKind, **details: Any) -> None:
-        """Count an event and tell the hooks; `details` are fields of Event."""
+    def emit(
+        self,
+        kind: EventKind,
+        *,
+        key: object = "",
+        tier: Tier | None = None,
+        seconds: float = 0.0,
+        size: int = 0,
+        error: Exception | None = None,
+        message: str = "",
+    ) -> None:
+        """Count an event and tell the hooks; what is said of it are the fields of Event."""
         with process_lock:
-            self._count(kind, **details)
+            counts = self._counts
+            counts[kind] += 1
+            if tier is not None:
+                counts[_FROM[tier]] += 1
+                self._seconds_saved += seconds
+                if tier == "store":
+                    counts["bytes read"] += size
+            elif kind == "store":
+                counts["bytes written"] += size
         if self._hooks:
-            event = Event(kind, self.function, **details)
+            event = Event(kind, self.function, str(key), tier, seconds, size, error, message)
             with bridge.blocking():
                 for hook in self._hooks:
                     self._tell(hook, event, hook, event)
@@ -158,14 +177,9 @@ class Recorder:
         with process_lock:
             return self._tallies.setdefault(seconds, Tally())
 
-    @contextmanager
-    def counting_requests(self) -> Iterator[None]:
+    def counting_requests(self) -> Counting:
         """Count for this function every request that a store sends meanwhile in this context."""
-        token = _counting.set(self)
-        try:
-            yield
-        finally:
-            _counting.reset(token)
+        return Counting(self)
 
     def apart(self) -> Recorder:
         """Return a recorder of the same scope that counts for itself, and warns of nothing that this one has warned of."""
@@ -210,18 +224,6 @@ class Recorder:
                 cost=price(requests),
             )
 
-    def _count(
-        self, kind: EventKind, *, tier: Tier | None = None, seconds: float = 0.0, size: int = 0, **_: object
-    ) -> None:
-        self._counts[kind] += 1
-        if tier is not None:
-            self._counts[f"from {tier}"] += 1
-            self._seconds_saved += seconds
-            if tier == "store":
-                self._counts["bytes read"] += size
-        elif kind == "store":
-            self._counts["bytes written"] += size
-
     def count_request(self, kind: RequestKind) -> None:
         """Count one request and tell the hooks that ask for it."""
         with process_lock:
@@ -239,6 +241,21 @@ class Recorder:
 
 
 _counting: ContextVar[Recorder | None] = ContextVar("s3memo_counting", default=None)
+
+
+class Counting:
+    """The block of `Recorder.counting_requests`."""
+
+    __slots__ = ("_token", "recorder")
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+
+    def __enter__(self) -> None:
+        self._token = _counting.set(self.recorder)
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        _counting.reset(self._token)
 
 
 def count_request(kind: RequestKind) -> None:

@@ -107,7 +107,7 @@ class Turn:
         return missed
 
     def _tell(self, message: str, waited: float) -> None:
-        self._terms.recorder.emit("lease", key=str(self._key), seconds=waited, message=message)
+        self._terms.recorder.emit("lease", key=self._key, seconds=waited, message=message)
 
     def _take(self) -> bool:
         with self._taking, self._cache.asking(self._terms):

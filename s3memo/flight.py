@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Iterable
 from contextvars import ContextVar
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from s3memo.locks import process_lock, rebuild_after_fork
 from s3memo.versions import Key, Listing, Version
@@ -21,8 +19,7 @@ from s3memo.versions import Key, Listing, Version
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome(Generic[T]):
+class Outcome(NamedTuple, Generic[T]):
     """What a flight brought: the value for its own caller, and what makes one for each other, if it can be made again.
 
     `seconds` is how long it took to compute; one that `is_stale` is to be refreshed. `version` is what the store has of
@@ -130,56 +127,54 @@ class Flights:
         self._led: dict[tuple[Key, Hashable], Flight] = {}
         rebuild_after_fork(self._keep_own)
 
-    @contextmanager
-    def begin(self, key: Key) -> Iterator[Flight]:
+    def begin(self, key: Key) -> Begun:
         """Register a flight that nobody else waits for, for as long as the block runs."""
-        flight = Flight(key)
-        try:
-            with process_lock:
-                self._running[key].add(flight)
-            yield flight
-        finally:
-            self.end(flight)
+        return Begun(self, Flight(key))
 
-    @contextmanager
-    def board(self, key: Key, scope: Hashable) -> Iterator[tuple[Flight, bool]]:
+    def board(self, key: Key, scope: Hashable) -> Boarded:
         """Take part in the key's flight, for as long as the block runs; and tell whether it is a new one.
 
         Whoever is told so has to do the work, in `working`. Calls of one scope can wait for each other.
         """
-        within = _within.get()
-        own = flight = Flight(key, scope)  # made before the lock is taken: the collector may run anybody's code then
-        try:
-            with process_lock:
-                led = self._led.get((key, scope))
-                if led is None or led.depends_on(within):
-                    self._running[key].add(own)
-                    self._led.setdefault((key, scope), own)
-                else:
-                    flight = led
-                flight.waiters += 1
-                for outer in within:
-                    outer.waits_for.append(flight)
-            yield flight, flight is own
-        finally:
-            with process_lock:
-                if own.task is None:  # else the task ends it, whoever has left meanwhile
-                    self.end(own)  # again, in case that was interrupted the first time
-                flight.waiters -= 1
-                for outer in within:
-                    outer.waits_for.remove(flight)
-                if not flight.waiters:
-                    self._forget(flight)
+        return Boarded(self, Flight(key, scope), _within.get())
 
-    @contextmanager
-    def working(self, flight: Flight) -> Iterator[None]:
+    def working(self, flight: Flight) -> Working:
         """Do the work of a flight in the block, and let those who wait for it go on after that."""
-        token = _within.set((*_within.get(), flight))
-        try:
-            yield
-        finally:
-            self.end(flight)
-            _within.reset(token)
+        return Working(self, flight)
+
+    def register(self, flight: Flight) -> None:
+        """Let a flight learn what overtakes it, until it is ended."""
+        with process_lock:
+            self._running[flight.key].add(flight)
+
+    def take_part(self, part: Boarded) -> None:
+        """Board the flight that is led for the same calls, or if that would wait for this one in turn, one's own."""
+        own = part.own
+        with process_lock:
+            flight = self._led.get((own.key, own.scope))
+            if flight is None or flight.depends_on(part.within):
+                flight = own
+                self._running[own.key].add(own)
+                self._led.setdefault((own.key, own.scope), own)
+            part.flight = flight
+            flight.waiters += 1
+            for outer in part.within:
+                outer.waits_for.append(flight)
+
+    def leave(self, part: Boarded) -> None:
+        """Take no part in a flight any more; one's own has ended with that, unless a task is at work on it."""
+        own = part.own
+        with process_lock:
+            if own.task is None and not own.has_landed:
+                self.end(own)  # again, in case that was interrupted the first time
+            flight = part.flight
+            if flight is None:
+                return
+            flight.waiters -= 1
+            for outer in part.within:
+                outer.waits_for.remove(flight)
+            if not flight.waiters:
+                self._forget(flight)
 
     def is_led(self, key: Key, scope: Hashable) -> bool:
         """Whether somebody is at work for the calls of a scope."""
@@ -201,10 +196,11 @@ class Flights:
         with process_lock:
             flight.detached = True  # a cancelled one may have a thread at work yet, which nothing reaches any more
             self._close(flight)
-            running = self._running.get(flight.key, set())
-            running.discard(flight)
-            if not running:
-                self._running.pop(flight.key, None)
+            running = self._running.get(flight.key)
+            if running is not None:
+                running.discard(flight)
+                if not running:
+                    del self._running[flight.key]
             if not flight.has_landed:
                 flight.has_landed = True
                 flight.landed.release()
@@ -262,3 +258,68 @@ class Flights:
         self._running.clear()
         for flight in own:
             self._running[flight.key].add(flight)
+
+
+class Begun:
+    """The block of `Flights.begin`."""
+
+    __slots__ = ("_flight", "_flights")
+
+    def __init__(self, flights: Flights, flight: Flight) -> None:
+        self._flights = flights
+        self._flight = flight
+
+    def __enter__(self) -> Flight:
+        try:
+            self._flights.register(self._flight)
+        except BaseException:  # an interruption
+            self._flights.end(self._flight)
+            raise
+        return self._flight
+
+    def __exit__(self, *_: object) -> None:
+        self._flights.end(self._flight)
+
+
+class Boarded:
+    """The block of `Flights.board`: `own` is made before any lock is taken, for the collector may run anybody's code then.
+
+    `flight` is the one that was boarded, and `within` those that wait for it, too.
+    """
+
+    __slots__ = ("_flights", "flight", "own", "within")
+
+    def __init__(self, flights: Flights, own: Flight, within: tuple[Flight, ...]) -> None:
+        self._flights = flights
+        self.own = own
+        self.within = within
+        self.flight: Flight | None = None
+
+    def __enter__(self) -> tuple[Flight, bool]:
+        try:
+            self._flights.take_part(self)
+        except BaseException:  # an interruption
+            self._flights.leave(self)
+            raise
+        flight = self.flight or self.own
+        return flight, flight is self.own
+
+    def __exit__(self, *_: object) -> None:
+        self._flights.leave(self)
+
+
+class Working:
+    """The block of `Flights.working`."""
+
+    __slots__ = ("_flight", "_flights", "_token")
+
+    def __init__(self, flights: Flights, flight: Flight) -> None:
+        self._flights = flights
+        self._flight = flight
+
+    def __enter__(self) -> None:
+        self._token = _within.set((*_within.get(), self._flight))
+
+    def __exit__(self, *_: object) -> None:
+        self._flights.end(self._flight)
+        _within.reset(self._token)

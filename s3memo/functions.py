@@ -360,11 +360,11 @@ def _elsewhere(cached: Cached[Any], is_disabled: bool, args: tuple[Any, ...], re
     call = subject.call((*bound, *args), {})
     recorder = call.terms.recorder.apart()
     try:
-        outcome = threads.bring(replace(call, terms=replace(call.terms, recorder=recorder)))
+        outcome = threads.bring(call._replace(terms=replace(call.terms, recorder=recorder)))
     except Exception as error:
         told = sendable(error, recorder.counts())
         if told is error:
             raise
         raise told from error
     stays = returns == "entry" and outcome.version is not None
-    return Report(replace(outcome, value=None if stays else outcome.value, share=None), recorder.counts())
+    return Report(outcome._replace(value=None if stays else outcome.value, share=None), recorder.counts())

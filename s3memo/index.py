@@ -12,7 +12,7 @@ import sys
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import NamedTuple, TypeAlias
 
@@ -29,11 +29,14 @@ Name: TypeAlias = tuple[str, int]
 """An object's key below its function's prefix, and its size in bytes."""
 
 _DIGEST = 32
+_LONGEST_LINE = 256
+_NEAR = 3000
+"""Characters before and after the place where a digest should be, within which it mostly is among a thousand."""
 _MAX_BYTES = 256 * 1024 * 1024
 _MAX_SINGLES = 10_000
 _MAX_SPANS = 10_000
 _SPARSE = 8.0
-_NEAR = 4.0
+_NEARBY = 4.0
 _WIDE = 8
 _MOST_SHARDS = 8
 _SHARD = 4
@@ -67,10 +70,17 @@ class Span:
     seen_at: float
     trusted_until: float = 0.0
     asked: int = 0
+    _from: float = field(init=False, repr=False, compare=False)
+    _density: float = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_from", _place(self.low))
+        object.__setattr__(self, "_density", len(self.names) / (self.width or 1.0))
 
     def find(self, digest: str) -> Known:
         """Return what it shows of a digest within it."""
-        versions, names, at = list[Name](), self.names, self._offset(digest)
+        versions: list[Name] = []
+        names, at = self.names, self._first_line(digest)
         while names.startswith(digest, at):
             end = names.index("\n", at)
             name, _, size = names[at + _DIGEST + 1 : end].partition(" ")
@@ -105,6 +115,18 @@ class Span:
     def width(self) -> float:
         """Which part of all digests it covers."""
         return _place(self.high) - _place(self.low)
+
+    def _first_line(self, digest: str) -> int:
+        """Return where a digest's first line begins, or would.
+
+        It is looked for where it should be, for digests are spread as evenly as hashes are, and if it is not there,
+        everywhere.
+        """
+        near = int((_place(digest) - self._from) * self._density)
+        start = max(near - _NEAR, 0)
+        at = self.names.find(digest, start, near + _NEAR)
+        is_first = at >= start + _LONGEST_LINE or (at >= 0 and not start)  # and no line of its lies before
+        return at if is_first else self._offset(digest)
 
     def _offset(self, digest: str) -> int:
         """Return where the first line begins whose digest is not below this one."""
@@ -211,7 +233,7 @@ class Walk:
         """Whether the next wanted digest is so near that to jump there would save no page."""
         wanted = self._wanted or ()
         following = bisect_left(wanted, high)
-        return following < len(wanted) and _place(wanted[following]) - _place(high) <= self._width / _NEAR
+        return following < len(wanted) and _place(wanted[following]) - _place(high) <= self._width / _NEARBY
 
     def _jump(self, low: str) -> None:
         """Go on at the first wanted digest that is not below."""
@@ -377,7 +399,10 @@ def _place(digest: str) -> float:
     """Return where among all digests one is, between 0 and 1."""
     if digest >= END:
         return 1.0
-    return sum(max(BASE32_DIGITS.find(digit), 0) / 32.0 ** (at + 1) for at, digit in enumerate(digest[:8]))
+    try:
+        return int(digest[:8].ljust(8, "0"), 32) / 32.0**8
+    except ValueError:  # it is none of ours
+        return sum(max(BASE32_DIGITS.find(digit), 0) / 32.0 ** (at + 1) for at, digit in enumerate(digest[:8]))
 
 
 def _digest(place: float) -> str:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from s3memo import packing
-from s3memo.breaker import Breaker
+from s3memo.breaker import Breaker, Change
 from s3memo.bridge import LARGE, aside, is_crossed
 from s3memo.envelope import Envelope
 from s3memo.errors import CodecError, StoreError
-from s3memo.events import Tier, logger
+from s3memo.events import Counting, Recorder, Tier, logger
 from s3memo.freshness import whole_seconds
 from s3memo.index import Name
 from s3memo.memory import Held
@@ -25,6 +24,8 @@ from s3memo.stores.clock import local_clock
 from s3memo.stores.parts import PART
 from s3memo.terms import Terms
 from s3memo.versions import DAY, MICROSECONDS, Key, Listing, Version, clearing, parse_object_key, tombstone
+
+T = TypeVar("T")
 
 _LONGEST_COMPUTATION = 7 * DAY
 """µs. A tombstone may be collected after that, so an older computation can no longer be told from a fresh one."""
@@ -82,15 +83,9 @@ class Memo:
         data, tier = self._read(object_key, terms)
         if terms.copy and is_kept(len(data)):
             data = memoryview(data).toreadonly()
-        unseal = partial(self._open, object_key, data)
-        sealed = aside(unseal) if len(data) > LARGE else unseal()
-
-        def unpack() -> tuple[Held, Any, Tier]:
-            is_of_use = terms.exceptions or not sealed.header.raised
-            value = packing.unpack(sealed, terms.classes) if is_of_use else Exception()
-            return self._held(version, value, sealed, terms, listing), value, tier
-
-        return aside(unpack) if sealed.header.raw_size > LARGE else unpack()
+        sealed = _on(len(data), self._open, object_key, data)
+        held, value = _on(sealed.header.raw_size, self._unpack, version, sealed, terms, listing)
+        return held, value, tier
 
     def draft(
         self, key: Key, terms: Terms, value: Any, listing: Listing, *, elapsed: float, raised: bool = False
@@ -163,31 +158,9 @@ class Memo:
         """Return how old a version may be by the store's clock, in seconds."""
         return self.store.time().latest - version.created / MICROSECONDS
 
-    @contextmanager
-    def asking(self, terms: Terms) -> Iterator[None]:
+    def asking(self, terms: Terms) -> Asking:
         """Count the block's requests, and let the breaker learn how they end, unless they are interrupted."""
-        since = self.breaker.changes
-        with terms.recorder.counting_requests():
-            try:
-                yield
-            except Exception as error:
-                self._learn(error, since, terms)
-                raise
-            except BaseException:  # an interruption or a cancellation, which is no answer
-                self.breaker.give_back()
-                raise
-            self._learn(None, since, terms)
-
-    def _learn(self, outcome: Exception | None, since: int, terms: Terms) -> None:
-        change = self.breaker.learn(outcome, since=since)
-        if change == "opened":
-            message = f"{self.store.url} is left alone for {self.breaker.pause:g} s"
-        elif change == "closed":
-            message = f"{self.store.url} answers again"
-            logger.info("s3memo: %s", message)
-        else:
-            return
-        terms.recorder.emit("breaker", message=message, error=outcome)
+        return Asking(self.breaker, terms.recorder, self.store.url)
 
     def _read(self, object_key: str, terms: Terms) -> tuple[Buffer, Tier]:
         copy = None if self._copies is None else self._copies.copy_of(object_key)
@@ -205,6 +178,11 @@ class Memo:
                 self._copies.drop_copy(object_key)
             raise
 
+    def _unpack(self, version: Version, sealed: Envelope, terms: Terms, listing: Listing) -> tuple[Held, Any]:
+        is_of_use = terms.exceptions or not sealed.header.raised
+        value = packing.unpack(sealed, terms.classes) if is_of_use else Exception()
+        return self._held(version, value, sealed, terms, listing), value
+
     def _held(self, version: Version, value: Any, sealed: Envelope, terms: Terms, listing: Listing) -> Held:
         return Held.of(version, value, sealed, confirmed=listing.seen_at, classes=terms.classes, copy=terms.copy)
 
@@ -212,6 +190,42 @@ class Memo:
         grave = tombstone(at, nonce=_nonce())
         self.store.put(key.prefix + grave.name, b"")
         return grave
+
+
+class Asking(Counting):
+    """The block of `Memo.asking`."""
+
+    __slots__ = ("_breaker", "_since", "_url")
+
+    def __init__(self, breaker: Breaker, recorder: Recorder, url: str) -> None:
+        self.recorder = recorder
+        self._breaker = breaker
+        self._since = breaker.changes
+        self._url = url
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        try:
+            if error is None or isinstance(error, Exception):
+                change = self._breaker.learn(error, since=self._since)
+                if change is not None:
+                    self._tell(change, error)
+            else:  # an interruption or a cancellation, which is no answer
+                self._breaker.give_back()
+        finally:
+            super().__exit__(kind, error, trace)
+
+    def _tell(self, change: Change, outcome: Exception | None) -> None:
+        if change == "opened":
+            message = f"{self._url} is left alone for {self._breaker.pause:g} s"
+        else:
+            message = f"{self._url} answers again"
+            logger.info("s3memo: %s", message)
+        self.recorder.emit("breaker", message=message, error=outcome)
+
+
+def _on(size: int, action: Callable[..., T], *args: Any) -> T:
+    """Do something on so many bytes, beside the loop, if there is one, where they are many."""
+    return action(*args) if size <= LARGE else aside(partial(action, *args))
 
 
 def _nonce() -> str:

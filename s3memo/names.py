@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -14,7 +13,7 @@ from s3memo.index import Index, Known, Name, Span, Walk
 from s3memo.locks import process_lock, rebuild_after_fork
 from s3memo.memo import Draft, Memo
 from s3memo.terms import Terms
-from s3memo.versions import Key, Listing, Version
+from s3memo.versions import Key, Listing, Version, listed
 
 _MOST_INDEXES = 1000
 """Functions, mappings and tags, each with names of its own: a process that makes closures without end forgets the first."""
@@ -36,11 +35,14 @@ class Reading(NamedTuple):
 NOTHING_READ = Reading()
 
 
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """What was seen of a key. Only with `is_proof` does it count that there is nothing of use; else one has to look."""
+class Sighting(NamedTuple):
+    """What was seen of a key. Only with `is_proof` does it count that there is nothing of use; else one has to look.
+
+    It is `latest` now, in POSIX seconds by the store's clock.
+    """
 
     listing: Listing
+    latest: float
     is_proof: bool
 
 
@@ -116,17 +118,17 @@ class Names:
         found = self._known(key, reading)
         if found is None:
             return None
-        known, is_current = found
-        is_trusted = self._memo.store.time().latest < known.trusted_until
-        return Sighting(self._listing(known), is_trusted or (is_current and known.seen_at >= reading.absent_since))
+        known, latest, is_current = found
+        is_proof = latest < known.trusted_until or (is_current and known.seen_at >= reading.absent_since)
+        return Sighting(_listing(known, latest), latest, is_proof)
 
     def known(self, key: Key, reading: Reading) -> tuple[Listing, int] | None:
         """Return what is known of a key without asking, and the size in bytes of its newest version."""
         found = self._known(key, reading)
         if found is None:
             return None
-        known, _ = found
-        listing = self._listing(known)
+        known, latest, _ = found
+        listing = _listing(known, latest)
         newest = listing.newest and listing.newest.name
         return listing, next((size for name, size in known.versions if name == newest), 0)
 
@@ -179,8 +181,8 @@ class Names:
                     del self._indexes[next(iter(self._indexes))]
         return found[1]
 
-    def _known(self, key: Key, reading: Reading) -> tuple[Known, bool] | None:
-        """Return what is known of a key, if it counts by now or for what was read; and whether it does by now."""
+    def _known(self, key: Key, reading: Reading) -> tuple[Known, float, bool] | None:
+        """Return what is known of a key, if it counts by now or for what was read; when is now, and whether it does then."""
         source = self._index(key).source(key.digest)
         if source is None:
             return None
@@ -188,7 +190,7 @@ class Names:
         is_current = now < source.trusted_until or 0 <= now - source.seen_at < self._ttl
         if not is_current and source.seen_at < reading.known_since:
             return None
-        return (source.find(key.digest) if isinstance(source, Span) else source), is_current
+        return (source.find(key.digest) if isinstance(source, Span) else source), now, is_current
 
     def _sight(self, key: Key, terms: Terms, reading: Reading, seen_since: float) -> Iterator[Sighting]:
         """LIST one digest, or instead a page of names, if so many were listed one by one that it is worth its price.
@@ -207,7 +209,8 @@ class Names:
         if page is not None:
             span = self._first_page(key, index, terms, page)
             if key.digest < span.high:
-                yield Sighting(self._listing(span.find(key.digest)), is_proof=True)
+                latest = self._memo.store.time().latest
+                yield Sighting(_listing(span.find(key.digest), latest), latest, is_proof=True)
                 return
         if others is not None and not self._memo.breaker.is_open:
             others.wait(_PATIENCE)
@@ -216,7 +219,8 @@ class Names:
             if known is not None and known.listing.seen_at >= seen_since:
                 yield known  # which was asked for before this call, so an absence proves nothing
             self._memo.breaker.check()
-        yield Sighting(self._look(key, terms), is_proof=True)
+        listing = self._look(key, terms)
+        yield Sighting(listing, self._memo.store.time().latest, is_proof=True)
 
     def _first_page(self, key: Key, index: Index, terms: Terms, errand: Errand) -> Span:
         """LIST the page that a function's names begin with, for all who ask for one of them meanwhile."""
@@ -271,9 +275,10 @@ class Names:
         for digest in span.digests():
             other = type(key)(key.namespace, key.tag, digest)
             if self._is_held(other):
-                self._notice(other, self._listing(span.find(digest)))
+                self._notice(other, _listing(span.find(digest), latest))
         return span
 
-    def _listing(self, known: Known) -> Listing:
-        now = known.seen_at, self._memo.store.time().latest
-        return Listing().extended((name for name, _ in known.versions), now=now)
+
+def _listing(known: Known, latest: float) -> Listing:
+    """Return what is known as a look would show it that is answered now."""
+    return listed([name for name, _ in known.versions], seen_at=known.seen_at, latest=latest)

@@ -121,23 +121,21 @@ class _Process:
     """The settings of this process: open to `configure` until they are first used."""
 
     def __init__(self) -> None:
-        self._settings: Settings | None = None
-        self._used = False
+        self.settings: Settings | None = None
+        self.is_used = False
 
     def use(self) -> Settings:
-        if self._used and self._settings is not None:  # no lock, for which all threads of a batch would wait in turn
-            return self._settings
         with process_lock:
-            self._used = True
-            if self._settings is None:
-                self._settings = Settings.from_environment(os.environ)
-            return self._settings
+            self.is_used = True
+            if self.settings is None:
+                self.settings = Settings.from_environment(os.environ)
+            return self.settings
 
     def configure(self, **changes: str | bool | SigningKeys) -> None:
         with process_lock:
-            if self._used:
+            if self.is_used:
                 raise SettingsError("configure() comes too late: a cached function was already called or asked")
-            self._settings = replace(self._settings or Settings.from_environment(os.environ), **changes)  # type: ignore[arg-type]
+            self.settings = replace(self.settings or Settings.from_environment(os.environ), **changes)  # type: ignore[arg-type]
 
 
 _process = _Process()
@@ -146,6 +144,10 @@ _disabled_here: ContextVar[bool] = ContextVar("s3memo_disabled", default=False)
 
 def current() -> Settings:
     """Return the settings of this process; from now on they stay as they are."""
+    if (
+        _process.is_used and _process.settings is not None
+    ):  # no lock, for which all threads of a batch would wait in turn
+        return _process.settings
     return _process.use()
 
 

@@ -111,7 +111,7 @@ class Subject:
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         """Return a call, whose result may be stored. Raises KeyDerivationError."""
         key = self.key(args, kwargs)
-        cache, terms = self.bind()
+        cache, terms = self._bound or self.bind()
         if cache.record_arguments:
             terms = replace(terms, arguments=self.arguments.described(args, kwargs))
         return Call(cache, key, terms, partial(self.function, *args, **kwargs), partial(self.key, args, kwargs))

@@ -38,7 +38,9 @@ class Surveys(Tiers):
         newest = found and found[0].newest
         if not found or not newest or not found[1] or terms.exceptions or not self._memo.packing.takes(found[1]):
             return None
-        return (newest, found[1]) if self._judge_listed(newest, key, terms) == "fresh" else None
+        return (
+            (newest, found[1]) if self._judge_listed(newest, self.store.time().latest, key, terms) == "fresh" else None
+        )
 
     def find_stored(self, key: Key, terms: Terms, *, reading: Reading) -> Hit | None:
         """Return what is remembered, and tell of it; of a miss nothing, for somebody else will compute and tell."""
@@ -79,5 +81,7 @@ class Surveys(Tiers):
         if found is None or found.listing.seen_at < self._seen_since(key, terms):
             return None
         newest = found.listing.newest
-        is_of_use = found.is_proof or (newest is not None and self._judge_listed(newest, key, terms) in SERVED)
+        is_of_use = found.is_proof or (
+            newest is not None and self._judge_listed(newest, found.latest, key, terms) in SERVED
+        )
         return found.listing.seen_at if is_of_use else None

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Hashable
 from contextvars import copy_context
-from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -60,8 +59,8 @@ async def bring(call: Call) -> Outcome[Any]:
         if outcome.share is None:
             with cache.flights.begin(key) as alone:
                 return await run(call, fetching(call, alone))
-        terms.recorder.emit("hit", key=str(key), tier="memory", seconds=outcome.seconds)
-        return replace(outcome, value=await blocking(cache, outcome.share), is_hit=True)
+        terms.recorder.emit("hit", key=key, tier="memory", seconds=outcome.seconds)
+        return outcome._replace(value=await blocking(cache, outcome.share), is_hit=True)
 
 
 async def refresh(call: Call) -> Any:

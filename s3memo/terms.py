@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -52,21 +51,35 @@ class Terms:
         """Return the age, in seconds, at which a result is of no use any more, or an exception of class `raised`."""
         return self.policy.longest if raised is None else self.exceptions.get(raised, 0.0)
 
-    @contextmanager
-    def fail_open(self, key: Key, message: str) -> Iterator[None]:
-        """Survive, visibly, whatever a store or a codec raises: the caller's function must run all the same.
-
-        Only what the program itself has wrong, such as an option that boto3 does not know, is let out.
-        """
-        try:
-            yield
-        except SettingsError:
-            raise
-        except Exception as error:  # noqa: BLE001  a store of somebody else's may raise anything
-            self.survive(error, key, message)
+    def fail_open(self, key: Key, message: str) -> FailingOpen:
+        """Survive, visibly, whatever a store or a codec raises: the caller's function must run all the same."""
+        return FailingOpen(self, key, message)
 
     def survive(self, error: Exception, key: Key, message: str) -> None:
-        """Make an error visible and go on; or raise it, with `on_error="raise"`."""
-        if self.on_error == "raise":
+        """Make an error visible and go on; or raise it: with `on_error="raise"`, or what the program itself has wrong.
+
+        That is a SettingsError, as of an option that boto3 does not know.
+        """
+        if self.on_error == "raise" or isinstance(error, SettingsError):
             raise error
         self.recorder.trouble(error, message, key=str(key))
+
+
+class FailingOpen:
+    """The block of `Terms.fail_open`."""
+
+    __slots__ = ("_key", "_message", "_terms")
+
+    def __init__(self, terms: Terms, key: Key, message: str) -> None:
+        self._terms = terms
+        self._key = key
+        self._message = message
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        self._terms.survive(error, self._key, self._message)  # a store of somebody else's may raise anything
+        return True

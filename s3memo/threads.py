@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,12 +13,14 @@ from s3memo.calls import (
     GivenUpError,
     StoppedError,
     Work,
-    fetching,
+    find,
     is_frozen_between_calls,
+    missing,
     refreshing,
     refreshing_behind,
     tell_behind,
 )
+from s3memo.entry import Hit
 from s3memo.flight import Flight, Outcome
 from s3memo.refreshes import refreshes
 
@@ -38,16 +39,16 @@ def bring(call: Call) -> Outcome[Any]:
         return _served(call, found.outcome())
     while True:
         with cache.flights.board(key, terms.recorder.scope) as (flight, is_new):
-            outcome = _work(call, flight, fetching(call, flight)) if is_new else _brought(flight)
+            outcome = _work(call, flight) if is_new else _brought(flight)
         if outcome is None:
             continue  # its thread was interrupted, or it was given up
         if is_new:
             return _served(call, outcome)
         if outcome.share is None:
             with cache.flights.begin(key) as alone:
-                return run(call, fetching(call, alone))
-        terms.recorder.emit("hit", key=str(key), tier="memory", seconds=outcome.seconds)
-        return replace(outcome, value=outcome.share(), is_hit=True)
+                return _fetched(call, alone)
+        terms.recorder.emit("hit", key=key, tier="memory", seconds=outcome.seconds)
+        return outcome._replace(value=outcome.share(), is_hit=True)
 
 
 def refresh(call: Call) -> Any:
@@ -95,19 +96,24 @@ def _served(call: Call, outcome: Outcome[Any]) -> Outcome[Any]:
     return outcome
 
 
-def _work(call: Call, flight: Flight, work: Work) -> Outcome[Any]:
-    """Carry out the steps of a flight that others may wait for."""
+def _work(call: Call, flight: Flight) -> Outcome[Any]:
+    """Do the work of a flight that others may wait for."""
     flights = call.cache.flights
     with flights.working(flight):
         try:
-            outcome = run(call, work)
+            flight.outcome = outcome = _fetched(call, flight)
         except Exception as error:
             if flights.is_shared(flight):
                 flight.fail(error)
             raise
-        if flights.is_shared(flight):
-            flight.outcome = outcome
         return outcome
+
+
+def _fetched(call: Call, flight: Flight) -> Outcome[Any]:
+    """Carry out the steps of `fetching`, of which a hit needs the first alone."""
+    with blocking():
+        found = find(call, flight)
+    return found.outcome() if isinstance(found, Hit) else run(call, missing(call, flight, found))
 
 
 def _refresh(call: Call) -> None:
@@ -116,9 +122,7 @@ def _refresh(call: Call) -> None:
         if is_new:
             try:
                 with flights.working(flight):
-                    outcome = run(call, refreshing_behind(call, flight))
-                    if flights.is_shared(flight):
-                        flight.outcome = outcome
+                    flight.outcome = run(call, refreshing_behind(call, flight))
             except GivenUpError:
                 pass  # it was told when it was given up
             except Exception as error:  # noqa: BLE001  whoever waits begins again, and may fall back

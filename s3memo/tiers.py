@@ -39,6 +39,7 @@ _OWN_CLOCKS = (local_clock, time.time)
 
 SERVED: tuple[Freshness, ...] = ("fresh", "stale")
 """What callers get at once."""
+_NOTHING_SEEN = Listing()
 _OF_USE: tuple[Freshness, ...] = ("fresh", "stale", "fallback")
 
 
@@ -59,6 +60,7 @@ class Tiers:
         self.flights = Flights()
         self._memo = Memo(store, packing)
         self._names = Names(self._memo, names_ttl, notice=self.notice, is_held=self._is_held)
+        self._has_memory = memory.max_entries > 0
         self._memory = Memory(memory, timer=getattr(store, "clock", local_clock))
         self._read_only = read_only
         self._has_hooks = has_hooks
@@ -81,7 +83,7 @@ class Tiers:
 
         Hooks are told of no such hit, so there are none with hooks; nor with a clock that is not this machine's.
         """
-        if self._has_hooks or self._memory.timer not in _OWN_CLOCKS:
+        if self._has_hooks or not self._has_memory or self._memory.timer not in _OWN_CLOCKS:
             return
         is_bounded = terms.policy.ttl is not None or self._memory.revalidate_after is not None
         latest = self.store.time().latest if is_bounded else 0.0
@@ -107,10 +109,11 @@ class Tiers:
         self, key: Key, terms: Terms, flight: Flight, *, serves_stale: bool = True, reading: Reading = NOTHING_READ
     ) -> Hit | Miss:
         """Return what is remembered, or that it is a miss; of trouble with the store only tell."""
-        found: Hit | Miss | None = None
-        with terms.fail_open(key, "the store could not be read, which counts as a miss"):
+        found: Hit | Miss
+        try:
             found = self.recall(key, terms, flight, serves_stale=serves_stale, reading=reading)
-        if found is None:
+        except Exception as error:  # noqa: BLE001  as with fail_open, but a hit has no time to make that
+            terms.survive(error, key, "the store could not be read, which counts as a miss")
             found = self._old(key, terms) or Miss()
         self.tell(key, terms, found)
         return found
@@ -118,11 +121,11 @@ class Tiers:
     def tell(self, key: Key, terms: Terms, found: Hit | Miss) -> None:
         """Emit what a look for a caller brought."""
         if isinstance(found, Miss):
-            terms.recorder.emit("miss", key=str(key))
+            terms.recorder.emit("miss", key=key)
         else:
             kind: EventKind = "hit" if found.freshness == "fresh" else "stale"
             saved = found.held.version.elapsed / 1000
-            terms.recorder.emit(kind, key=str(key), tier=found.tier, seconds=saved, size=found.held.size)
+            terms.recorder.emit(kind, key=key, tier=found.tier, seconds=saved, size=found.held.size)
 
     def find_behind(self, key: Key, terms: Terms, flight: Flight) -> Hit | Miss:
         """Look for a fresh result while the callers get the stale one."""
@@ -148,13 +151,13 @@ class Tiers:
         hit = self.held(key, terms)
         if hit is not None and hit.freshness in served:
             return hit
-        listing, fallback = Listing(), None
+        listing, fallback = _NOTHING_SEEN, None
         seen_since = math.inf if lists else self._seen_since(key, terms)
         for sighting in self._names.sightings(key, terms, reading, looks=_LOOKS, seen_since=seen_since):
             listing, fallback = sighting.listing, None
             version = listing.newest
             if version is not None:
-                freshness = self._judge_listed(version, key, terms)
+                freshness = self._judge_listed(version, sighting.latest, key, terms)
                 try:
                     if freshness in served:
                         hit = self._load(key, version, terms, flight, listing)
@@ -227,7 +230,7 @@ class Tiers:
         if old is None or old.held.raised is not None:
             return None
         terms.recorder.trouble(error, "the function raised, and an old result is served", key=str(key))
-        old = replace(old, freshness="fallback")
+        old = old._replace(freshness="fallback")
         self.tell(key, terms, old)
         return old
 
@@ -240,7 +243,7 @@ class Tiers:
         """
         version = draft.held.version
         self._memo.put(key, terms, draft, gives_way=computing is not None)
-        terms.recorder.emit("store", key=str(key), size=draft.held.size)
+        terms.recorder.emit("store", key=key, size=draft.held.size)
         taken_back = computing is not None and computing.detached
         void = [version] if taken_back else draft.listing.superseded(version, keep=terms.keep)
         self._names.learn(key, draft, void)
@@ -271,7 +274,7 @@ class Tiers:
                 f"computed in {elapsed:.3g} s, which is no less than the ttl of {ttl:.3g} s: no other call gets it"
             )
             terms.recorder.warn(message, kind="ttl too short")
-        terms.recorder.emit("compute", key=str(key), seconds=elapsed, message=message)
+        terms.recorder.emit("compute", key=key, seconds=elapsed, message=message)
 
     def _old(self, key: Key, terms: Terms) -> Hit | None:
         """Return what memory holds although it has expired, because the store fails."""
@@ -298,6 +301,8 @@ class Tiers:
         return Hit(key, held, value, tier, self._judge(held, terms))
 
     def _land(self, key: Key, flight: Flight, held: Held, terms: Terms) -> None:
+        if not self._has_memory:
+            return
         lifetime = terms.longest(held.raised)
         if not math.isinf(lifetime):
             lifetime -= self._memo.age(held.version)
@@ -314,17 +319,20 @@ class Tiers:
 
     def _is_held(self, key: Key) -> bool:
         """Whether memory, or a flight, would have to give way to something newer of a key."""
-        return self._memory.holds(key) or self.flights.is_running(key)
+        return (self._has_memory and self._memory.holds(key)) or self.flights.is_running(key)
 
     def _slot(self, key: Key, terms: Terms) -> Slot | None:
         """Return where memory holds what these callers may get: not what others were lent and may have changed."""
-        slot = self._memory.slot(key)
+        slot = self._memory.slot(key) if self._has_memory else None
         return None if slot is None or (slot.held.is_lent and terms.copy) else slot
 
     def _servable(self, key: Key, terms: Terms) -> Slot | None:
         """Return where memory holds what these callers may get without asking whether it was replaced meanwhile."""
-        slot, trust = self._slot(key, terms), self._memory.revalidate_after
-        if slot is None or trust is None or 0 <= self.store.time().latest - slot.held.confirmed < trust:
+        slot = self._slot(key, terms)
+        if slot is None:
+            return None
+        trust = self._memory.revalidate_after
+        if trust is None or 0 <= self.store.time().latest - slot.held.confirmed < trust:
             return slot
         return None
 
@@ -336,14 +344,15 @@ class Tiers:
     def _judge(self, held: Held, terms: Terms) -> Freshness:
         return terms.judge(self._memo.age(held.version), held.raised)
 
-    def _judge_listed(self, version: Version, key: Key, terms: Terms) -> Freshness:
-        """Say what a version is by its name alone, which does not tell a result from an exception."""
-        age = self._memo.age(version)
+    def _judge_listed(self, version: Version, latest: float, key: Key, terms: Terms) -> Freshness:
+        """Say what a version is at a time, by its name alone, which does not tell a result from an exception."""
+        age = latest - version.created / MICROSECONDS
         freshness = terms.judge(age, None)
         if freshness == "ahead":
             skew = StoreError(f"{key.prefix}{version.name} is dated {-age:.0f} s ahead of {self.store.url}")
             terms.recorder.trouble(skew, "clock skew: the version counts as expired", key=str(key))
-        return "fresh" if freshness != "ahead" and terms.may_be_exception(version.ttl, age) else freshness
+        is_of_use = terms.exceptions and freshness != "ahead" and terms.may_be_exception(version.ttl, age)
+        return "fresh" if is_of_use else freshness
 
 
 def loaded(held: Held) -> Any:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from operator import itemgetter
+from typing import NamedTuple
 
 MICROSECONDS = 1_000_000
 DAY = 86_400 * MICROSECONDS
@@ -30,6 +31,7 @@ _ORDER_LIMIT = 2**56 - 1
 _TTL_LIMIT = 10**12
 _ELAPSED_LIMIT = 10**15
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 _MAX_PART_BYTES = 180
 _PART = r"(?:[A-Za-z0-9._-]|=[0-9a-f]{2}|=h)+"
 _PREFIX = re.compile(rf"(?:{MEMO_ROOT}{_PART}|{MAP_ROOT.rstrip('/')})/{_PART}/[0-9a-v]{{32}}", re.ASCII)
@@ -96,15 +98,15 @@ def parse_version(name: str) -> Version | None:
     match = _NAME.fullmatch(name)
     if match is None:
         return None
+    order, created, ttl, elapsed, nonce, suffix = match.groups()
     try:
-        moment = datetime.fromisoformat(match["created"])
         version = Version(
-            order=_ORDER_LIMIT - int(match["order"], 16),
-            created=(moment - _EPOCH) // timedelta(microseconds=1),
-            ttl=None if match["ttl"] == "inf" else int(match["ttl"]),
-            elapsed=int(match["elapsed"]),
-            nonce=match["nonce"],
-            dead=match["suffix"] == "dead",
+            _ORDER_LIMIT - int(order, 16),
+            (datetime.fromisoformat(created) - _EPOCH) // _MICROSECOND,
+            None if ttl == "inf" else int(ttl),
+            int(elapsed),
+            nonce,
+            suffix == "dead",
         )
     except ValueError:
         return None
@@ -112,17 +114,12 @@ def parse_version(name: str) -> Version | None:
     return version
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(NamedTuple):
     """One logical call: which function, which code, which arguments. `str(key)` is stable."""
 
     namespace: str
     tag: str
     digest: str
-
-    def __hash__(self) -> int:
-        # Asked for twenty times a call; texts remember theirs.
-        return hash(self.digest) ^ hash(self.tag) ^ hash(self.namespace)
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.tag}/{self.digest}"
@@ -162,6 +159,7 @@ def namespace_prefix(namespace: str) -> str:
     return f"{MEMO_ROOT}{escape(namespace)}/"
 
 
+@lru_cache(1024)  # as of what it is made of
 def tag_prefix(namespace: str, tag: str) -> str:
     """Return what the object keys of a function with one tag begin with."""
     return f"{namespace_prefix(namespace)}{escape(tag)}/"
@@ -255,19 +253,21 @@ class Listing:
     """The date of the newest tombstone, in µs: nothing created up to then counts."""
 
     def __post_init__(self) -> None:
-        newest = max((version.created for version in self.versions if version.dead), default=None)
-        object.__setattr__(self, "tombstone", newest)
+        dates = [version.created for version in self.versions if version.dead]
+        object.__setattr__(self, "tombstone", max(dates) if dates else None)
 
     def extended(self, names: Iterable[str], *, now: tuple[float, float], full: bool = False) -> Listing:
         """Return this listing with one more page, answered `now`: between two readings of the store's clock."""
         earliest, latest = now
-        found = (version for version in map(parse_version, names) if version and not version.is_foreign(latest))
-        return Listing((*self.versions, *found), full, min(self.seen_at, earliest))
+        return Listing((*self.versions, *_ours(names, latest)), full, min(self.seen_at, earliest))
 
     @property
     def newest(self) -> Version | None:
         """The version that a reader gets, unless it has expired."""
-        return next((version for version in self.versions if not version.dead and not self._buries(version)), None)
+        for version in self.versions:
+            if not version.dead and not self._buries(version):
+                return version
+        return None
 
     @property
     def settled(self) -> bool:
@@ -319,6 +319,15 @@ class Listing:
 
     def _buries(self, version: Version) -> bool:
         return self.tombstone is not None and version.created <= self.tombstone
+
+
+def listed(names: Iterable[str], *, seen_at: float, latest: float) -> Listing:
+    """Return what names say that are all of a digest's, seen then; what is foreign at `latest` does not count."""
+    return Listing(tuple(_ours(names, latest)), seen_at=seen_at)
+
+
+def _ours(names: Iterable[str], latest: float) -> list[Version]:
+    return [version for version in map(parse_version, names) if version and not version.is_foreign(latest)]
 
 
 def tombstone(at: float, *, nonce: str) -> Version:

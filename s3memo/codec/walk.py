@@ -32,6 +32,9 @@ def walk(value: object, classes: Classes) -> Iterator[tuple[object, Extension | 
 
 def is_immutable(value: object, classes: Classes = NO_CLASSES) -> bool:
     """Whether `value`, and all that it holds, can be shared between callers because none can change it."""
+    kind = type(value)
+    if kind in PLAIN or kind is dict or kind is list:  # most are
+        return kind in PLAIN
     return all(
         type(part) in PLAIN or (extension is not None and not extension.mutable)
         for part, extension in walk(value, classes)

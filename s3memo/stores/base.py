@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
@@ -15,8 +14,7 @@ PAGE_SIZE = 1000
 """How many names one LIST answers, and one DELETE takes, on S3."""
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectInfo:
+class ObjectInfo(NamedTuple):
     """What a listing tells of one object: `size` in bytes, `last_modified` in POSIX seconds by the store's clock."""
 
     key: str

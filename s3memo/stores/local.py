@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +69,7 @@ class LocalStore:
     def get(self, object_key: str) -> bytes:
         """Return the object's bytes, or raise NotFoundError."""
         count_request("GET")
-        with self._database.connection(f"get {object_key!r}") as connection:
+        with self._database.connection("get {!r}", object_key) as connection:
             rows = connection.execute(_GET, (object_key,)).fetchall()
         if not rows:
             raise NotFoundError(f"there is no object {object_key!r} in {self.url}")
@@ -91,7 +90,7 @@ class LocalStore:
             )
         blob = view if view.c_contiguous else bytes(view)
         row = object_key, view.nbytes, self.clock(), blob
-        with self._database.connection(f"put {object_key!r}") as connection:
+        with self._database.connection("put {!r}", object_key) as connection:
             written = connection.execute(_PUT[mode], row).rowcount
         if not written:
             raise AlreadyExistsError(f"the object {object_key!r} is already in {self.url}")
@@ -99,7 +98,7 @@ class LocalStore:
     def delete(self, object_keys: Iterable[str]) -> None:
         """Delete the objects, in transactions of up to 1,000; what is not there is passed over."""
         for batch in delete_batches(object_keys):
-            with self._database.connection(f"delete {len(batch)} objects from {batch[0]!r} on") as connection:
+            with self._database.connection("delete {} objects from {!r} on", len(batch), batch[0]) as connection:
                 connection.execute("BEGIN IMMEDIATE")
                 connection.executemany(_DELETE, ((key,) for key in batch))
                 connection.execute("COMMIT")
@@ -115,7 +114,12 @@ class LocalStore:
 
     def _read_page(self, prefix: str, low: str, count: int) -> builtins.list[ObjectInfo]:
         with (
-            self._database.connection(f"list {prefix!r}") as connection,
+            self._database.connection("list {!r}", prefix) as connection,
             closing(connection.execute(_LIST, (low, count))) as rows,
         ):
-            return [ObjectInfo(*row) for row in takewhile(lambda row: row[0].startswith(prefix), rows)]
+            found = []
+            for row in rows:
+                if not row[0].startswith(prefix):
+                    break
+                found.append(ObjectInfo(*row))
+            return found

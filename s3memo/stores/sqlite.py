@@ -11,8 +11,6 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
@@ -63,7 +61,7 @@ _REMEDIES: dict[int, _Remedy] = {
 }
 
 
-class _Connection(sqlite3.Connection):
+class Connection(sqlite3.Connection):
     """`file` identifies the file that it was opened on; None means that it must not be used again."""
 
     file: tuple[int, int] | None = None
@@ -77,25 +75,37 @@ class Database:
 
     def __init__(self, path: Path, *, timeout: float) -> None:
         self.path = path
+        self._file = os.fspath(path)
         self._timeout = timeout
-        self._idle: list[_Connection] = []
+        self._idle: list[Connection] = []
         weakref.finalize(self, _close_all, self._idle)
         _forks.watch(self)
 
-    @contextmanager
-    def connection(self, purpose: str) -> Iterator[sqlite3.Connection]:
-        """Lend a connection in autocommit mode; `purpose` completes "could not …" in a StoreError's message."""
-        with _forks.held_off():
+    def connection(self, purpose: str, *objects: object) -> Loan:
+        """Lend a connection in autocommit mode, for as long as the block runs.
+
+        `purpose`, formatted with the objects, completes "could not …" in a StoreError's message.
+        """
+        return Loan(self, purpose, objects)
+
+    def lend(self) -> Connection:
+        """Return a connection that is used for nothing else. Raises what sqlite3 does."""
+        present = _file_at(self._file)
+        while True:
             try:
-                connection = self._reusable() or self._open()
-                try:
-                    yield connection
-                except BaseException:
-                    connection.close()  # rolls back
-                    raise
-                self._give_back(connection)
-            except (sqlite3.DatabaseError, OSError) as error:
-                raise _explained(error, f"could not {purpose} in {self.path}") from error
+                connection = self._idle.pop()
+            except IndexError:
+                return self._open()
+            if connection.file == present:
+                return connection
+            connection.close()  # its file was moved or deleted: nobody would find what is written there
+
+    def take_back(self, connection: Connection) -> None:
+        """Keep a connection for the next operation, or close it."""
+        if connection.file is not None and len(self._idle) < _MAX_IDLE:
+            self._idle.append(connection)
+        else:
+            connection.close()
 
     def close(self) -> None:
         """Close the idle connections; the next operation opens a new one."""
@@ -106,23 +116,7 @@ class Database:
         _disowned.extend(self._idle)
         self._idle.clear()
 
-    def _reusable(self) -> _Connection | None:
-        present = _file_at(self.path)
-        with contextlib.suppress(IndexError):
-            while True:
-                connection = self._idle.pop()
-                if connection.file == present:
-                    return connection
-                connection.close()  # its file was moved or deleted: nobody would find what is written there
-        return None
-
-    def _give_back(self, connection: _Connection) -> None:
-        if connection.file is not None and len(self._idle) < _MAX_IDLE:
-            self._idle.append(connection)
-        else:
-            connection.close()
-
-    def _open(self) -> _Connection:
+    def _open(self) -> Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
             connection = self._connect("mode=rwc")
@@ -132,21 +126,21 @@ class Database:
             # On read-only media SQLite cannot make the files that it locks with. A file that nobody writes needs none,
             # but may find a writer at any time: such a connection serves one operation.
             return self._connect("mode=ro&immutable=1")
-        connection.file = _file_at(self.path)
+        connection.file = _file_at(self._file)
         return connection
 
     def _is_settled(self) -> bool:
         """Return whether all that was written is in the file itself, with no log beside it."""
         return self.path.is_file() and not self.path.with_name(f"{self.path.name}-wal").exists()
 
-    def _connect(self, query: str) -> _Connection:
+    def _connect(self, query: str) -> Connection:
         connection = sqlite3.connect(
             f"{self.path.as_uri()}?{query}",
             uri=True,
             timeout=self._timeout,
             isolation_level=None,  # autocommit in every Python version
             check_same_thread=False,
-            factory=_Connection,
+            factory=Connection,
         )
         try:
             connection.execute("PRAGMA synchronous = NORMAL")  # with WAL, all but a power failure keeps every commit
@@ -198,6 +192,46 @@ class Database:
                 return
 
 
+class Loan:
+    """The block of `Database.connection`."""
+
+    __slots__ = ("_connection", "_database", "_objects", "_purpose")
+
+    def __init__(self, database: Database, purpose: str, objects: tuple[object, ...]) -> None:
+        self._database = database
+        self._purpose = purpose
+        self._objects = objects
+
+    def __enter__(self) -> sqlite3.Connection:
+        try:
+            _forks.hold_off(self)
+            self._connection = self._database.lend()
+        except BaseException as error:
+            _forks.let_go(self)
+            self._explain(error)
+            raise
+        return self._connection
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        try:
+            if error is None:
+                self._database.take_back(self._connection)
+            else:
+                self._connection.close()  # rolls back
+        except sqlite3.DatabaseError as failure:
+            error = failure
+        finally:
+            _forks.let_go(self)
+        if error is not None:
+            self._explain(error)
+
+    def _explain(self, error: BaseException) -> None:
+        """Raise a StoreError in place of an error that is sqlite3's, or the system's."""
+        if isinstance(error, sqlite3.DatabaseError | OSError):
+            purpose = self._purpose.format(*self._objects)
+            raise _explained(error, f"could not {purpose} in {self._database.path}") from error
+
+
 class _ForkGuard:
     """Lets fork() happen only between operations and with all connections closed.
 
@@ -219,31 +253,34 @@ class _ForkGuard:
         with self._left:
             self._databases.add(database)
 
-    @contextmanager
-    def held_off(self) -> Iterator[None]:
-        """No fork happens meanwhile."""
-        with self._entrance, self._left:
-            self._inside += 1
-        try:
-            yield
-        finally:
+    def hold_off(self, loan: Loan) -> None:
+        """Let no fork happen until the loan is given back."""
+        with self._entrance:
+            self._inside.add(loan)
+
+    def let_go(self, loan: Loan) -> None:
+        """A loan was given back; of one that is not known nothing comes."""
+        self._inside.discard(loan)
+        if self._is_awaited:  # else no lock: a fork that comes now finds that it is gone
             with self._left:
-                self._inside -= 1
                 self._left.notify_all()
 
     def _reset(self) -> None:
         self._entrance = threading.RLock()  # a signal's handler may come back in
         self._left = threading.Condition()
-        self._inside = 0
+        self._inside: set[Loan] = set()
+        self._is_awaited = False
 
     def _before(self) -> None:
         self._entrance.acquire()
         with self._left:
+            self._is_awaited = True
             self._left.wait_for(lambda: not self._inside, timeout=_FORK_PATIENCE_SECONDS)
             for database in self._databases:
                 database.close()
 
     def _in_parent(self) -> None:
+        self._is_awaited = False
         self._entrance.release()
 
     def _in_child(self) -> None:
@@ -253,18 +290,18 @@ class _ForkGuard:
 
 
 _forks = _ForkGuard()
-_disowned: list[_Connection] = []
+_disowned: list[Connection] = []
 
 
-def _close_all(connections: list[_Connection]) -> None:
+def _close_all(connections: list[Connection]) -> None:
     with contextlib.suppress(IndexError):  # the list may shrink meanwhile
         while True:
             connections.pop().close()
 
 
-def _file_at(path: Path) -> tuple[int, int] | None:
+def _file_at(path: str) -> tuple[int, int] | None:
     try:
-        status = path.stat()
+        status = os.stat(path)  # noqa: PTH116  each operation asks: a Path would take twice as long
     except OSError:
         return None
     return status.st_dev, status.st_ino
