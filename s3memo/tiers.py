@@ -72,7 +72,7 @@ class Tiers:
 
     def held(self, key: Key, terms: Terms) -> Hit | None:
         """Return what memory holds, if it may be served without asking the store."""
-        slot = self._servable(key, terms)
+        slot = self._servable(key, terms) if self._has_memory else None
         if slot is None:
             return None
         freshness = self._judge(slot.held, terms)
@@ -176,7 +176,7 @@ class Tiers:
             if sighting.is_proof:
                 break
         # What is computed for a miss begins now, however long ago its names were listed.
-        return Miss(replace(listing, seen_at=self.store.time().earliest), fallback)
+        return Miss(listing._replace(seen_at=self.store.time().earliest), fallback)
 
     def look(self, key: Key, terms: Terms) -> Listing:
         """List the key; what memory holds, or a flight of the key would bring it, gives way to what is seen."""
@@ -288,7 +288,7 @@ class Tiers:
 
         Raises NotFoundError, CodecError.
         """
-        slot = self._slot(key, terms)
+        slot = self._slot(key, terms) if self._has_memory else None
         tier: Tier
         if slot and slot.held.version == version:
             held = replace(slot.held, confirmed=listing.seen_at)
@@ -323,7 +323,7 @@ class Tiers:
 
     def _slot(self, key: Key, terms: Terms) -> Slot | None:
         """Return where memory holds what these callers may get: not what others were lent and may have changed."""
-        slot = self._memory.slot(key) if self._has_memory else None
+        slot = self._memory.slot(key)
         return None if slot is None or (slot.held.is_lent and terms.copy) else slot
 
     def _servable(self, key: Key, terms: Terms) -> Slot | None:
