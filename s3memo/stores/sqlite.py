@@ -239,6 +239,9 @@ class _ForkGuard:
     SQLite's memory of the locks that a process holds is inherited and the locks are not: even a connection that a child
     opens for itself would rely on locks that nobody holds, and another process could delete the log under it.
     (https://www.sqlite.org/howtocorrupt.html, "Carrying an open database connection across a fork()")
+
+    An operation enters by the `entrance`, and is `inside` until it is let go; without another lock, for whoever reads
+    pays for each.
     """
 
     def __init__(self) -> None:
