@@ -16,9 +16,9 @@ from s3memo.envelope import Envelope
 from s3memo.errors import CodecError, StoreError
 from s3memo.events import Counting, Recorder, Tier, logger
 from s3memo.freshness import whole_seconds
-from s3memo.index import Name
 from s3memo.memory import Held
 from s3memo.packing import Packing
+from s3memo.spans import Name
 from s3memo.stores.base import PAGE_SIZE, Buffer, HoldsCopies, Store, TimeBounds
 from s3memo.stores.clock import local_clock
 from s3memo.stores.parts import PART

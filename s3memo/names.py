@@ -9,9 +9,10 @@ from functools import partial
 from typing import NamedTuple
 
 from s3memo.bridge import Errand, side_by_side
-from s3memo.index import Index, Known, Name, Span, Walk
+from s3memo.index import Index, Walk
 from s3memo.locks import process_lock, rebuild_after_fork
 from s3memo.memo import Draft, Memo
+from s3memo.spans import Known, Name, Span
 from s3memo.terms import Terms
 from s3memo.versions import Key, Listing, Version
 

@@ -12,7 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from s3memo import index
-from s3memo.index import END, Index, Known, Name, Span, Walk
+from s3memo.index import Index, Walk
+from s3memo.spans import END, Known, Name, Span
 from s3memo.versions import Version, base32
 
 PAGE = 10
