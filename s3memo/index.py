@@ -11,27 +11,17 @@ import re
 import sys
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from operator import attrgetter
-from typing import NamedTuple, TypeAlias
 
+from s3memo.spans import DIGEST, END, Known, Name, Span, place
 from s3memo.stores.base import PAGE_SIZE
 from s3memo.versions import BASE32_DIGITS, VERSION_NAME, base32
-
-END = "~"
-"""Sorts after every digest."""
 
 RENT = 8
 """So many listings of single digests are worth one of a page of names."""
 
-Name: TypeAlias = tuple[str, int]
-"""An object's key below its function's prefix, and its size in bytes."""
-
-_DIGEST = 32
-_LONGEST_LINE = 256
-_NEAR = 3000
-"""Characters before and after the place where a digest should be, within which it mostly is among a thousand."""
 _MAX_BYTES = 256 * 1024 * 1024
 _MAX_SINGLES = 10_000
 _MAX_SPANS = 10_000
@@ -40,104 +30,9 @@ _NEARBY = 4.0
 _WIDE = 8
 _MOST_SHARDS = 8
 _SHARD = 4
-_OURS = re.compile(rf"[{BASE32_DIGITS}]{{{_DIGEST}}}/{VERSION_NAME}", re.ASCII)
+_OURS = re.compile(rf"[{BASE32_DIGITS}]{{{DIGEST}}}/{VERSION_NAME}", re.ASCII)
 _NEVER = float("inf"), sys.maxsize
 _by_low = attrgetter("low")
-
-
-class Known(NamedTuple):
-    """What is known of one digest: the names and sizes of its versions, newest first, and when they were seen.
-
-    Until `trusted_until` its absences count as well.
-    """
-
-    versions: tuple[Name, ...]
-    seen_at: float
-    trusted_until: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """All names of the digests from `low` up to but not including `high`, as one listing showed them.
-
-    They are one text, a line for each, which takes about a hundred bytes a name. `asked` is the number of the question
-    that it answers.
-    """
-
-    low: str
-    high: str
-    names: str
-    seen_at: float
-    trusted_until: float = 0.0
-    asked: int = 0
-    _from: float = field(init=False, repr=False, compare=False)
-    _density: float = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_from", _place(self.low))
-        object.__setattr__(self, "_density", len(self.names) / (self.width or 1.0))
-
-    def find(self, digest: str) -> Known:
-        """Return what it shows of a digest within it."""
-        versions: list[Name] = []
-        names, at = self.names, self._first_line(digest)
-        while names.startswith(digest, at):
-            end = names.index("\n", at)
-            name, _, size = names[at + _DIGEST + 1 : end].partition(" ")
-            versions.append((name, int(size)))
-            at = end + 1
-        return Known(tuple(versions), self.seen_at, self.trusted_until)
-
-    def digests(self, *, having: str = "") -> Iterator[str]:
-        """Yield each digest that has a version, or one whose line has that in it."""
-        last = ""
-        for line in self.names.splitlines():
-            digest = line[:_DIGEST]
-            if digest != last and having in line:
-                yield digest
-                last = digest
-
-    def patched(self, changes: Mapping[str, Known]) -> Span:
-        """Return the same with what is known of some digests within it replaced."""
-        pieces, at = [], 0
-        for digest, known in sorted(changes.items()):
-            begin, end = self._offset(digest), self._offset(digest + END)
-            pieces += [self.names[at:begin], *(f"{digest}/{name} {size}\n" for name, size in known.versions)]
-            at = end
-        return replace(self, names="".join([*pieces, self.names[at:]]))
-
-    def part(self, low: str, high: str) -> Span:
-        """Return the part of it between two digests within it."""
-        names = self.names[self._offset(low) : self._offset(high)]
-        return replace(self, low=low, high=high, names=names)
-
-    @property
-    def width(self) -> float:
-        """Which part of all digests it covers."""
-        return _place(self.high) - _place(self.low)
-
-    def _first_line(self, digest: str) -> int:
-        """Return where a digest's first line begins, or would.
-
-        It is looked for where it should be, for digests are spread as evenly as hashes are, and if it is not there,
-        everywhere.
-        """
-        near = int((_place(digest) - self._from) * self._density)
-        start = max(near - _NEAR, 0)
-        at = self.names.find(digest, start, near + _NEAR)
-        is_first = at >= start + _LONGEST_LINE or (at >= 0 and not start)  # and no line of its lies before
-        return at if is_first else self._offset(digest)
-
-    def _offset(self, digest: str) -> int:
-        """Return where the first line begins whose digest is not below this one."""
-        low, high = 0, len(self.names)
-        while low < high:
-            middle = max(low, self.names.rfind("\n", low, (low + high) // 2) + 1)
-            if self.names[middle : middle + _DIGEST] < digest:
-                low = self.names.index("\n", middle) + 1
-            else:
-                high = middle
-        return low
 
 
 class Walk:
@@ -167,8 +62,8 @@ class Walk:
         self._forget_cut()
         low, high, last = self.low, END, page[-1][0] if page else ""
         if len(page) == PAGE_SIZE:
-            high = last[:_DIGEST]
-            kept = bisect_left(names, high, key=lambda name: name[0][:_DIGEST])
+            high = last[:DIGEST]
+            kept = bisect_left(names, high, key=lambda name: name[0][:DIGEST])
             names, self._cut = names[:kept], names[kept:]
             self._cut_at, self._cut_asked = seen_at, asked
         lines = "".join(f"{name} {size}\n" for name, size in names if _OURS.fullmatch(name))
@@ -184,7 +79,7 @@ class Walk:
         if self._wanted is None or self.start_after is None or self._cut:
             return False
         following = bisect_right(self._wanted, self.low)
-        gap = _place(self._wanted[following]) - _place(self.low) if following < len(self._wanted) else 1.0
+        gap = place(self._wanted[following]) - place(self.low) if following < len(self._wanted) else 1.0
         return gap > _SPARSE * self._width
 
     def skip(self) -> None:
@@ -195,9 +90,9 @@ class Walk:
         """Return walks that can take place side by side and cover together what is left; itself, if that is little."""
         if self._wanted is not None:
             left = self._wanted[bisect_left(self._wanted, self.low) :]
-            pages = min(len(left), int((_place(END) - _place(self.low)) / self._width))
+            pages = min(len(left), int((place(END) - place(self.low)) / self._width))
         else:
-            pages = int((_place(self._high) - _place(self.low)) / self._width)
+            pages = int((place(self._high) - place(self.low)) / self._width)
         count = min(_MOST_SHARDS, pages // _SHARD)
         if pages < _WIDE or self.start_after is None:
             return [self]
@@ -206,8 +101,8 @@ class Walk:
             rest = [Walk(left[first:end], width=self._width) for first, end in itertools.pairwise(bounds[1:])]
             self._wanted = left[: bounds[1]]
         else:
-            first = _place(self.low)
-            step = (_place(self._high) - first) / count
+            first = place(self.low)
+            step = (place(self._high) - first) / count
             lows = [_digest(first + step * number) for number in range(1, count)]
             highs = [*lows[1:], self._high]
             rest = [Walk(low=low, high=high, width=self._width) for low, high in zip(lows, highs, strict=True)]
@@ -233,7 +128,7 @@ class Walk:
         """Whether the next wanted digest is so near that to jump there would save no page."""
         wanted = self._wanted or ()
         following = bisect_left(wanted, high)
-        return following < len(wanted) and _place(wanted[following]) - _place(high) <= self._width / _NEARBY
+        return following < len(wanted) and place(wanted[following]) - place(high) <= self._width / _NEARBY
 
     def _jump(self, low: str) -> None:
         """Go on at the first wanted digest that is not below."""
@@ -393,16 +288,6 @@ def _over(spans: list[Span], low: str, high: str, by: Span | None = None) -> lis
     right = [span.part(high, span.high) for span in spans[first:end] if span.high > high]
     added = [] if by is None or by.low >= by.high else [by]
     return [*spans[:first], *left, *added, *right, *spans[end:]]
-
-
-def _place(digest: str) -> float:
-    """Return where among all digests one is, between 0 and 1."""
-    if digest >= END:
-        return 1.0
-    try:
-        return int(digest[:8].ljust(8, "0"), 32) / 32.0**8
-    except ValueError:  # it is none of ours
-        return sum(max(BASE32_DIGITS.find(digit), 0) / 32.0 ** (at + 1) for at, digit in enumerate(digest[:8]))
 
 
 def _digest(place: float) -> str:

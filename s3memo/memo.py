@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from s3memo import packing
 from s3memo.breaker import Breaker, Change
@@ -16,16 +16,14 @@ from s3memo.envelope import Envelope
 from s3memo.errors import CodecError, StoreError
 from s3memo.events import Counting, Recorder, Tier, logger
 from s3memo.freshness import whole_seconds
-from s3memo.index import Name
 from s3memo.memory import Held
 from s3memo.packing import Packing
+from s3memo.spans import Name
 from s3memo.stores.base import PAGE_SIZE, Buffer, HoldsCopies, Store, TimeBounds
 from s3memo.stores.clock import local_clock
 from s3memo.stores.parts import PART
 from s3memo.terms import Terms
 from s3memo.versions import DAY, MICROSECONDS, Key, Listing, Version, clearing, parse_object_key, tombstone
-
-T = TypeVar("T")
 
 _LONGEST_COMPUTATION = 7 * DAY
 """µs. A tombstone may be collected after that, so an older computation can no longer be told from a fresh one."""
@@ -83,8 +81,11 @@ class Memo:
         data, tier = self._read(object_key, terms)
         if terms.copy and is_kept(len(data)):
             data = memoryview(data).toreadonly()
-        sealed = _on(len(data), self._open, object_key, data)
-        held, value = _on(sealed.header.raw_size, self._unpack, version, sealed, terms, listing)
+        sealed = self._open(object_key, data) if len(data) <= LARGE else aside(partial(self._open, object_key, data))
+        if sealed.header.raw_size <= LARGE:
+            held, value = self._unpack(version, sealed, terms, listing)
+        else:
+            held, value = aside(partial(self._unpack, version, sealed, terms, listing))
         return held, value, tier
 
     def draft(
@@ -221,11 +222,6 @@ class Asking(Counting):
             message = f"{self._url} answers again"
             logger.info("s3memo: %s", message)
         self.recorder.emit("breaker", message=message, error=outcome)
-
-
-def _on(size: int, action: Callable[..., T], *args: Any) -> T:
-    """Do something on so many bytes, beside the loop, if there is one, where they are many."""
-    return action(*args) if size <= LARGE else aside(partial(action, *args))
 
 
 def _nonce() -> str:

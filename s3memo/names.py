@@ -9,11 +9,12 @@ from functools import partial
 from typing import NamedTuple
 
 from s3memo.bridge import Errand, side_by_side
-from s3memo.index import Index, Known, Name, Span, Walk
+from s3memo.index import Index, Walk
 from s3memo.locks import process_lock, rebuild_after_fork
 from s3memo.memo import Draft, Memo
+from s3memo.spans import Known, Name, Span
 from s3memo.terms import Terms
-from s3memo.versions import Key, Listing, Version, listed
+from s3memo.versions import Key, Listing, Version
 
 _MOST_INDEXES = 1000
 """Functions, mappings and tags, each with names of its own: a process that makes closures without end forgets the first."""
@@ -33,6 +34,7 @@ class Reading(NamedTuple):
 
 
 NOTHING_READ = Reading()
+_NOTHING_LISTED = Listing()
 
 
 class Sighting(NamedTuple):
@@ -281,4 +283,4 @@ class Names:
 
 def _listing(known: Known, latest: float) -> Listing:
     """Return what is known as a look would show it that is answered now."""
-    return listed([name for name, _ in known.versions], seen_at=known.seen_at, latest=latest)
+    return _NOTHING_LISTED.extended(dict(known.versions), now=(known.seen_at, latest))

@@ -72,7 +72,7 @@ class Tiers:
 
     def held(self, key: Key, terms: Terms) -> Hit | None:
         """Return what memory holds, if it may be served without asking the store."""
-        slot = self._servable(key, terms)
+        slot = self._servable(key, terms) if self._has_memory else None
         if slot is None:
             return None
         freshness = self._judge(slot.held, terms)
@@ -160,7 +160,7 @@ class Tiers:
                 freshness = self._judge_listed(version, sighting.latest, key, terms)
                 try:
                     if freshness in served:
-                        hit = self._load(key, version, terms, flight, listing)
+                        hit = self._load(key, version, terms, flight, listing, freshness=freshness)
                         freshness = hit.freshness
                 except NotFoundError:
                     self._names.forget(key)  # replaced since it was listed
@@ -176,7 +176,7 @@ class Tiers:
             if sighting.is_proof:
                 break
         # What is computed for a miss begins now, however long ago its names were listed.
-        return Miss(replace(listing, seen_at=self.store.time().earliest), fallback)
+        return Miss(listing._replace(seen_at=self.store.time().earliest), fallback)
 
     def look(self, key: Key, terms: Terms) -> Listing:
         """List the key; what memory holds, or a flight of the key would bring it, gives way to what is seen."""
@@ -185,7 +185,8 @@ class Tiers:
     def notice(self, key: Key, listing: Listing) -> None:
         """Let what memory holds for a key, or a flight of it would bring, give way to what a listing shows."""
         self.flights.notice(key, listing)
-        self._memory.discard_outdated(key, listing)
+        if self._has_memory:
+            self._memory.discard_outdated(key, listing)
 
     def look_for_refresh(self, key: Key, terms: Terms) -> Miss:
         """List the key for a computation that takes place whatever is stored."""
@@ -226,7 +227,7 @@ class Tiers:
             return None
         old: Hit | None = None
         with terms.fail_open(key, "the function raised, and the old result could not be read"):
-            old = self._load(key, found.fallback, terms, flight, found.listing)
+            old = self._load(key, found.fallback, terms, flight, found.listing, freshness="fallback")
         if old is None or old.held.raised is not None:
             return None
         terms.recorder.trouble(error, "the function raised, and an old result is served", key=str(key))
@@ -283,12 +284,15 @@ class Tiers:
             return None
         return Hit(key, slot.held, loaded(slot.held), "memory", "fallback")
 
-    def _load(self, key: Key, version: Version, terms: Terms, flight: Flight, listing: Listing) -> Hit:
+    def _load(
+        self, key: Key, version: Version, terms: Terms, flight: Flight, listing: Listing, *, freshness: Freshness
+    ) -> Hit:
         """Return a version from memory, if that is the one held there, else GET it unless it is known to be too large.
 
-        Raises NotFoundError, CodecError.
+        `freshness` is what it is by its name, which is all there is to say of a result that never expires. Raises
+        NotFoundError, CodecError.
         """
-        slot = self._slot(key, terms)
+        slot = self._slot(key, terms) if self._has_memory else None
         tier: Tier
         if slot and slot.held.version == version:
             held = replace(slot.held, confirmed=listing.seen_at)
@@ -298,7 +302,9 @@ class Tiers:
                 self._memo.packing.check_size(key.prefix + version.name, self._names.size(key, version))
             held, value, tier = self._memo.load(key, version, terms, listing, self._memory.takes)
         self._land(key, flight, held, terms)
-        return Hit(key, held, value, tier, self._judge(held, terms))
+        if terms.policy.ttl is not None or held.raised is not None:
+            freshness = self._judge(held, terms)
+        return Hit(key, held, value, tier, freshness)
 
     def _land(self, key: Key, flight: Flight, held: Held, terms: Terms) -> None:
         if not self._has_memory:
@@ -323,7 +329,7 @@ class Tiers:
 
     def _slot(self, key: Key, terms: Terms) -> Slot | None:
         """Return where memory holds what these callers may get: not what others were lent and may have changed."""
-        slot = self._memory.slot(key) if self._has_memory else None
+        slot = self._memory.slot(key)
         return None if slot is None or (slot.held.is_lent and terms.copy) else slot
 
     def _servable(self, key: Key, terms: Terms) -> Slot | None:

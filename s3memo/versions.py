@@ -238,8 +238,7 @@ def clearing(object_keys: Iterable[str], *, latest: float, batch: int) -> Iterat
     yield from filter(None, (ready, newest_of_several))
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(NamedTuple):
     """What one look at a digest's prefix showed, newest first, and all that follows from it.
 
     `full` says that there may be more behind the last name seen; `seen_at` is what the store's clock showed at the
@@ -249,23 +248,28 @@ class Listing:
     versions: tuple[Version, ...] = ()
     full: bool = False
     seen_at: float = math.inf
-    tombstone: int | None = field(init=False)
-    """The date of the newest tombstone, in µs: nothing created up to then counts."""
 
-    def __post_init__(self) -> None:
-        dates = [version.created for version in self.versions if version.dead]
-        object.__setattr__(self, "tombstone", max(dates) if dates else None)
+    @property
+    def tombstone(self) -> int | None:
+        """The date of the newest tombstone, in µs: nothing created up to then counts."""
+        newest = None
+        for version in self.versions:
+            if version.dead and (newest is None or version.created > newest):
+                newest = version.created
+        return newest
 
     def extended(self, names: Iterable[str], *, now: tuple[float, float], full: bool = False) -> Listing:
         """Return this listing with one more page, answered `now`: between two readings of the store's clock."""
         earliest, latest = now
-        return Listing((*self.versions, *_ours(names, latest)), full, min(self.seen_at, earliest))
+        found = [version for version in map(parse_version, names) if version and not version.is_foreign(latest)]
+        return Listing((*self.versions, *found), full, min(self.seen_at, earliest))
 
     @property
     def newest(self) -> Version | None:
         """The version that a reader gets, unless it has expired."""
+        tombstone = self.tombstone
         for version in self.versions:
-            if not version.dead and not self._buries(version):
+            if not version.dead and (tombstone is None or version.created > tombstone):
                 return version
         return None
 
@@ -289,8 +293,9 @@ class Listing:
         A hybrid logical clock (Kulkarni et al. 2014): physical time, pushed past everything seen.
         """
         created = int(begun * MICROSECONDS)
-        if self.tombstone is not None:
-            created = max(created, self.tombstone + 1)
+        tombstone = self.tombstone
+        if tombstone is not None:
+            created = max(created, tombstone + 1)
         order = max(created, max((version.order for version in self.versions), default=0) + 1)
         return Version(order, created, ttl, elapsed, nonce)
 
@@ -314,20 +319,9 @@ class Listing:
 
     def outdates(self, version: Version) -> bool:
         """Whether a version must not be served any more: it is buried, or there is a newer one."""
-        newest = self.newest
-        return self._buries(version) or (newest is not None and newest.name < version.name)
-
-    def _buries(self, version: Version) -> bool:
-        return self.tombstone is not None and version.created <= self.tombstone
-
-
-def listed(names: Iterable[str], *, seen_at: float, latest: float) -> Listing:
-    """Return what names say that are all of a digest's, seen then; what is foreign at `latest` does not count."""
-    return Listing(tuple(_ours(names, latest)), seen_at=seen_at)
-
-
-def _ours(names: Iterable[str], latest: float) -> list[Version]:
-    return [version for version in map(parse_version, names) if version and not version.is_foreign(latest)]
+        newest, tombstone = self.newest, self.tombstone
+        is_buried = tombstone is not None and version.created <= tombstone
+        return is_buried or (newest is not None and newest.name < version.name)
 
 
 def tombstone(at: float, *, nonce: str) -> Version:

@@ -83,6 +83,25 @@ def test_a_landing_that_is_interrupted_is_completed(monkeypatch: pytest.MonkeyPa
     assert flight.landed.acquire(blocking=False)
 
 
+@pytest.mark.parametrize("entrance", ["register", "take_part"])
+def test_who_is_interrupted_at_the_entrance_leaves_no_flight_behind(
+    monkeypatch: pytest.MonkeyPatch, entrance: str
+) -> None:
+    flights = Flights()
+    enter = getattr(flights, entrance)
+
+    def interrupted(*args: object) -> None:
+        enter(*args)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(flights, entrance, interrupted)
+    block = flights.begin(KEY) if entrance == "register" else flights.board(KEY, None)
+    with pytest.raises(KeyboardInterrupt), block:
+        pass
+    assert not flights.is_led(KEY, None)
+    assert not flights.is_running(KEY)
+
+
 def test_an_error_that_many_wait_for_has_the_trace_of_each_of_them_and_no_others() -> None:
     flight = Flight(KEY)
     try:

@@ -8,11 +8,12 @@ from collections.abc import Iterable
 from unittest.mock import patch
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from s3memo import index
-from s3memo.index import END, Index, Known, Name, Span, Walk
+from s3memo.index import Index, Walk
+from s3memo.spans import END, Known, Name, Span
 from s3memo.versions import Version, base32
 
 PAGE = 10
@@ -104,6 +105,24 @@ def test_a_walk_takes_no_more_pages_than_digests_nor_than_there_are(
         pages += 1
     left = sum(held.find(digest) is None for digest in chosen)
     assert pages + left <= min(wanted, math.ceil(len(names) / PAGE) + 1) + (heavy >= PAGE)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 10**6).map(digest_of), st.integers(1, 4)), max_size=150),
+    st.integers(0, 10**6).map(digest_of),
+    st.integers(0, 10**6).map(digest_of),
+)
+@example([(digest_of(number), 1 + number % 40 // 39 * 40) for number in range(400)], digest_of(5), digest_of(6))
+def test_a_span_finds_each_digest_wherever_it_lies(stored: list[tuple[str, int]], one: str, other: str) -> None:
+    low, high = sorted([one, other])
+    names = names_of(dict(stored))
+    with patch.object(index, "PAGE_SIZE", len(names) + 1):
+        whole = Walk().read(names, seen_at=1.0)
+    for span in (whole, whole.part(low, high), whole.part("", high), whole.part(low, END)):
+        within = [digest for digest in (*dict(stored), one, other) if span.low <= digest < span.high]
+        for digest in within:
+            expected = [(name[33:], size) for name, size in names if name.startswith(digest)]
+            assert span.find(digest).versions == tuple(expected)
 
 
 @given(stores, st.one_of(st.none(), st.sets(numbers.map(digest_of), min_size=20)))

@@ -490,8 +490,8 @@ def fork():
 forking = threading.Thread(target=fork)
 with process_lock:
     forking.start()
-    while _forks._entrance.acquire(blocking=False):  # until the fork has it, and waits for process_lock
-        _forks._entrance.release()
+    while _forks.entrance.acquire(blocking=False):  # until the fork has it, and waits for process_lock
+        _forks.entrance.release()
     LocalStore("store")
 forking.join()
 """

@@ -204,7 +204,8 @@ class Loan:
 
     def __enter__(self) -> sqlite3.Connection:
         try:
-            _forks.hold_off(self)
+            with _forks.entrance:
+                _forks.inside.add(self)
             self._connection = self._database.lend()
         except BaseException as error:
             _forks.let_go(self)
@@ -238,6 +239,9 @@ class _ForkGuard:
     SQLite's memory of the locks that a process holds is inherited and the locks are not: even a connection that a child
     opens for itself would rely on locks that nobody holds, and another process could delete the log under it.
     (https://www.sqlite.org/howtocorrupt.html, "Carrying an open database connection across a fork()")
+
+    An operation enters by the `entrance`, and is `inside` until it is let go; without another lock, for whoever reads
+    pays for each.
     """
 
     def __init__(self) -> None:
@@ -253,35 +257,30 @@ class _ForkGuard:
         with self._left:
             self._databases.add(database)
 
-    def hold_off(self, loan: Loan) -> None:
-        """Let no fork happen until the loan is given back."""
-        with self._entrance:
-            self._inside.add(loan)
-
     def let_go(self, loan: Loan) -> None:
-        """A loan was given back; of one that is not known nothing comes."""
-        self._inside.discard(loan)
+        """Let a fork happen that waits for the end of a loan, which entered or was about to."""
+        self.inside.discard(loan)
         if self._is_awaited:  # else no lock: a fork that comes now finds that it is gone
             with self._left:
                 self._left.notify_all()
 
     def _reset(self) -> None:
-        self._entrance = threading.RLock()  # a signal's handler may come back in
+        self.entrance = threading.RLock()  # a signal's handler may come back in
         self._left = threading.Condition()
-        self._inside: set[Loan] = set()
+        self.inside: set[Loan] = set()
         self._is_awaited = False
 
     def _before(self) -> None:
-        self._entrance.acquire()
+        self.entrance.acquire()
         with self._left:
             self._is_awaited = True
-            self._left.wait_for(lambda: not self._inside, timeout=_FORK_PATIENCE_SECONDS)
+            self._left.wait_for(lambda: not self.inside, timeout=_FORK_PATIENCE_SECONDS)
             for database in self._databases:
                 database.close()
 
     def _in_parent(self) -> None:
         self._is_awaited = False
-        self._entrance.release()
+        self.entrance.release()
 
     def _in_child(self) -> None:
         self._reset()

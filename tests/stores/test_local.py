@@ -28,6 +28,7 @@ from s3memo.errors import (
 )
 from s3memo.stores.base import ObjectInfo, TimeBounds
 from s3memo.stores.local import _LIST, FILE_NAME, MAX_OBJECT_BYTES, LocalStore
+from s3memo.stores.sqlite import _forks
 from tests.stores import writer
 from tests.stores.contract import ListingProperty, NewStore, StoreContract, keys, requests_of, start_together
 
@@ -310,6 +311,19 @@ def test_what_a_child_writes_outlives_its_parents_connections(store: LocalStore)
         "while the parent is open",
     ]
     assert integrity_of(store) == "ok"
+
+
+def test_an_operation_that_is_interrupted_holds_off_no_fork(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted() -> None:
+        assert _forks.inside
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), store._database.connection("wait"):
+        interrupted()
+    monkeypatch.setattr(store._database, "lend", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        store.get("object")
+    assert not _forks.inside
 
 
 @forks_beside_threads
