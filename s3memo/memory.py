@@ -21,10 +21,10 @@ from s3memo.settings import check_count
 from s3memo.stores.clock import local_clock
 from s3memo.versions import Key, Listing, Version
 
-_ENTRY = 1000
-"""Bytes that an entry costs beside its content: the key, the version, the bookkeeping."""
+_ENTRY = 1100
+"""Bytes that an entry costs beside its content: the key, the version, the bookkeeping, and what the index knows of it."""
 
-_SEALED = 400
+_SEALED = 650
 """Bytes that a sealed object costs beside its data."""
 
 

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import gc
 import math
+import tracemalloc
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,7 +15,7 @@ from s3memo.events import Recorder, Tally
 from s3memo.memory import Held, Memory, MemoryTier
 from s3memo.quick import Cell
 from s3memo.signing import NO_KEYS
-from s3memo.versions import Key, Version
+from s3memo.versions import Key, Version, base32
 
 RECORDER = Recorder("f")
 
@@ -119,3 +122,46 @@ def test_what_has_expired_is_given_up_as_soon_as_its_key_is_forgotten() -> None:
     clock.now = 2
     memory.discard(key("a"))
     assert cell.lease[:2] == (None, -math.inf)
+
+
+def growth(make: Callable[[int], Any], count: int = 2000) -> tuple[float, float]:
+    """Return what an entry makes the process grow by, and what the tier says that it does, in bytes."""
+    memory = Memory(MemoryTier())
+
+    def put(number: int) -> None:
+        digest, order = base32(number.to_bytes(20, "big")), 10**15 + number
+        value = held(make(number), order)
+        memory.put(Key("f", "t", digest), value, lifetime=1000.0 + number, recorder=RECORDER)
+        assert value.version.name
+
+    put(0)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before, said = tracemalloc.get_traced_memory()[0], memory._slots.currsize
+        for number in range(1000, 1000 + count):
+            put(number)
+        gc.collect()
+        return (tracemalloc.get_traced_memory()[0] - before) / count, (memory._slots.currsize - said) / count
+    finally:
+        tracemalloc.stop()
+
+
+KNOWN = 170
+"""Bytes that the index, which is not part of the tier, needs for an entry: its name, packed, and room to grow."""
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda number: number * 1000,
+        lambda number: f"number {number}",
+        lambda number: (number / 3, str(number), (number / 7, number / 9)),
+        lambda number: {"number": number, "words": [f"word {number + n:05d}" for n in range(80)]},
+        lambda number: b"x" * 10_000 + b"%d" % number,
+    ],
+    ids=["int", "short str", "tuple", "dict of 1 KiB", "10 kB of bytes"],
+)
+def test_the_tier_counts_what_an_entry_really_takes(make: Callable[[int], Any]) -> None:
+    takes, said = growth(make)
+    assert said == pytest.approx(takes + KNOWN, rel=0.2)
