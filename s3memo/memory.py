@@ -83,7 +83,7 @@ class Held:
         raised = type(value) if sealed.header.raised else None
         is_immutable = codec.is_immutable(value, classes)
         if is_immutable or not (copy or raised):
-            room = max(raw_size, _room(value))
+            room = max(raw_size, _room(value)) if is_immutable else raw_size
             return cls(version, size, raw_size, room, confirmed, not is_immutable, raised, value, None)
         return cls(version, size, raw_size, _SEALED + size, confirmed, False, raised, sealed, classes)  # noqa: FBT003  a field
 
@@ -103,7 +103,7 @@ class Held:
 
 
 def _room(value: Any) -> int:
-    """Return how many bytes a value takes in the process: it, and what is in it if it is a tuple."""
+    """Return how many bytes an immutable value takes in the process: it, and what is in it if it is a tuple."""
     size, pending = 0, [value]
     while pending:
         part = pending.pop()
