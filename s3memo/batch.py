@@ -15,11 +15,10 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict, get_args
 
 from s3memo import settings, threads
 from s3memo.cache import Cache
-from s3memo.entry import Entry
+from s3memo.entry import Entry, itself
 from s3memo.errors import SettingsError
 from s3memo.events import Counts, logger, price
 from s3memo.flight import Outcome
-from s3memo.memory import itself
 from s3memo.names import NOTHING_READ, Reading
 from s3memo.settings import check_choice, check_count
 from s3memo.stores.base import PAGE_SIZE

@@ -6,6 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 from s3memo.errors import SettingsError
@@ -55,6 +56,7 @@ def judge(age: float, policy: Policy) -> Freshness:
     return "fallback" if age < policy.longest else "expired"
 
 
+@lru_cache(64)  # of durations: a process has few, and each version holds one
 def whole_seconds(duration: float | None) -> int | None:
     """Return a duration in seconds as names tell it: rounded up; None if it is for ever."""
     return None if duration is None or math.isinf(duration) else math.ceil(duration)

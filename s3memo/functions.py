@@ -231,30 +231,31 @@ class CachedFunction(Cached[P], Generic[P, R]):
         self._code: Any = None
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            cell = None if kwargs else self._cells(*args)
-        except Exception:  # noqa: BLE001  these arguments have no cell; some have a hash that raises
-            cell = None
-        if cell is None:
-            return self._fetch(args, kwargs)
-        value, until, tally = cell.lease
-        if until <= quick_clock.now() or self._function.__code__ is not self._code:
-            return self._fetch(args, kwargs, cell)
-        tally.hits += 1
-        return value  # type: ignore[no-any-return]  # memory holds what the function returned
+        if not kwargs:
+            try:
+                cell = self._cells(*args)
+                value, until, tally = cell.lease
+            except Exception:  # noqa: BLE001, S110  these arguments have no cell; some have a hash that raises
+                pass
+            else:
+                if quick_clock.now() < until and self._function.__code__ is self._code:
+                    tally.hits += 1.0
+                    return value  # type: ignore[no-any-return]  # memory holds what the function returned
+                return self._fetch(args, kwargs, cell)
+        return self._fetch(args, kwargs)
 
     def _fetch(self, args: tuple[Any, ...], kwargs: dict[str, Any], cell: quick.Cell | None = None) -> R:
         if settings.is_disabled():
             return self._subject.function(*self._bound, *args, **kwargs)  # type: ignore[no-any-return]  # as above
         call = self._subject.call((*self._bound, *args), kwargs)
-        value = threads.fetch(call)
+        outcome = threads.bring(call)
         if cell is None:
             self._prepare(args)
-        elif self._function.__code__ is self._code:
-            call.cache.open_cell(cell, call.key, call.terms)
-        else:
+        elif self._function.__code__ is not self._code:
             self._cells = quick.no_cells_yet  # all cells lead to results of other code
-        return value  # type: ignore[no-any-return]  # as above
+        elif outcome.is_hit:  # what was computed may never be asked for again
+            call.cache.open_cell(cell, call.key, call.terms)
+        return outcome.value  # type: ignore[no-any-return]  # as above
 
     def _prepare(self, args: tuple[Any, ...]) -> None:
         """Serve calls quickly from now on, if equal arguments mean equal keys for as long as the code is what it is."""

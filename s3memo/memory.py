@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
-from weakref import WeakSet
+from typing import Any, NamedTuple
+from weakref import ReferenceType, ref
 
 from cachetools import TLRUCache
 
 from s3memo import codec, packing
 from s3memo.codec import NO_CLASSES, Classes
 from s3memo.envelope import Envelope
+from s3memo.events import Recorder
 from s3memo.freshness import Duration, seconds
 from s3memo.locks import process_lock
 from s3memo.quick import Cell
@@ -20,8 +21,11 @@ from s3memo.settings import check_count
 from s3memo.stores.clock import local_clock
 from s3memo.versions import Key, Listing, Version
 
-_OVERHEAD = 512
-"""Bytes that an entry costs beside its content: the key, the version, the bookkeeping."""
+_ENTRY = 1100
+"""Bytes that an entry costs beside its content: the key, the version, the bookkeeping, and what the index knows of it."""
+
+_SEALED = 650
+"""Bytes that a sealed object costs beside its data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +52,20 @@ class Held:
 
     `is_lent` says that it is a mutable value itself, which every caller gets and might change: `copy=False`; `raised`
     is the class of an exception, None for a result. `size` is what the object takes in the store, `raw_size` what the
-    value takes when it is not compressed, and `weight` what it takes here, in bytes; `confirmed` is when it was last known to be the newest, in POSIX seconds by the store's clock.
+    value takes when it is not compressed, and `room` what its content takes here, in bytes; `confirmed` is when it was
+    last known to be the newest, in POSIX seconds by the store's clock. `content` is the value itself if `is_shared`, else
+    its sealed object, in which are instances of `classes`.
     """
 
     version: Version
     size: int
     raw_size: int
-    weight: int
+    room: int
     confirmed: float
     is_lent: bool
     raised: type | None
-    load: Callable[[], Any]
-    """Returns the value; a mutable one that is not lent is decoded afresh, so that no two callers hold the same."""
+    content: Any
+    classes: Classes | None
 
     @classmethod
     def of(
@@ -76,50 +82,74 @@ class Held:
         size, raw_size = len(sealed.data), sealed.header.raw_size
         raised = type(value) if sealed.header.raised else None
         is_immutable = codec.is_immutable(value, classes)
-        is_itself = is_immutable or not (copy or raised)
-        if is_itself:
-            weight, load = raw_size, partial(itself, value)
-        else:
-            weight, load = size, partial(packing.unpack, sealed, classes)
-        return cls(version, size, raw_size, weight + _OVERHEAD, confirmed, is_itself and not is_immutable, raised, load)
+        if is_immutable or not (copy or raised):
+            room = max(raw_size, _room(value)) if is_immutable else raw_size
+            return cls(version, size, raw_size, room, confirmed, not is_immutable, raised, value, None)
+        return cls(version, size, raw_size, _SEALED + size, confirmed, False, raised, sealed, classes)  # noqa: FBT003  a field
+
+    @property
+    def weight(self) -> int:
+        """How many bytes it takes here in all."""
+        return _ENTRY + self.room
 
     @property
     def is_shared(self) -> bool:
         """Whether `load` returns the same object each time."""
-        return self.load.func is itself  # type: ignore[attr-defined]  # it is a partial
+        return self.classes is None
+
+    def load(self) -> Any:
+        """Return the value; a mutable one that is not lent is decoded afresh, so that no two callers hold the same."""
+        return self.content if self.classes is None else packing.unpack(self.content, self.classes)
 
 
-def itself(value: Any) -> Any:
-    """Return what is shared by all who load it."""
-    return value
+def _room(value: Any) -> int:
+    """Return how many bytes an immutable value takes in the process: it, and what is in it if it is a tuple."""
+    size, pending = 0, [value]
+    while pending:
+        part = pending.pop()
+        size += sys.getsizeof(part)
+        if type(part) in {tuple, frozenset}:
+            pending += part
+    return size
 
 
 class Slot:
-    """A version's place in the memory tier. `until` is when it expires, by the tier's clock.
+    """A version's place in the memory tier. `until` is when it expires, by the tier's clock; `recorder` is its function's.
 
-    When it is given up, the cells that lead to it are closed. If that was to make room, it `made_room`, and `evicted` is
-    for whoever wanted it to call.
+    When it is given up, the cells that lead to it are closed.
     """
 
-    __slots__ = ("_cells", "evicted", "held", "made_room", "until")
+    __slots__ = ("_cells", "held", "recorder", "until")
 
-    def __init__(self, held: Held, until: float, evicted: Callable[[], None]) -> None:
+    def __init__(self, held: Held, until: float, recorder: Recorder) -> None:
         self.held = held
         self.until = until
-        self.evicted = evicted
-        self.made_room = False
-        self._cells: WeakSet[Cell] | None = None
+        self.recorder = recorder
+        self._cells: tuple[ReferenceType[Cell], ...] = ()  # a WeakSet would take as much as all else
 
     def add_cell(self, cell: Cell) -> None:
         """Note that a cell leads to it."""
-        if self._cells is None:  # most have none
-            self._cells = WeakSet()
-        self._cells.add(cell)
+        self._cells = *(other for other in self._cells if other() not in {None, cell}), ref(cell)
 
     def give_up(self) -> None:
         """Close all cells that lead to it."""
-        for cell in self._cells or ():
-            cell.close()
+        for other in self._cells:
+            cell = other()
+            if cell is not None:
+                cell.close()
+
+
+class Gone(NamedTuple):
+    """A slot that was given up, to make room for another if it `made_room`."""
+
+    key: Key
+    slot: Slot
+    made_room: bool = False
+
+    def tell(self) -> None:
+        """Emit that it was evicted, if it was."""
+        if self.made_room:
+            self.slot.recorder.emit("evict", key=str(self.key), size=self.slot.held.size)
 
 
 class _Slots(TLRUCache[Key, Slot]):
@@ -132,25 +162,24 @@ class _Slots(TLRUCache[Key, Slot]):
             timer=timer,
             getsizeof=lambda slot: slot.held.weight,
         )
-        self.gone: list[Slot] = []
+        self.gone: list[Gone] = []
 
-    def leave(self, slot: Slot) -> None:
+    def leave(self, gone: Gone) -> None:
         """Give up a slot."""
-        slot.give_up()
-        self.gone.append(slot)
+        gone.slot.give_up()
+        self.gone.append(gone)
 
     def popitem(self) -> tuple[Key, Slot]:
         """Remove and return the least recently used one."""
         key, slot = super().popitem()
-        slot.made_room = True
-        self.leave(slot)
+        self.leave(Gone(key, slot, made_room=True))
         return key, slot
 
     def expire(self, time: float | None = None) -> Any:
         """Remove and return those that have expired."""
         expired = super().expire(time)
-        for _, slot in expired or ():
-            self.leave(slot)
+        for key, slot in expired or ():
+            self.leave(Gone(key, slot))
         return expired
 
     def drop(self, key: Key) -> None:
@@ -158,7 +187,7 @@ class _Slots(TLRUCache[Key, Slot]):
         self.expire()
         slot = self.pop(key, None)
         if slot is not None:
-            self.leave(slot)
+            self.leave(Gone(key, slot))
 
 
 class Memory:
@@ -189,14 +218,14 @@ class Memory:
         """Whether something of so many bytes can be held at all."""
         return weight <= self.tier.max_bytes and self.tier.max_entries > 0
 
-    def put(self, key: Key, held: Held, *, lifetime: float, evicted: Callable[[], None] = lambda: None) -> list[Slot]:
+    def put(self, key: Key, held: Held, *, lifetime: float, recorder: Recorder) -> list[Gone]:
         """Hold a version for so many seconds, unless a newer one is held or it is larger than the whole tier.
 
-        Returns the slots that were given up, for the caller to release when it holds no lock.
+        Returns what was given up, for the caller to tell of and to release when it holds no lock.
         """
         if not self.tier.max_entries:
             return []
-        slot = Slot(held, self.timer() + lifetime, evicted)
+        slot = Slot(held, self.timer() + lifetime, recorder)
         with process_lock:
             present = self._slots.get(key)
             if present is None or held.version.name <= present.held.version.name:
@@ -233,7 +262,7 @@ class Memory:
             gone = self._taken()
         del gone  # as above
 
-    def _taken(self) -> list[Slot]:
+    def _taken(self) -> list[Gone]:
         gone, self._slots.gone = self._slots.gone, []
         return gone
 

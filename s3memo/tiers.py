@@ -20,7 +20,7 @@ from s3memo.flight import Flight, Flights, Outcome
 from s3memo.freshness import Freshness
 from s3memo.locks import process_lock
 from s3memo.memo import Draft, Memo
-from s3memo.memory import Held, Memory, MemoryTier, Slot
+from s3memo.memory import Gone, Held, Memory, MemoryTier, Slot
 from s3memo.names import NOTHING_READ, Names, Reading
 from s3memo.packing import Packing
 from s3memo.quick import Cell
@@ -312,16 +312,14 @@ class Tiers:
         lifetime = terms.longest(held.raised)
         if not math.isinf(lifetime):
             lifetime -= self._memo.age(held.version)
-        gone: list[Slot] = []
-        evicted = partial(terms.recorder.emit, "evict", key=str(key), size=held.size)
+        gone: list[Gone] = []
 
         def put() -> None:
-            gone.extend(self._memory.put(key, held, lifetime=lifetime, evicted=evicted))
+            gone.extend(self._memory.put(key, held, lifetime=lifetime, recorder=terms.recorder))
 
         self.flights.land(key, flight, held.version, put)
-        for slot in gone:
-            if slot.made_room:
-                slot.evicted()
+        for left in gone:
+            left.tell()
 
     def _is_held(self, key: Key) -> bool:
         """Whether memory, or a flight, would have to give way to something newer of a key."""

@@ -311,7 +311,7 @@ def test_memory_is_confirmed_with_one_list_after_a_while(cached: Any, clock: Clo
 
 def test_memory_is_bounded_by_entries_and_bytes(store: BrokenStore) -> None:
     few = Cache(store, memory=MemoryTier(max_entries=2)).cached(calls_of(Calls()))
-    small = Cache(store, memory=MemoryTier(max_bytes=4000)).cached(calls_of(Calls()))
+    small = Cache(store, memory=MemoryTier(max_bytes=5000)).cached(calls_of(Calls()))
     for value in ("x" * 1000, "y" * 1000, "z" * 1000, "w" * 5000):
         few(value)
         small(value)

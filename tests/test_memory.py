@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import gc
 import math
+import tracemalloc
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,11 +11,13 @@ import pytest
 from s3memo import codec
 from s3memo.envelope import Envelope, seal
 from s3memo.errors import SettingsError
-from s3memo.events import Tally
+from s3memo.events import Recorder, Tally
 from s3memo.memory import Held, Memory, MemoryTier
 from s3memo.quick import Cell
 from s3memo.signing import NO_KEYS
-from s3memo.versions import Key, Version
+from s3memo.versions import Key, Version, base32
+
+RECORDER = Recorder("f")
 
 
 class Clock:
@@ -37,8 +42,8 @@ def held(value: Any, order: int = 1) -> Held:
 
 def test_a_newer_version_stays() -> None:
     memory = Memory(MemoryTier())
-    memory.put(key("a"), held("new", 2), lifetime=10)
-    memory.put(key("a"), held("old", 1), lifetime=10)
+    memory.put(key("a"), held("new", 2), lifetime=10, recorder=RECORDER)
+    memory.put(key("a"), held("old", 1), lifetime=10, recorder=RECORDER)
     found = memory.slot(key("a"))
     assert found is not None
     assert found.held.load() == "new"
@@ -47,10 +52,10 @@ def test_a_newer_version_stays() -> None:
 def test_what_has_expired_makes_room() -> None:
     clock = Clock()
     memory = Memory(MemoryTier(max_entries=2), timer=clock)
-    memory.put(key("brief"), held(1), lifetime=1)
-    memory.put(key("long"), held(2), lifetime=100)
+    memory.put(key("brief"), held(1), lifetime=1, recorder=RECORDER)
+    memory.put(key("long"), held(2), lifetime=100, recorder=RECORDER)
     clock.now = 2
-    memory.put(key("other"), held(3), lifetime=100)
+    memory.put(key("other"), held(3), lifetime=100, recorder=RECORDER)
     assert memory.slot(key("brief")) is None
     assert memory.slot(key("long")) is not None
 
@@ -58,16 +63,16 @@ def test_what_has_expired_makes_room() -> None:
 def test_the_least_recently_used_goes_first() -> None:
     memory = Memory(MemoryTier(max_entries=2))
     for name in "ab":
-        memory.put(key(name), held(name), lifetime=10)
+        memory.put(key(name), held(name), lifetime=10, recorder=RECORDER)
     memory.slot(key("a"))
-    memory.put(key("c"), held("c"), lifetime=10)
+    memory.put(key("c"), held("c"), lifetime=10, recorder=RECORDER)
     assert [memory.slot(key(name)) is not None for name in "abc"] == [True, False, True]
 
 
 def test_what_is_larger_than_the_tier_is_not_held_and_evicts_nobody() -> None:
     memory = Memory(MemoryTier(max_bytes=2000))
-    memory.put(key("small"), held("x"), lifetime=10)
-    memory.put(key("large"), held("x" * 5000), lifetime=10)
+    memory.put(key("small"), held("x"), lifetime=10, recorder=RECORDER)
+    memory.put(key("large"), held("x" * 5000), lifetime=10, recorder=RECORDER)
     assert memory.slot(key("small")) is not None
     assert memory.slot(key("large")) is None
 
@@ -90,7 +95,7 @@ def test_a_mutable_value_cannot_be_reached_through_memory() -> None:
 def test_keys_are_discarded_and_counted_by_what_they_belong_to() -> None:
     memory = Memory(MemoryTier())
     for name in "abc":
-        memory.put(key(name), held(name), lifetime=10)
+        memory.put(key(name), held(name), lifetime=10, recorder=RECORDER)
     memory.discard(key("a"))
     memory.discard(key("unknown"))
     assert memory.count(lambda other: other.digest > "a") == 2
@@ -109,7 +114,7 @@ def test_a_tier_of_no_sense_is_refused(options: dict[str, Any]) -> None:
 def test_what_has_expired_is_given_up_as_soon_as_its_key_is_forgotten() -> None:
     clock = Clock()
     memory = Memory(MemoryTier(), timer=clock)
-    memory.put(key("a"), held(1), lifetime=1)
+    memory.put(key("a"), held(1), lifetime=1, recorder=RECORDER)
     slot, cell = memory.slot(key("a")), Cell()
     assert slot is not None
     slot.add_cell(cell)
@@ -117,3 +122,46 @@ def test_what_has_expired_is_given_up_as_soon_as_its_key_is_forgotten() -> None:
     clock.now = 2
     memory.discard(key("a"))
     assert cell.lease[:2] == (None, -math.inf)
+
+
+def growth(make: Callable[[int], Any], count: int = 2000) -> tuple[float, float]:
+    """Return what an entry makes the process grow by, and what the tier says that it does, in bytes."""
+    memory = Memory(MemoryTier())
+
+    def put(number: int) -> None:
+        digest, order = base32(number.to_bytes(20, "big")), 10**15 + number
+        value = held(make(number), order)
+        memory.put(Key("f", "t", digest), value, lifetime=1000.0 + number, recorder=RECORDER)
+        assert value.version.name
+
+    put(0)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before, said = tracemalloc.get_traced_memory()[0], memory._slots.currsize
+        for number in range(1000, 1000 + count):
+            put(number)
+        gc.collect()
+        return (tracemalloc.get_traced_memory()[0] - before) / count, (memory._slots.currsize - said) / count
+    finally:
+        tracemalloc.stop()
+
+
+KNOWN = 170
+"""Bytes that the index, which is not part of the tier, needs for an entry: its name, packed, and room to grow."""
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda number: number * 1000,
+        lambda number: f"number {number}",
+        lambda number: (number / 3, str(number), (number / 7, number / 9)),
+        lambda number: {"number": number, "words": [f"word {number + n:05d}" for n in range(80)]},
+        lambda number: b"x" * 10_000 + b"%d" % number,
+    ],
+    ids=["int", "short str", "tuple", "dict of 1 KiB", "10 kB of bytes"],
+)
+def test_the_tier_counts_what_an_entry_really_takes(make: Callable[[int], Any]) -> None:
+    takes, said = growth(make)
+    assert said == pytest.approx(takes + KNOWN, rel=0.2)
