@@ -605,6 +605,18 @@ def test_pages_without_names_and_without_end_are_not_read_for_ever(
     assert len(scripted.requests) <= sent + 1, "and obstore reads on no more"
 
 
+def test_a_listing_that_blocks_a_loop_leaves_it_the_running_one(scripted: ScriptedServer, store: ObjectStore) -> None:
+    scripted.behave = objects("a")
+
+    async def list_all() -> list[ObjectInfo]:
+        running = asyncio.get_running_loop()
+        found = list(store.list(""))
+        assert asyncio.get_running_loop() is running
+        return found
+
+    assert keys(asyncio.run(list_all())) == ["a"]
+
+
 @given(whole=_names, after=_names, rest=_names)
 def test_an_offset_passes_nothing_over(whole: str, after: str, rest: str) -> None:
     begin = offset(whole, after)

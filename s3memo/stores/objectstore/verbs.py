@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
-import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -12,8 +10,8 @@ import obstore
 from obstore.store import AzureStore, GCSStore, MemoryStore, S3Store
 
 from s3memo.bridge import is_crossed, wait_for
-from s3memo.locks import process_lock
 from s3memo.stores.base import Buffer, PutMode
+from s3memo.stores.objectstore.waiting import waited
 from s3memo.stores.parts import cut, room_for
 
 if TYPE_CHECKING:
@@ -129,34 +127,18 @@ def remove(engine: Engine, paths: str | Sequence[str]) -> None:
 def next_chunk(stream: ListStream[Page], seconds: float) -> Page | None:
     """Return what a listing shows next, or None at its end; TimeoutError if nothing came within so many seconds.
 
-    obstore would go on for ever with a server that sends empty pages without end. So a blocking call does not wait in
-    it, but for a loop in a thread, which all who list share.
+    obstore would go on for ever with a server that sends empty pages without end. So a blocking call does not wait in it.
     """
-    if is_crossed():
-        return wait_for(_next_chunk(stream, seconds))
-    waiting = asyncio.run_coroutine_threadsafe(_next_chunk(stream, seconds), _loop())
     try:
-        return waiting.result()
-    except BaseException:
-        waiting.cancel()
-        raise
-
-
-async def _next_chunk(stream: ListStream[Page], seconds: float) -> Page | None:
-    try:
-        async with asyncio.timeout(seconds):
-            return await anext(stream, None)
+        if is_crossed():
+            return wait_for(_next_chunk(stream, seconds))
+        return waited(stream.__anext__, seconds)
+    except StopAsyncIteration:
+        return None
     except TimeoutError as error:
         raise TimeoutError(str(error) or f"no names came within {seconds:g} seconds") from error
 
 
-def _loop() -> asyncio.AbstractEventLoop:
-    with process_lock:
-        return _started_loop()
-
-
-@functools.cache
-def _started_loop() -> asyncio.AbstractEventLoop:
-    loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, name="s3memo-obstore", daemon=True).start()
-    return loop
+async def _next_chunk(stream: ListStream[Page], seconds: float) -> Page | None:
+    async with asyncio.timeout(seconds):
+        return await anext(stream, None)
