@@ -126,10 +126,10 @@ class _Collection:
             due = [each for each in wave if _prefix(each) not in held_back]
             batches = [due[start : start + PAGE_SIZE] for start in range(0, len(due), PAGE_SIZE)]
             for batch, error in zip(batches, self._delete_all(batches), strict=True):
-                if error is None:
-                    self._count(batch)
-                else:
-                    held_back.update(map(_prefix, batch))
+                left = _left(batch, error)
+                self._count(each for each in batch if each not in left)
+                held_back.update(map(_prefix, left))
+                if error is not None:
                     self.failures.append(error)
                     self._recorder.trouble(error, "some garbage could not be deleted; the next collection tries again")
             wave.clear()
@@ -149,10 +149,18 @@ class _Collection:
             return error
         return None
 
-    def _count(self, batch: list[Doomed]) -> None:
-        for each in batch:
+    def _count(self, gone: Iterable[Doomed]) -> None:
+        for each in gone:
             self.reasons[each.reason] += 1
             self.sizes[each.reason] += each.size
+
+
+def _left(batch: list[Doomed], error: StoreError | None) -> set[Doomed]:
+    """Return what a DELETE may have left of a batch: what the store named, or if it named nothing else all."""
+    if error is None:
+        return set()
+    named = {each for each in batch if each.object_key in error.left}
+    return named if named and len(named) == len(error.left) else set(batch)
 
 
 def _prefix(doomed: Doomed) -> str:

@@ -169,7 +169,7 @@ def test_each_object_that_was_refused_is_told(scripted: ScriptedServer) -> None:
     assert [key in run.err for key in objects] == [True, False, True]
     assert "s3:DeleteObject" in run.err
     assert "run it again" in run.err
-    assert run.shown.splitlines()[-1] == "deleted        0  0 bytes"
+    assert run.shown.splitlines()[-1] == "deleted        1  1 byte"
 
 
 def test_who_may_not_list_is_told(scripted: ScriptedServer) -> None:

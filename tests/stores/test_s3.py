@@ -296,6 +296,7 @@ def test_every_object_left_is_named_and_nothing_later_deleted(scripted: Scripted
     with pytest.raises(StoreAccessError) as caught:
         store.delete(source)
     message = str(caught.value)
+    assert caught.value.left == ("k0007", "k0009")
     assert "cannot delete from s3://bucket/root at http://127.0.0.1" in message
     assert "the server kept 'k0007' (AccessDenied), 'k0009' (AccessDenied); nothing after that was tried" in message
     assert "grant these credentials s3:DeleteObject" in message
