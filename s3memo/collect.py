@@ -17,7 +17,7 @@ from s3memo.garbage import Doomed, Kept, Policy, Reason, Standing
 from s3memo.settings import check_count
 from s3memo.sharing import Place, cache_at, check_place
 from s3memo.stores.base import PAGE_SIZE, Store
-from s3memo.versions import tag_prefix
+from s3memo.versions import named_prefixes
 
 _ROOT = "v1/"
 _AT_ONCE = 8  # DELETEs
@@ -72,7 +72,7 @@ def gc(
     if not dry_run:
         place.check_writable("gc")
     age = seconds(older_than, name="older_than")
-    prefixes = tuple(map(_tag_prefix, tags))
+    prefixes = tuple(prefix for pair in tags for prefix in _tag_prefixes(pair))
     policy = Policy(lasting, keep, keep_states, prefixes, math.inf if age is None else age)
     store = place.store
     collection = _Collection(store, Recorder("gc", place.hooks), dry_run=dry_run)
@@ -93,10 +93,10 @@ def gc(
     return Collected(count, deleted, collection.reasons, tuple(collection.failures), collection.sizes, kept)
 
 
-def _tag_prefix(pair: tuple[str, str]) -> str:
+def _tag_prefixes(pair: tuple[str, str]) -> list[str]:
     match pair:
         case (str() as namespace, str() as tag):
-            return tag_prefix(namespace, tag)
+            return named_prefixes(namespace, tag)
     raise SettingsError(f"tags= has {pair!r}: give a list of pairs (namespace, tag)")
 
 

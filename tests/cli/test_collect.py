@@ -11,7 +11,7 @@ import pytest
 
 from s3memo import LocalStore, S3Store
 from s3memo.stores.base import Store
-from s3memo.versions import ItemKey, Key, Listing, parse_object_key
+from s3memo.versions import ItemKey, Key, Listing, escape, parse_object_key
 from tests.cli.console import DAY, HOUR, digest, grave, lay, result, s3_environment, s3memo
 from tests.servers.recording import Exchange
 from tests.servers.scripted import ScriptedServer, deleted, page, refusal
@@ -127,6 +127,13 @@ def test_a_tag_or_duration_that_makes_no_sense_is_told(store: LocalStore, env: d
 def test_tags_with_colons_are_found(store: LocalStore, env: dict[str, str]) -> None:
     lay(store, Key("cli:double", "v:1", digest(1)), result(1))
     assert s3memo("gc", "--tag", "cli:double:v:1", "--json", env=env).json["objects"] == 1
+
+
+def test_tags_are_found_as_they_are_shown_and_as_they_were_given(store: LocalStore, env: dict[str, str]) -> None:
+    key = Key("f" * 190, "x" * 200, digest(1))
+    for pair in ((key.namespace, key.tag), (escape(key.namespace), escape(key.tag))):
+        lay(store, key, result(1))
+        assert s3memo("gc", "--tag", ":".join(pair), "--json", env=env).json["objects"] == 1
 
 
 @pytest.mark.parametrize("command", ["gc", "clear"])
