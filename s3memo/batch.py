@@ -231,7 +231,7 @@ class Batch:
                 return error
             if isinstance(error, StopIteration | StopAsyncIteration):  # which would end the caller's loop
                 raise RuntimeError(f"{self.subject.namespace} raised {error!r}") from error
-            raise error
+            raise error.with_traceback(item.trace)
         if self.options.returns == "value":
             return item.outcome.value
         return self._entry(item.key or self.subject.key((*self._bound, *item.args), {}), item.outcome)

@@ -17,7 +17,7 @@ from s3memo.garbage import Doomed, Kept, Policy, Reason, Standing
 from s3memo.settings import check_count
 from s3memo.sharing import Place, cache_at, check_place
 from s3memo.stores.base import PAGE_SIZE, Store
-from s3memo.versions import tag_prefix
+from s3memo.versions import named_prefixes
 
 _ROOT = "v1/"
 _AT_ONCE = 8  # DELETEs
@@ -72,7 +72,7 @@ def gc(
     if not dry_run:
         place.check_writable("gc")
     age = seconds(older_than, name="older_than")
-    prefixes = tuple(map(_tag_prefix, tags))
+    prefixes = tuple(prefix for pair in tags for prefix in _tag_prefixes(pair))
     policy = Policy(lasting, keep, keep_states, prefixes, math.inf if age is None else age)
     store = place.store
     collection = _Collection(store, Recorder("gc", place.hooks), dry_run=dry_run)
@@ -93,10 +93,10 @@ def gc(
     return Collected(count, deleted, collection.reasons, tuple(collection.failures), collection.sizes, kept)
 
 
-def _tag_prefix(pair: tuple[str, str]) -> str:
+def _tag_prefixes(pair: tuple[str, str]) -> list[str]:
     match pair:
         case (str() as namespace, str() as tag):
-            return tag_prefix(namespace, tag)
+            return named_prefixes(namespace, tag)
     raise SettingsError(f"tags= has {pair!r}: give a list of pairs (namespace, tag)")
 
 
@@ -126,10 +126,10 @@ class _Collection:
             due = [each for each in wave if _prefix(each) not in held_back]
             batches = [due[start : start + PAGE_SIZE] for start in range(0, len(due), PAGE_SIZE)]
             for batch, error in zip(batches, self._delete_all(batches), strict=True):
-                if error is None:
-                    self._count(batch)
-                else:
-                    held_back.update(map(_prefix, batch))
+                left = _left(batch, error)
+                self._count(each for each in batch if each not in left)
+                held_back.update(map(_prefix, left))
+                if error is not None:
                     self.failures.append(error)
                     self._recorder.trouble(error, "some garbage could not be deleted; the next collection tries again")
             wave.clear()
@@ -149,10 +149,18 @@ class _Collection:
             return error
         return None
 
-    def _count(self, batch: list[Doomed]) -> None:
-        for each in batch:
+    def _count(self, gone: Iterable[Doomed]) -> None:
+        for each in gone:
             self.reasons[each.reason] += 1
             self.sizes[each.reason] += each.size
+
+
+def _left(batch: list[Doomed], error: StoreError | None) -> set[Doomed]:
+    """Return what a DELETE may have left of a batch: what the store named, or if it named nothing else all."""
+    if error is None:
+        return set()
+    named = {each for each in batch if each.object_key in error.left}
+    return named if named and len(named) == len(error.left) else set(batch)
 
 
 def _prefix(doomed: Doomed) -> str:

@@ -55,10 +55,12 @@ class IntegrityError(CodecError):
 class StoreError(S3MemoError):
     """A store did not do what it was asked.
 
-    `maybe_applied` says of a failed write of a state that it may have taken effect, now or in a moment, all the same.
+    `maybe_applied` says of a failed write of a state that it may have taken effect, now or in a moment, all the same;
+    `left` names the objects that a DELETE left, where that is known: of the others in its last request none is there.
     """
 
     maybe_applied: bool = False
+    left: tuple[str, ...] = ()
 
 
 class NotFoundError(StoreError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
@@ -160,7 +161,9 @@ class Recorder:
     def _tell(self, hook: Hook, what: object, take: Callable[..., None], *details: object) -> None:
         try:
             take(*details)
-        except Exception:
+        except BaseException as error:
+            if not isinstance(error, Exception) and not _is_cancellation(error):
+                raise
             if self._first(f"hook {hook!r}"):
                 logger.exception("s3memo: the hook %r failed on %s; further failures are not logged", hook, what)
 
@@ -241,6 +244,11 @@ class Recorder:
             first = trouble not in self._warned
             self._warned.add(trouble)
             return first
+
+
+def _is_cancellation(error: BaseException) -> bool:
+    """Whether it is what cancels tasks; out of a hook it is the hook's own, for no task is cancelled while it is in one."""
+    return isinstance(error, getattr(sys.modules.get("asyncio"), "CancelledError", ()))  # who raises it has loaded it
 
 
 _counting: ContextVar[Recorder | None] = ContextVar("s3memo_counting", default=None)

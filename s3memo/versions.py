@@ -39,6 +39,7 @@ BASE32_DIGITS = "0123456789abcdefghijklmnopqrstuv"
 _PAIRS = [
     first + second for first in BASE32_DIGITS for second in BASE32_DIGITS
 ]  # a table of ten bits is faster than base64's way
+_CUT = re.compile(r"[A-Za-z0-9._=-]{140,146}=h[0-9a-v]{32}")
 _UNSAFE = re.compile(rb"[^A-Za-z0-9._-]")
 VERSION_NAME = (
     r"(?P<order>[0-9a-f]{14})_(?P<created>\d{8}T\d{6}\.\d{6}Z)_(?P<ttl>0|[1-9]\d{0,11}|inf)"
@@ -163,6 +164,15 @@ def namespace_prefix(namespace: str) -> str:
 def tag_prefix(namespace: str, tag: str) -> str:
     """Return what the object keys of a function with one tag begin with."""
     return f"{namespace_prefix(namespace)}{escape(tag)}/"
+
+
+def named_prefixes(namespace: str, tag: str) -> list[str]:
+    """Return what those object keys begin with if either may be given as it stands in them, cut, for all that is known."""
+    return [f"{MEMO_ROOT}{folder}/{part}/" for folder in _written(namespace) for part in _written(tag)]
+
+
+def _written(part: str) -> set[str]:
+    return {escape(part), part} if _CUT.fullmatch(part) else {escape(part)}
 
 
 @lru_cache(1024)  # of functions, mappings and tags: a process has few

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Any
 
 from s3memo.calls import Call
@@ -17,19 +18,25 @@ from s3memo.versions import Key
 class Item:
     """One call of a batch: how it is made, and what it brought. Without `call` the function runs as if not decorated.
 
-    Whoever makes the call sets `outcome` or `error`; the board is told, and sets `has_landed`.
+    Whoever makes the call sets `outcome` or `error`; the board is told, and lands it.
     """
 
     args: tuple[Any, ...] = ()
     call: Call | None = None
     outcome: Outcome[Any] | None = None
     error: BaseException | None = None
+    trace: TracebackType | None = None
     has_landed: bool = False
 
     @property
     def key(self) -> Key | None:
         """What it shares with calls of the same arguments."""
         return None if self.call is None else self.call.key
+
+    def land(self) -> None:
+        """Note that it has ended, and the trace of its error, which others may share and raise before."""
+        self.has_landed = True
+        self.trace = self.error.__traceback__ if self.error else None
 
 
 @dataclass(slots=True)
@@ -100,7 +107,8 @@ class Board:
     def plan(self, items: Iterable[Item]) -> None:
         """Add calls; one that has an error already takes its place all the same."""
         for item in items:
-            item.has_landed = item.error is not None
+            if item.error is not None:
+                item.land()
             self._planned.append(item)
 
     def start(self) -> Item | None:
@@ -132,7 +140,7 @@ class Board:
 
     def settle(self, item: Item) -> None:
         """Note that an item has ended, whoever did the work."""
-        item.has_landed = True
+        item.land()
         if not self._ordered:
             self._line.append(item)
 

@@ -167,6 +167,27 @@ def test_duplicates_of_what_fails_share_the_failure(store: TroubledStore, job: J
     assert job.calls == {1: 1, 2: 1}
 
 
+def test_a_shared_failure_is_raised_with_the_same_trace_each_time(store: TroubledStore, job: Job) -> None:
+    others_wait = threading.Event()
+
+    def before(x: int) -> None:
+        if x == 2:
+            others_wait.set()
+        else:
+            assert others_wait.wait(10)
+            raise ValueError(x)
+
+    job.before = before
+    results, traces = job.on(store).map([1, 1, 1, 2], concurrency=2), []
+    for _ in range(3):
+        with pytest.raises(ValueError, match="1") as caught:
+            next(results)
+        traces.append([entry.name for entry in caught.traceback[1:]])
+    assert traces[0] == traces[1] == traces[2]
+    assert traces[0][-1] == "before"
+    assert job.calls[1] == 1
+
+
 def test_duplicates_of_what_cannot_be_shared_are_computed_each(store: TroubledStore) -> None:
     calls = []
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import logging
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from s3memo import Cache, MemoryStore
 from s3memo.errors import StoreUnavailableError
 from s3memo.events import PRICES, Event, Recorder, count_request
 
@@ -63,6 +65,30 @@ def test_trouble_is_an_event_each_time_and_a_warning_once_for_each_kind(caplog: 
     assert len(events) == 4
     levels = [record.levelname for record in caplog.records]
     assert levels == ["WARNING", "DEBUG", "DEBUG", "WARNING"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, asyncio.CancelledError])
+async def test_what_a_hook_raises_never_reaches_the_call(
+    error: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    def hook(_: Event) -> None:
+        raise error
+
+    @Cache(MemoryStore(), hooks=[hook]).cached(name="twice", version=1)
+    async def twice(x: int) -> int:
+        await asyncio.sleep(0)
+        return 2 * x
+
+    assert [await twice(1), await twice(1), await twice(2)] == [2, 2, 4]
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+def test_what_ends_a_program_passes_a_hook() -> None:
+    def hook(_: Event) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Recorder("f", (hook,)).emit("miss")
 
 
 def test_requests_are_told_to_hooks_that_ask_and_their_failure_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:

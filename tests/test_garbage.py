@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3memo import Cache, Lease, MemoryStore, S3TTLCache, ServiceState, collect, garbage, gc
-from s3memo.errors import SettingsError, StoreUnavailableError
+from s3memo.errors import SettingsError, StoreAccessError, StoreUnavailableError
 from s3memo.garbage import Doomed, Policy
 from s3memo.sequences import RETENTION, lease_prefix, sequence_name, state_prefix
 from s3memo.stores.base import ObjectInfo
@@ -317,6 +317,26 @@ def test_what_cannot_be_deleted_keeps_what_depends_on_it(
     assert older.name in str(found.failures[0])
     assert [info.key for info in store.list("")] == [KEY.prefix + newest_one.name, KEY.prefix + older.name]
     assert "some garbage could not be deleted" in caplog.text
+
+
+def test_what_goes_of_a_batch_is_counted_and_holds_nothing_back(store: TroubledStore) -> None:
+    fill(store, 3)
+    stuck = min(info.key for info in store.list("") if result(90 * DAY, ttl=1).name in info.key)
+    delete = store.delete
+
+    def refuse(keys: Iterable[str]) -> None:
+        batch = set(keys)
+        delete(batch - {stuck})
+        if stuck in batch:
+            error = StoreAccessError(f"kept {stuck}")
+            error.left = (stuck,)
+            raise error
+
+    store.delete = refuse  # type: ignore[method-assign]
+    found = gc(store)
+    assert (found.objects, found.reasons) == (4, {"superseded": 2, "expired": 2})
+    assert [str(failure) for failure in found.failures] == [f"kept {stuck}"]
+    assert {info.key.rpartition("/")[0] for info in store.list("")} == {stuck.rpartition("/")[0]}
 
 
 def fill(store: MemoryStore, count: int) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from s3memo.cli.place import Url, check_name, name_of, no_such, open_cache, part_of
+from s3memo.cli.place import Url, check_name, no_such, open_cache, part_of
 from s3memo.cli.plain import plain
 from s3memo.cli.screen import (
     JsonDocument,
@@ -30,7 +30,7 @@ from s3memo.freshness import Policy
 from s3memo.garbage import Doomed, Kept, Reason, Standing
 from s3memo.stores.base import Store
 from s3memo.terms import Terms
-from s3memo.versions import MEMO_ROOT, namespace_prefix, tag_prefix
+from s3memo.versions import MEMO_ROOT, original
 
 _WHY: dict[Reason | Standing, str] = {
     "expired": "expired over the grace ago",
@@ -149,10 +149,10 @@ def _find_tag(store: Store, text: str) -> tuple[str, str]:
     if not pairs:
         raise SettingsError(f"--tag {text!r}: give the function and its tag, as in --tag jobs.simulate:v1")
     for function, tag in pairs:
-        namespace = name_of(store, MEMO_ROOT, function)
-        pair = namespace, name_of(store, namespace_prefix(namespace), tag)
-        if next(store.list(tag_prefix(*pair), limit=1), None) is not None:
-            return pair
+        folder = part_of(store, MEMO_ROOT, function)
+        part = None if folder is None else part_of(store, f"{MEMO_ROOT}{folder}/", tag)
+        if folder is not None and part is not None:
+            return original(folder) or folder, original(part) or part
     try:
         _find_prefix(store, *pairs[-1])
     except NotFoundError as error:  # as when it is run again

@@ -80,7 +80,7 @@ class Living:
     @property
     def age(self) -> float:
         """Seconds since it was created."""
-        return self.latest - self.version.created / MICROSECONDS
+        return since(self.version.created / MICROSECONDS, self.latest)
 
     @property
     def left(self) -> float | None:
@@ -97,6 +97,11 @@ class Living:
         return {"key": str(self), **describe(self.version, self.latest), "size": self.size, "expired": self.is_expired}
 
 
+def since(moment: float, latest: float) -> float:
+    """Return the seconds since a moment; what another's bounds of the clock put a little ahead is of now."""
+    return max(0.0, latest - moment)
+
+
 def key_of(prefix: str) -> str:
     """Return the key of the call whose object keys begin with `prefix`, as `str(key)` is."""
     owner, digest = split_prefix(prefix)
@@ -107,7 +112,7 @@ def describe(version: Version, latest: float) -> dict[str, Any]:
     """Return what a version's name tells, for scripts; durations are in seconds."""
     return {
         "created": version.created_at.isoformat(),
-        "age": round(latest - version.created / MICROSECONDS, 3),
+        "age": round(since(version.created / MICROSECONDS, latest), 3),
         "ttl": version.ttl,
         "elapsed": version.elapsed / 1000,
     }

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from s3memo.cli.inventory import ROOT, Holding, Kind, Living, Owner, living, survey
+from s3memo.cli.inventory import ROOT, Holding, Kind, Living, Owner, living, since, survey
 from s3memo.cli.place import Url, check_name, no_such, nothing_in, open_cache, part_of
 from s3memo.cli.plain import plain
 from s3memo.cli.screen import NARROW, JsonDocument, print_json, say, screen, size, span, table, watching
@@ -136,7 +136,7 @@ def _numbers(holding: Holding, latest: float) -> dict[str, Any]:
         "expired": holding.expired,
         "objects": holding.objects,
         "bytes": holding.bytes,
-        "newest_age": round(latest - holding.newest, 3) if holding.newest else None,
+        "newest_age": round(since(holding.newest, latest), 3) if holding.newest else None,
         "seconds": round(holding.seconds, 3),
     }
 
@@ -169,7 +169,7 @@ def _cells(holding: Holding, latest: float) -> dict[str, str]:
         "expired": f"{holding.expired:,}",
         "objects": f"{holding.objects:,}",
         "size": size(holding.bytes),
-        "newest": span(latest - holding.newest) if holding.newest else "",
+        "newest": span(since(holding.newest, latest)) if holding.newest else "",
         "holds": span(holding.seconds),
     }
 

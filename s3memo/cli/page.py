@@ -19,7 +19,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from s3memo._about import __version__
 from s3memo.cli.bins import DAY, Amount
 from s3memo.cli.charts import PLOT_HEIGHT, Measure, draw, per
-from s3memo.cli.inventory import Living, split_prefix
+from s3memo.cli.inventory import Living, since, split_prefix
 from s3memo.cli.plain import plain
 from s3memo.cli.screen import moment as in_words
 from s3memo.cli.screen import size, span
@@ -143,7 +143,7 @@ def _functions(summary: Summary) -> list[Line]:
         entries, held, seconds = _measures(row)
         newest = Cell("")
         if row.holding.newest:
-            newest = _span(summary.at - row.holding.newest)
+            newest = _span(since(row.holding.newest, summary.at))
         is_rest = row is summary.rest
         cells = (
             _count(entries, None if is_rest else most[0]),

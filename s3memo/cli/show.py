@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from s3memo import envelope
-from s3memo.cli.inventory import Living, describe, key_of, newest, versions
+from s3memo.cli.inventory import Living, describe, key_of, newest, since, versions
 from s3memo.cli.place import Url, check_name, find_call, open_cache
 from s3memo.cli.preview import decoded, preview
 from s3memo.cli.screen import JsonDocument, facts, moment, print_json, screen, size, span, table
@@ -80,7 +80,7 @@ def history(key: KeyArgument, *, url: Url = None, as_json: JsonDocument = False)
     lines = [
         (
             moment(version.created_at),
-            span(latest - version.created / MICROSECONDS),
+            span(since(version.created / MICROSECONDS, latest)),
             status,
             "" if version.dead else size(found[version]),
             "" if version.dead else span(version.elapsed / 1000),

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from s3memo.cli.bins import Amount
-from s3memo.cli.inventory import Holding, Kind, Living
+from s3memo.cli.inventory import Holding, Kind, Living, since
 from s3memo.garbage import Reason, Standing
 
 
@@ -32,7 +32,7 @@ class Row:
             "expired": held.expired,
             "objects": held.objects,
             "bytes": held.bytes,
-            "newest_age": round(at - held.newest, 3) if held.newest else None,
+            "newest_age": round(since(held.newest, at), 3) if held.newest else None,
             "seconds": round(held.seconds, 3),
         }
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import UTC
+from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import NamedTuple
 
@@ -32,6 +32,11 @@ def parse_date(header: str) -> float | None:
         moment = parsedate_to_datetime(header)
     except (ValueError, OverflowError):
         return None
+    return posix_seconds(moment)
+
+
+def posix_seconds(moment: datetime) -> float:
+    """Return a moment in POSIX seconds: what names no zone is in UTC, as all times of HTTP and S3 are."""
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from s3memo import LocalStore, S3Store
 from s3memo.stores.base import Store
-from s3memo.versions import ItemKey, Key, Listing, parse_object_key
+from s3memo.versions import ItemKey, Key, Listing, escape, parse_object_key
 from tests.cli.console import DAY, HOUR, digest, grave, lay, result, s3_environment, s3memo
 from tests.servers.recording import Exchange
 from tests.servers.scripted import ScriptedServer, deleted, page, refusal
@@ -129,6 +129,13 @@ def test_tags_with_colons_are_found(store: LocalStore, env: dict[str, str]) -> N
     assert s3memo("gc", "--tag", "cli:double:v:1", "--json", env=env).json["objects"] == 1
 
 
+def test_tags_are_found_as_they_are_shown_and_as_they_were_given(store: LocalStore, env: dict[str, str]) -> None:
+    key = Key("f" * 190, "x" * 200, digest(1))
+    for pair in ((key.namespace, key.tag), (escape(key.namespace), escape(key.tag))):
+        lay(store, key, result(1))
+        assert s3memo("gc", "--tag", ":".join(pair), "--json", env=env).json["objects"] == 1
+
+
 @pytest.mark.parametrize("command", ["gc", "clear"])
 def test_a_foreign_bucket_is_not_touched(command: str, rclone_s3: S3Server) -> None:
     bucket = rclone_s3.make_bucket()
@@ -169,7 +176,7 @@ def test_each_object_that_was_refused_is_told(scripted: ScriptedServer) -> None:
     assert [key in run.err for key in objects] == [True, False, True]
     assert "s3:DeleteObject" in run.err
     assert "run it again" in run.err
-    assert run.shown.splitlines()[-1] == "deleted        0  0 bytes"
+    assert run.shown.splitlines()[-1] == "deleted        1  1 byte"
 
 
 def test_who_may_not_list_is_told(scripted: ScriptedServer) -> None:

@@ -10,6 +10,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from email.utils import formatdate
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -151,7 +152,7 @@ class SimulatedS3:
         modified = float(int(self.world.modified.get(key, 0.0)))  # S3 lists whole seconds
         data = self.world.objects.get(key)
         size = len(self.world.last_written(key) if data is None else data)
-        return {"Key": key, "Size": size, "LastModified": SimpleNamespace(timestamp=lambda: modified)}
+        return {"Key": key, "Size": size, "LastModified": datetime.fromtimestamp(modified, UTC)}
 
     def _keys_at(self, moment: float) -> set[str]:
         if moment >= self.world.now:

@@ -641,6 +641,7 @@ def test_every_object_that_a_server_keeps_is_named(scripted: ScriptedServer, sto
         store.delete(["a", "b", "c", "d"])
 
     assert "'a'" not in str(caught.value)
+    assert caught.value.left == ("b", "d")
     assert len(scripted.requests) == 5
 
 
@@ -652,9 +653,10 @@ def test_an_answer_that_breaks_obstore_down_is_an_error(scripted: ScriptedServer
 
 def test_nothing_is_deleted_after_a_batch_of_which_some_was_kept(scripted: ScriptedServer, store: ObjectStore) -> None:
     scripted.behave = script(delete_answer(("root/0007", "AccessDenied")), refusal(503, "SlowDown"))
-    with pytest.raises(StoreUnavailableError, match=r"'0000' .* 999 objects after that were not tried"):
+    with pytest.raises(StoreUnavailableError, match=r"'0000' .* 999 objects after that were not tried") as caught:
         store.delete([*CROWD, "later"])
 
+    assert caught.value.left == tuple(CROWD)
     assert len(scripted.requests) == 1 + 3
 
 

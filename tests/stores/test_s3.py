@@ -8,8 +8,11 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -285,6 +288,24 @@ def test_a_directory_bucket_knows_no_part_of_a_name(scripted: ScriptedServer) ->
     assert {request.query.get("prefix") for request in scripted.requests if request.kind == "LIST"} == {"root/job/"}
 
 
+def test_a_time_without_a_zone_is_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Client:
+        meta = SimpleNamespace(endpoint_url="http://localhost")
+
+        def list_objects_v2(self, **_: Any) -> dict[str, Any]:
+            entry = {"Key": "a", "Size": 1, "LastModified": datetime(1970, 1, 2)}  # noqa: DTZ001  what is meant
+            return {"Contents": [entry], "IsTruncated": False, "ResponseMetadata": {"HTTPHeaders": {}}}
+
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        found = [*S3Store("bucket", client=Client()).list("")]  # type: ignore[arg-type]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert [info.last_modified for info in found] == [86_400.0]
+
+
 # deletes
 
 
@@ -296,6 +317,7 @@ def test_every_object_left_is_named_and_nothing_later_deleted(scripted: Scripted
     with pytest.raises(StoreAccessError) as caught:
         store.delete(source)
     message = str(caught.value)
+    assert caught.value.left == ("k0007", "k0009")
     assert "cannot delete from s3://bucket/root at http://127.0.0.1" in message
     assert "the server kept 'k0007' (AccessDenied), 'k0009' (AccessDenied); nothing after that was tried" in message
     assert "grant these credentials s3:DeleteObject" in message

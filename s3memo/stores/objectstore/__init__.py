@@ -325,7 +325,7 @@ class ObjectStore:
                 break
         if failures:
             request = Request("DELETE", self.url, self.endpoint)
-            raise deletion_error(failures, len(object_keys) - tried, request) from next(iter(failures.values()))
+            raise deletion_error(failures, object_keys[tried:], request) from next(iter(failures.values()))
 
     def _delete_one(self, object_key: str) -> None:
         path = self._path(object_key)

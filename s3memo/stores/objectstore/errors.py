@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import unescape
 
 from obstore import exceptions as foreign
@@ -114,12 +114,14 @@ def is_of_a_name(error: StoreError) -> bool:
     return isinstance(error.__cause__, foreign.InvalidPathError | ValueError)
 
 
-def deletion_error(failures: Mapping[str, StoreError], untried: int, request: Request) -> StoreError:
+def deletion_error(failures: Mapping[str, StoreError], untried: Sequence[str], request: Request) -> StoreError:
     """Return one error for objects that could not be deleted, given by object key with the error of each."""
     types = {type(error) for error in failures.values()}
     kind = types.pop() if len(types) == 1 else StoreError
     named = "; ".join(f"{key!r} ({error})" for key, error in failures.items())
-    return kind(f"cannot {request}: the server kept {named}; {untried} objects after that were not tried")
+    error = kind(f"cannot {request}: the server kept {named}; {len(untried)} objects after that were not tried")
+    error.left = (*failures, *untried)
+    return error
 
 
 def _by_words(error: Exception, text: str) -> Meaning:

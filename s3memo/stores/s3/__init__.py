@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from s3memo.errors import SettingsError, StoreNotSupportedError, StoreUnavailableError
 from s3memo.stores.base import PAGE_SIZE, Buffer, ObjectInfo, PutMode, TimeBounds
-from s3memo.stores.clock import ServerClock, local_clock
+from s3memo.stores.clock import ServerClock, local_clock, posix_seconds
 from s3memo.stores.parts import PART
 from s3memo.stores.retry import Deadline, RetryPolicy
 from s3memo.stores.transfer import as_body, read_body
@@ -270,7 +270,7 @@ class S3Store:
     def _objects(self, page: Mapping[str, Any]) -> builtins.list[ObjectInfo]:
         """Return what a page shows; the object that some tools make of the prefix itself is not below it."""
         return [
-            ObjectInfo(entry["Key"].removeprefix(self._root), entry["Size"], entry["LastModified"].timestamp())
+            ObjectInfo(entry["Key"].removeprefix(self._root), entry["Size"], posix_seconds(entry["LastModified"]))
             for entry in page.get("Contents", ())
             if entry["Key"] != self._root
         ]

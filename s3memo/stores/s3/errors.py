@@ -134,7 +134,9 @@ def translate_deletions(failures: Mapping[str, str], request: Request) -> StoreE
     meanings = {_by_code(code) for code in failures.values()}
     meaning = meanings.pop() if len(meanings) == 1 else Meaning(StoreError)
     named = ", ".join(f"{key!r} ({code})" for key, code in failures.items())
-    return explain(meaning, request, f"the server kept {named}; nothing after that was tried")
+    error = explain(meaning, request, f"the server kept {named}; nothing after that was tried")
+    error.left = tuple(failures)
+    return error
 
 
 def _translate_error(error: foreign.ClientError, request: Request) -> StoreError:
