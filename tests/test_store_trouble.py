@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 ATTEMPTS = 3
-TIMEOUTS = {"operation_timeout": 0.5, "connect_timeout": 0.1, "read_timeout": 0.2}
+TIMEOUTS = {"operation_timeout": 3.0, "connect_timeout": 1.0, "read_timeout": 1.5}
 PATIENCE = 40.0
 """Seconds that a call may add on a machine that is very busy. Unbounded, it would be sixty."""
 
