@@ -44,20 +44,21 @@ class Flight:
     """
 
     __slots__ = (
-        *(
-            "_newest",
-            "_tombstone",
-            "_trace",
-            "asks",
-            "detached",
-            "error",
-            "has_landed",
-            "is_unwanted",
-            "key",
-            "landed",
-            "outcome",
-        ),
-        *("scope", "task", "waiters", "waits_for"),
+        "_newest",
+        "_tombstone",
+        "_trace",
+        "asks",
+        "detached",
+        "error",
+        "has_landed",
+        "is_unwanted",
+        "key",
+        "landed",
+        "outcome",
+        "scope",
+        "task",
+        "waiters",
+        "waits_for",
     )
 
     def __init__(self, key: Key, scope: Hashable = None) -> None:
