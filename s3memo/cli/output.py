@@ -29,8 +29,9 @@ def replacing(path: Path, *, mark: str) -> Iterator[BinaryIO]:
             path = path.resolve()  # a link stays, and what it leads to is replaced
         _check(path, mark)
         target = path.with_name(f".{secrets.token_hex(8)}.tmp") if is_file else path
-        if is_file:
+        if is_file:  # try it, and leave nothing to whoever kills us meanwhile
             target.touch()
+            target.unlink()
     try:
         yield content
         with _telling(path, S3MemoError):

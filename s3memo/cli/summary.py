@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any, Literal
 
-from s3memo.cli.bins import Amount
+from s3memo.cli.bins import AGES, SIZES, Amount
 from s3memo.cli.inventory import Holding, Kind, Living, since
 from s3memo.garbage import Reason, Standing
 
@@ -125,8 +126,8 @@ class Summary:
                 "starts": [moment(start).isoformat() for start in self.history.starts()],
                 "series": [_series(series) for series in self.history.series],
             },
-            "ages": {label: _amount(amount) for label, amount in self.ages.items()},
-            "sizes": {label: _amount(amount) for label, amount in self.sizes.items()},
+            "ages": _classes(AGES, self.ages),
+            "sizes": _classes(SIZES, self.sizes),
             "largest": [result.as_json() for result in self.largest],
             "oldest": [result.as_json() for result in self.oldest],
             "garbage": {
@@ -140,6 +141,12 @@ class Summary:
 def moment(at: float) -> datetime:
     """Return a moment of the store's clock, given in POSIX seconds."""
     return datetime.fromtimestamp(at, UTC)
+
+
+def _classes(bins: Mapping[int, str], amounts: Mapping[str, Amount]) -> dict[str, Any]:
+    """Return each class by its label, with its bounds: seconds, or bytes."""
+    bounds = zip(pairwise([*bins, None]), bins.values(), strict=True)
+    return {label: {"from": low, "below": high, **_amount(amounts[label])} for (low, high), label in bounds}
 
 
 def _amount(amount: Amount) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,10 @@ def check_sums(told: dict[str, Any]) -> None:
         assert sum(sum(series[name]) for series in told["history"]["series"]) == total
         assert sum(amount[name] for amount in told["ages"].values()) == total
         assert sum(amount[name] for amount in told["sizes"].values()) == total
+    for classes in (told["ages"], told["sizes"]):
+        bounds = [(each["from"], each["below"]) for each in classes.values()]
+        assert (bounds[0][0], bounds[-1][1]) == (0, None)
+        assert all(low[1] == high[0] for low, high in pairwise(bounds))
 
 
 def test_its_numbers_are_those_of_the_other_commands(store: LocalStore, env: dict[str, str], page: Path) -> None:

@@ -182,6 +182,14 @@ def test_columns_say_what_they_are_and_series_are_named(page: Page) -> None:
     assert len(swatches) == COLOURED + 1
 
 
+def test_a_screen_reader_reads_each_column(page: Page) -> None:
+    titles = page.run("[...document.querySelectorAll('.column title')].map(title => title.textContent)")
+    nodes = page.call("Accessibility.getFullAXTree")["nodes"]
+    read = [node["name"]["value"] for node in nodes if node.get("role", {}).get("value") in {"image", "img"}]
+    assert titles
+    assert [*map(str.split, read)] == [*map(str.split, titles)]
+
+
 def test_bars_are_as_long_as_what_they_stand_for(view: Page, tmp_path: Path) -> None:
     page = opened(view, tmp_path)
     lengths = page.run(
