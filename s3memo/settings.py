@@ -144,9 +144,8 @@ _disabled_here: ContextVar[bool] = ContextVar("s3memo_disabled", default=False)
 
 def current() -> Settings:
     """Return the settings of this process; from now on they stay as they are."""
-    if (
-        _process.is_used and _process.settings is not None
-    ):  # no lock, for which all threads of a batch would wait in turn
+    # No lock, for which all threads of a batch would wait in turn.
+    if _process.is_used and _process.settings is not None:
         return _process.settings
     return _process.use()
 
