@@ -88,7 +88,7 @@ def ceph_s3() -> Iterator[S3Server]:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def _scripted() -> Iterator[ScriptedServer]:
     with ScriptedServer() as server:
         yield server

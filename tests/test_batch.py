@@ -196,7 +196,8 @@ def test_duplicates_of_what_cannot_be_shared_are_computed_each(store: TroubledSt
         calls.append(x)
         return object()
 
-    assert len({id(result) for result in opaque.map([1, 1, 1])}) == 3
+    results = [*opaque.map([1, 1, 1])]
+    assert len(set(map(id, results))) == 3
     assert calls == [1, 1, 1]
 
 

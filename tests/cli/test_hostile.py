@@ -87,8 +87,7 @@ def test_a_name_may_be_given_as_it_is_shown(name: str, store: LocalStore, env: d
     assert row["name"] == unescape(escape(name))
     assert s3memo("ls", row["name"], "--json", env=env).code == 0
     given = f"{row['name']}:{row['tags'][0]}"
-    cut = "=h" in row["name"]  # which gc in Python could not be given either
-    assert s3memo("gc", "--dry-run", "--tag", given, "--json", env=env).lines[-1]["objects"] == (not cut)
+    assert s3memo("gc", "--dry-run", "--tag", given, "--json", env=env).lines[-1]["objects"] == 1
     assert s3memo("clear", row["name"], "--tag", row["tags"][0], "--yes", "--json", env=env).json["deleted"] == 1
 
 
