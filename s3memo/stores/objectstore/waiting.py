@@ -24,8 +24,8 @@ def waited(begin: Callable[[], Awaitable[T]], seconds: float) -> T:
     Raises TimeoutError without words if it took too long.
     """
     around = _get_running_loop()  # of code that blocks in a loop
-    _set_running_loop(_LOOP)
     try:
+        _set_running_loop(_LOOP)  # an interruption may come right after it
         answer = cast("_Answer", begin())
     finally:
         _set_running_loop(around)
