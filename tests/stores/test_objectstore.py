@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import pickle
@@ -632,6 +633,18 @@ def test_an_interruption_before_a_listing_begins_leaves_no_loop_behind(
         assert asyncio._get_running_loop() is None
     finally:
         asyncio._set_running_loop(None)
+
+
+def test_the_end_of_a_listing_leaves_the_collector_nothing(scripted: ScriptedServer, store: ObjectStore) -> None:
+    scripted.behave = objects()
+    list(store.list(""))
+    gc.collect()
+    gc.disable()
+    try:
+        assert list(store.list("")) == []
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
 
 
 @given(whole=_names, after=_names, rest=_names)

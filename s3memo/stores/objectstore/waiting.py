@@ -53,8 +53,12 @@ class _Answer:
         if not has_arrived:
             self._cancel()
             raise TimeoutError
-        if self._error is not None:
-            raise self._error
+        error, self._error = self._error, None
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error  # it would refer to itself by way of this frame
         return self._result
 
     def _cancel(self) -> None:
