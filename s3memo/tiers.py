@@ -315,7 +315,7 @@ class Tiers:
         gone: list[Gone] = []
 
         def put() -> None:
-            gone.extend(self._memory.put(key, held, lifetime=lifetime, recorder=terms.recorder))
+            gone.extend(self._memory.put(key, held, lifetime=lifetime, recorder=terms.recorder.origin))
 
         self.flights.land(key, flight, held.version, put)
         for left in gone:

@@ -642,7 +642,7 @@ def test_the_end_of_a_listing_leaves_the_collector_nothing(scripted: ScriptedSer
     gc.disable()
     try:
         assert list(store.list("")) == []
-        assert gc.collect() == 0
+        assert waiting._Answer not in map(type, gc.get_objects())
     finally:
         gc.enable()
 
