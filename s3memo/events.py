@@ -122,6 +122,7 @@ class Recorder:
         self.function = function
         self.scope: object = object()
         """What calls have in common that may wait for each other."""
+        self._origin: Recorder | None = None
         self._hooks = hooks
         self._request_hooks = tuple(hook for hook in hooks if isinstance(hook, RequestHook))
         self._counts: Counter[str] = Counter()
@@ -187,10 +188,15 @@ class Recorder:
         """Count for this function every request that a store sends meanwhile in this context."""
         return Counting(self)
 
+    @property
+    def origin(self) -> Recorder:
+        """The function's own one, for what outlasts a call: it, or what it was taken `apart` from."""
+        return self._origin or self
+
     def apart(self) -> Recorder:
         """Return a recorder of the same scope that counts for itself, and warns of nothing that this one has warned of."""
         other = Recorder(self.function, self._hooks)
-        other.scope = self.scope
+        other.scope, other._origin = self.scope, self.origin
         other._warned = self._warned
         return other
 

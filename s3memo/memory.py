@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any, NamedTuple
 from weakref import ReferenceType, ref
 
@@ -26,6 +27,8 @@ _ENTRY = 1100
 
 _SEALED = 650
 """Bytes that a sealed object costs beside its data."""
+
+_BUILT_IN = frozenset({NoneType, bool, int, float, str, bytes, tuple, frozenset})
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,7 @@ def _room(value: Any) -> int:
     size, pending = 0, [value]
     while pending:
         part = pending.pop()
-        size += sys.getsizeof(part)
+        size += sys.getsizeof(part) if type(part) in _BUILT_IN else object.__sizeof__(part)  # no class is asked
         if type(part) in {tuple, frozenset}:
             pending += part
     return size

@@ -248,6 +248,8 @@ class Tiers:
         taken_back = computing is not None and computing.detached
         void = [version] if taken_back else draft.listing.superseded(version, keep=terms.keep)
         self._names.learn(key, draft, void)
+        if not taken_back:  # an older one may have come to memory during the PUT, if this has left it
+            self.notice(key, Listing((version,)))
         self._memo.delete(key, terms, void)
 
     def _remember_if_possible(
@@ -315,7 +317,7 @@ class Tiers:
         gone: list[Gone] = []
 
         def put() -> None:
-            gone.extend(self._memory.put(key, held, lifetime=lifetime, recorder=terms.recorder))
+            gone.extend(self._memory.put(key, held, lifetime=lifetime, recorder=terms.recorder.origin))
 
         self.flights.land(key, flight, held.version, put)
         for left in gone:

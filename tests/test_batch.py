@@ -560,3 +560,11 @@ def test_the_end_of_a_batch_is_logged_with_what_it_saved_and_cost(
     (line,) = [record.getMessage() for record in caplog.records if "calls:" in record.getMessage()]
     assert line.startswith("s3memo: double: 12 calls: 10 stored, 1 computed, 1 failed; 0.0 s saved; requests: GET 10,")
     assert "LIST 1, PUT 1, about $0.0000" in line
+
+
+def test_what_an_executor_lets_memory_hold_keeps_no_recorder_for_each_call(store: TroubledStore, job: Job) -> None:
+    function = job.on(store)
+    with ThreadPoolExecutor(2) as executor:
+        assert len(list(function.map(range(5), executor=executor))) == 5
+    cache, terms = function._subject.bind()
+    assert {slot.recorder for slot in cache._memory._slots.values()} == {terms.recorder}

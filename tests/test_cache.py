@@ -196,6 +196,26 @@ def test_a_refresh_computes_and_replaces(cached: Any, calls: Calls, store: Broke
     assert len(names(store)) == 1
 
 
+def test_a_refresh_is_served_even_if_its_result_left_memory_while_it_was_written(
+    store: BrokenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    present = ["old"]
+    cache = Cache(store, memory=MemoryTier(max_entries=1))
+    function, put = cache.cached(name="f", version=1)(lambda _: present[0]), store.put
+
+    def meanwhile(*args: Any, **kwargs: Any) -> None:
+        monkeypatch.setattr(store, "put", put)
+        function("other")
+        assert function("this") == "old"
+        put(*args, **kwargs)
+
+    function("this")
+    present[0] = "new"
+    monkeypatch.setattr(store, "put", meanwhile)
+    assert function.cache_refresh("this") == "new"
+    assert function("this") == "new"
+
+
 def test_a_set_value_is_served_here_and_elsewhere(cached: Any, calls: Calls) -> None:
     here, elsewhere = cached(), cached()
     here("a")

@@ -547,3 +547,9 @@ def test_frames_of_numbers_and_text_need_no_pyarrow() -> None:
     )
     assert ran.returncode == 0, ran.stderr
     assert "pip install 's3memo[arrow]'" in ran.stdout
+
+
+def test_a_date_is_stored_by_a_process_that_has_stored_none_of_the_standard_library() -> None:
+    script = "import pandas as pd; from s3memo.codec import decode, encode; print(*encode(pd.Timestamp(0)))"
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert ran.stdout.strip() == " ".join(map(str, encode(pd.Timestamp(0)))), ran.stderr

@@ -4,11 +4,13 @@ import gc
 import math
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from s3memo import codec
+from s3memo.codec import NO_CLASSES, Classes
 from s3memo.envelope import Envelope, seal
 from s3memo.errors import SettingsError
 from s3memo.events import Recorder, Tally
@@ -31,13 +33,14 @@ def key(name: str) -> Key:
     return Key("f", "t", name)
 
 
-def sealed(value: Any) -> Envelope:
+def sealed(value: Any, classes: Classes = NO_CLASSES) -> Envelope:
     fields: dict[str, Any] = {"created": 1, "ttl": None, "elapsed": 0, "function": "f"}
-    return seal(codec.encode(value), object_key="", keys=NO_KEYS, **fields)
+    return seal(codec.encode(value, classes), object_key="", keys=NO_KEYS, **fields)
 
 
-def held(value: Any, order: int = 1) -> Held:
-    return Held.of(Version(order, order, None, 0, "00000000"), value, sealed(value), confirmed=0.0)
+def held(value: Any, order: int = 1, classes: Classes = NO_CLASSES) -> Held:
+    version = Version(order, order, None, 0, "00000000")
+    return Held.of(version, value, sealed(value, classes), confirmed=0.0, classes=classes)
 
 
 def test_a_newer_version_stays() -> None:
@@ -82,6 +85,22 @@ def test_what_is_held_weighs_what_it_takes_here() -> None:
     assert held([text]).weight < 2000, "a mutable value is held as its object, which is compressed"
     assert held(text).weight > 100_000, "an immutable one is held itself"
     assert held(text).size < 2000
+
+
+@dataclass(frozen=True)
+class Secretive:
+    x: int
+
+    def __sizeof__(self) -> int:
+        raise RuntimeError("nobody asks")
+
+
+def test_no_class_is_asked_how_large_its_instances_are() -> None:
+    classes = Classes({"Secretive": Secretive})
+    for value in (Secretive(1), (Secretive(1), Secretive(2))):
+        weighed = held(value, classes=classes)
+        assert weighed.is_shared
+        assert 0 < weighed.room < 1000
 
 
 def test_a_mutable_value_cannot_be_reached_through_memory() -> None:

@@ -37,22 +37,24 @@ _loaded: set[_Library] = set()
 def by_kind(kind: type) -> Extension | None:
     """Return what stores values of exactly this type. Raises ImportError."""
     extension = _BY_KIND.get(kind)
-    if extension is None:
-        packages = {str(base.__module__).partition(".")[0] for base in kind.__mro__}
-        for library in _LIBRARIES:
-            if not packages.isdisjoint(library.packages) and _load(library):
-                return _BY_KIND.get(kind)
-    return extension
+    if extension is not None:
+        return extension
+    packages = {str(base.__module__).partition(".")[0] for base in kind.__mro__}
+    for library in _LIBRARIES:  # pandas' dates are dates of the standard library, too
+        if kind not in _BY_KIND and not packages.isdisjoint(library.packages):
+            _load(library)
+    return _BY_KIND.get(kind)  # which another thread may have loaded meanwhile
 
 
 def by_code(code: int) -> Extension | None:
     """Return what stores values under this code. Raises ImportError."""
     extension = _BY_CODE.get(code)
-    if extension is None:
-        for library in _LIBRARIES:
-            if code in library.codes and _load(library):
-                return _BY_CODE.get(code)
-    return extension
+    if extension is not None:
+        return extension
+    for library in _LIBRARIES:
+        if code in library.codes:
+            _load(library)
+    return _BY_CODE.get(code)  # as above
 
 
 def is_stored(kind: type) -> bool:
@@ -60,10 +62,10 @@ def is_stored(kind: type) -> bool:
     return kind in _BY_KIND
 
 
-def _load(library: _Library) -> bool:
-    """Load a library's extensions; return False if they were there before."""
+def _load(library: _Library) -> None:
+    """Load a library's extensions, unless they are there."""
     if library in _loaded:
-        return False
+        return
     try:
         extensions: tuple[Extension, ...] = importlib.import_module(library.module).EXTENSIONS
     except ModuleNotFoundError as error:
@@ -74,4 +76,3 @@ def _load(library: _Library) -> bool:
     _BY_CODE.update((extension.code, extension) for extension in extensions)
     _BY_KIND.update((extension.kind, extension) for extension in extensions)
     _loaded.add(library)
-    return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import pickle
@@ -35,7 +36,7 @@ from s3memo.errors import (
 )
 from s3memo.stores import store_at
 from s3memo.stores.base import ObjectInfo, TimeBounds
-from s3memo.stores.objectstore import client
+from s3memo.stores.objectstore import client, waiting
 from s3memo.stores.objectstore.client import endpoint_of, make_engine
 from s3memo.stores.objectstore.names import offset
 from s3memo.stores.retry import RetryPolicy
@@ -615,6 +616,35 @@ def test_a_listing_that_blocks_a_loop_leaves_it_the_running_one(scripted: Script
         return found
 
     assert keys(asyncio.run(list_all())) == ["a"]
+
+
+def test_an_interruption_before_a_listing_begins_leaves_no_loop_behind(
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(loop: asyncio.AbstractEventLoop | None) -> None:
+        asyncio._set_running_loop(loop)
+        if loop is not None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(waiting, "_set_running_loop", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(store.list(""))
+    try:
+        assert asyncio._get_running_loop() is None
+    finally:
+        asyncio._set_running_loop(None)
+
+
+def test_the_end_of_a_listing_leaves_the_collector_nothing(scripted: ScriptedServer, store: ObjectStore) -> None:
+    scripted.behave = objects()
+    list(store.list(""))
+    gc.collect()
+    gc.disable()
+    try:
+        assert list(store.list("")) == []
+        assert waiting._Answer not in map(type, gc.get_objects())
+    finally:
+        gc.enable()
 
 
 @given(whole=_names, after=_names, rest=_names)

@@ -24,8 +24,8 @@ def waited(begin: Callable[[], Awaitable[T]], seconds: float) -> T:
     Raises TimeoutError without words if it took too long.
     """
     around = _get_running_loop()  # of code that blocks in a loop
-    _set_running_loop(_LOOP)
     try:
+        _set_running_loop(_LOOP)  # an interruption may come right after it
         answer = cast("_Answer", begin())
     finally:
         _set_running_loop(around)
@@ -53,8 +53,12 @@ class _Answer:
         if not has_arrived:
             self._cancel()
             raise TimeoutError
-        if self._error is not None:
-            raise self._error
+        error, self._error = self._error, None
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error  # it would refer to itself by way of this frame
         return self._result
 
     def _cancel(self) -> None:
