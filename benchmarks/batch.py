@@ -29,12 +29,12 @@ from typing import Any
 import boto3
 import cachier
 from botocore.config import Config
-from obstore.store import S3Store as RawObstore
 
 from benchmarks.rounds import told_by_process
 from s3memo import Cache, ObjectStore, S3Store
 from s3memo.functions import CachedFunction
 from tests.servers.ceph import ceph_server
+from tests.servers.engine import engine_on
 from tests.servers.server import S3Server
 from tests.servers.synthetic import Names, synthetic_server
 
@@ -100,7 +100,7 @@ def read_by_boto3(settings: Mapping[str, Any]) -> Measured:
 def read_by_obstore(settings: Mapping[str, Any]) -> Measured:
     """Read by obstore what boto3 reads, and do nothing with it: what is left is the server and obstore."""
     watch = Stopwatch()
-    engine = plain_obstore(BUCKET, settings["client_options"])
+    engine = engine_on(BUCKET, settings["client_options"])
     with ThreadPoolExecutor(settings["threads"]) as pool:
         sizes = list(pool.map(lambda name: len(engine.get(name).bytes()), settings["names"]))
     took = watch.read()
@@ -170,18 +170,6 @@ def cached(client_options: Mapping[str, Any]) -> CachedFunction[[int], dict[str,
 def plain_client(client_options: Mapping[str, Any], threads: int) -> Any:
     """Return boto3's client as it is, but with a connection for each thread."""
     return boto3.client("s3", config=Config(max_pool_connections=threads), **client_options)
-
-
-def plain_obstore(bucket: str, client_options: Mapping[str, Any]) -> RawObstore:
-    """Return obstore's own store on a bucket of the same server."""
-    return RawObstore(
-        bucket,
-        endpoint=client_options["endpoint_url"],
-        access_key_id=client_options["aws_access_key_id"],
-        secret_access_key=client_options["aws_secret_access_key"],
-        region=client_options["region_name"],
-        client_options={"allow_http": True},
-    )
 
 
 class Stopwatch:

@@ -150,7 +150,9 @@ def test_duplicates_that_wait_hold_up_no_thread(store: TroubledStore, job: Job) 
     assert set(job.calls.values()) == {1}
 
 
-def test_duplicates_of_what_fails_share_the_failure(store: TroubledStore, job: Job) -> None:
+@pytest.fixture
+def failing(job: Job) -> Job:
+    """A job of which all but 2 fails, when the others wait for it."""
     others_wait = threading.Event()
 
     def before(x: int) -> None:
@@ -161,31 +163,25 @@ def test_duplicates_of_what_fails_share_the_failure(store: TroubledStore, job: J
             raise ValueError(x)
 
     job.before = before
-    first, second, third, last = job.on(store).map([1, 1, 1, 2], concurrency=2, return_exceptions=True)
+    return job
+
+
+def test_duplicates_of_what_fails_share_the_failure(store: TroubledStore, failing: Job) -> None:
+    first, second, third, last = failing.on(store).map([1, 1, 1, 2], concurrency=2, return_exceptions=True)
     assert first is second is third
     assert last == [2, 2]
-    assert job.calls == {1: 1, 2: 1}
+    assert failing.calls == {1: 1, 2: 1}
 
 
-def test_a_shared_failure_is_raised_with_the_same_trace_each_time(store: TroubledStore, job: Job) -> None:
-    others_wait = threading.Event()
-
-    def before(x: int) -> None:
-        if x == 2:
-            others_wait.set()
-        else:
-            assert others_wait.wait(10)
-            raise ValueError(x)
-
-    job.before = before
-    results, traces = job.on(store).map([1, 1, 1, 2], concurrency=2), []
+def test_a_shared_failure_is_raised_with_the_same_trace_each_time(store: TroubledStore, failing: Job) -> None:
+    results, traces = failing.on(store).map([1, 1, 1, 2], concurrency=2), []
     for _ in range(3):
         with pytest.raises(ValueError, match="1") as caught:
             next(results)
         traces.append([entry.name for entry in caught.traceback[1:]])
     assert traces[0] == traces[1] == traces[2]
     assert traces[0][-1] == "before"
-    assert job.calls[1] == 1
+    assert failing.calls[1] == 1
 
 
 def test_duplicates_of_what_cannot_be_shared_are_computed_each(store: TroubledStore) -> None:

@@ -12,12 +12,14 @@ import boto3
 import cachier
 import numpy as np
 from botocore.config import Config
+from obstore.store import S3Store as RawObstore
 
 from benchmarks import batch
 from benchmarks.field.contest import LARGE, SMALL, Contest, Contestant, Field, Target, calling
 from benchmarks.field.makers import LACKS
 from s3memo import Cache, ObjectStore, S3Store
 from s3memo.codec import encode
+from tests.servers.engine import engine_on
 from tests.servers.proxy import CountingProxy
 
 VALUES = {"1 KiB": SMALL, "1 MB": LARGE}
@@ -60,7 +62,7 @@ def raw_bytes(raw: Any, bucket: str, object_key: str) -> bytes:
     return data
 
 
-def listed_and_read(engine: batch.RawObstore, object_key: str) -> bytes:
+def listed_and_read(engine: RawObstore, object_key: str) -> bytes:
     """Return an object as obstore reads it, which knows its folder alone: the least that a hit takes whose name is not known."""
     (found,) = engine.list(object_key[: object_key.rindex("/") + 1]).collect()
     return bytes(engine.get(found["path"]).bytes())
@@ -93,11 +95,8 @@ def store_hit(size: str) -> Callable[[Field], Any]:
                 _only_reads(label, cached, lists=not known)
         entry = cached.cache_get(1)
         object_key = f"{prefix}/{cached.cache_key(1).prefix}{entry.version.name}"
-        raw, engine, other = (
-            client(field),
-            batch.plain_obstore(field.bucket, field.client_options),
-            by_cachier(field, function, "hit"),
-        )
+        raw, other = client(field), by_cachier(field, function, "hit")
+        engine = engine_on(field.bucket, field.client_options)
         data = bytes(store.get(object_key.removeprefix(f"{prefix}/")))
         contestants += [
             calling(

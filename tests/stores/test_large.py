@@ -26,6 +26,7 @@ from s3memo.errors import (
 from s3memo.stores import parts
 from s3memo.stores.parts import MIB, PARALLEL, PART, cut, share
 from s3memo.stores.s3 import S3Store, download, multipart
+from tests.servers.engine import engine_on
 from tests.servers.proxy import CountingProxy
 from tests.servers.recording import Behaviour, Exchange, Received
 from tests.servers.scripted import ScriptedServer, answer, hang_up, refusal
@@ -450,16 +451,7 @@ def test_obstore_there_and_back(proxy: CountingProxy, bucket: str, monkeypatch: 
 
 
 def given_engine(server: S3Server, bucket: str) -> ObjectStore:
-    options = server.client_options
-    engine = obstore.store.S3Store(
-        bucket,
-        endpoint=options["endpoint_url"],
-        access_key_id=options["aws_access_key_id"],
-        secret_access_key=options["aws_secret_access_key"],
-        region=options["region_name"],
-        client_options={"allow_http": True},
-        retry_config={"max_retries": 0},
-    )
+    engine = engine_on(bucket, server.client_options, retry_config={"max_retries": 0})
     return ObjectStore(engine, "root", sleep=no_pause)
 
 

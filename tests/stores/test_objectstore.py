@@ -40,6 +40,7 @@ from s3memo.stores.objectstore import client, waiting
 from s3memo.stores.objectstore.client import endpoint_of, make_engine
 from s3memo.stores.objectstore.names import offset
 from s3memo.stores.retry import RetryPolicy
+from tests.servers.engine import engine_on
 from tests.servers.recording import Behaviour, Exchange
 from tests.servers.scripted import ScriptedServer, answer, hang_up, page, refusal, script
 from tests.servers.server import S3Server
@@ -97,14 +98,7 @@ def test_another_kind_of_engine_is_refused() -> None:
 
 
 def test_a_given_engine_has_a_prefix_of_its_own(scripted: ScriptedServer) -> None:
-    given = obstore.store.S3Store(
-        "bucket",
-        prefix="above",
-        endpoint=scripted.endpoint,
-        access_key_id="a",
-        secret_access_key="b",
-        client_options={"allow_http": True},
-    )
+    given = engine_on("bucket", scripted.server.client_options, prefix="above")
     store = ObjectStore(given, "below")
     scripted.behave = script(put_answer, page("above/below/job/a"))
     store.put("job/a", b"x")
@@ -557,13 +551,7 @@ def test_names_that_obstore_has_not_are_listed_by_boto3(
 
 
 def test_a_name_that_obstore_cannot_show_is_told_of(scripted: ScriptedServer) -> None:
-    engine = obstore.store.S3Store(
-        "bucket",
-        endpoint=scripted.endpoint,
-        access_key_id="a",
-        secret_access_key="b",
-        client_options={"allow_http": True},
-    )
+    engine = engine_on("bucket", scripted.server.client_options)
     scripted.behave = page("a//b")
     with pytest.raises(StoreNotSupportedError, match="use s3:// for this bucket"):
         list(ObjectStore(engine).list(""))
