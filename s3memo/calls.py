@@ -73,9 +73,9 @@ def fetching(call: Call, flight: Flight) -> Work:
 def missing(call: Call, flight: Flight, found: Miss) -> Work:
     """Compute the call's value, which was not found, and remember it; unless another machine brings it first."""
     if call.terms.fleet and found.listing is not None and not call.cache.read_only:
-        look = partial(call.cache.recall, call.key, call.terms, flight, serves_stale=_serves_stale(call), lists=True)
         from s3memo.fleet import Turn  # noqa: PLC0415  it loads leases, of which most functions have none
 
+        look = partial(call.cache.recall, call.key, call.terms, flight, serves_stale=_serves_stale(call), lists=True)
         turn = Turn(call.cache, call.key, call.terms, call.terms.fleet)
         brought = yield from turn.computing(found, look, partial(_computing, call, flight))
         if not isinstance(brought, Hit):

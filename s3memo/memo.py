@@ -23,7 +23,17 @@ from s3memo.stores.base import PAGE_SIZE, Buffer, HoldsCopies, Store, TimeBounds
 from s3memo.stores.clock import local_clock
 from s3memo.stores.parts import PART
 from s3memo.terms import Terms
-from s3memo.versions import DAY, MICROSECONDS, Key, Listing, Version, clearing, parse_object_key, tombstone
+from s3memo.versions import (
+    DAY,
+    MICROSECONDS,
+    NOTHING_LISTED,
+    Key,
+    Listing,
+    Version,
+    clearing,
+    parse_object_key,
+    tombstone,
+)
 
 _LONGEST_COMPUTATION = 7 * DAY
 """µs. A tombstone may be collected after that, so an older computation can no longer be told from a fresh one."""
@@ -52,7 +62,7 @@ class Memo:
 
         Returns the sizes too, in bytes by name.
         """
-        listing, start_after, sizes = Listing(), "", dict[str, int]()
+        listing, start_after, sizes = NOTHING_LISTED, "", dict[str, int]()
         with self.asking(terms):
             while True:
                 page = list(self.store.list(key.prefix, start_after=start_after, limit=PAGE_SIZE))

@@ -152,7 +152,7 @@ class Gone(NamedTuple):
     def tell(self) -> None:
         """Emit that it was evicted, if it was."""
         if self.made_room:
-            self.slot.recorder.emit("evict", key=str(self.key), size=self.slot.held.size)
+            self.slot.recorder.emit("evict", key=self.key, size=self.slot.held.size)
 
 
 class _Slots(TLRUCache[Key, Slot]):
@@ -196,13 +196,14 @@ class _Slots(TLRUCache[Key, Slot]):
 class Memory:
     """Held versions by key; the least recently used go first. Safe to call from many threads.
 
-    `timer` returns seconds.
+    `timer` returns seconds; `keeps` says whether anything can be held at all.
     """
 
     def __init__(self, tier: MemoryTier, timer: Callable[[], float] = local_clock) -> None:
         self.tier = tier
         self.timer = timer
         self.revalidate_after = seconds(tier.revalidate_after, name="revalidate_after")
+        self.keeps = tier.max_entries > 0
         self._slots = _Slots(tier.max_bytes, timer)
 
     def slot(self, key: Key) -> Slot | None:
@@ -214,20 +215,17 @@ class Memory:
 
     def holds(self, key: Key) -> bool:
         """Whether the key's version is held; to ask counts as no use of it."""
-        with process_lock:
-            return key in self._slots
+        return key in self._slots  # no lock, as above
 
     def takes(self, weight: int) -> bool:
         """Whether something of so many bytes can be held at all."""
-        return weight <= self.tier.max_bytes and self.tier.max_entries > 0
+        return weight <= self.tier.max_bytes and self.keeps
 
     def put(self, key: Key, held: Held, *, lifetime: float, recorder: Recorder) -> list[Gone]:
         """Hold a version for so many seconds, unless a newer one is held or it is larger than the whole tier.
 
         Returns what was given up, for the caller to tell of and to release when it holds no lock.
         """
-        if not self.tier.max_entries:
-            return []
         slot = Slot(held, self.timer() + lifetime, recorder)
         with process_lock:
             present = self._slots.get(key)
@@ -249,6 +247,8 @@ class Memory:
 
     def discard_outdated(self, key: Key, listing: Listing) -> None:
         """Forget what is held for a key if a listing shows that it must not be served any more."""
+        if not self.keeps:
+            return
         with process_lock:
             slot = self._slots.get(key)
             if slot and listing.outdates(slot.held.version):

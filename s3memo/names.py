@@ -14,7 +14,7 @@ from s3memo.locks import process_lock, rebuild_after_fork
 from s3memo.memo import Draft, Memo
 from s3memo.spans import Known, Name, Span
 from s3memo.terms import Terms
-from s3memo.versions import Key, Listing, Version
+from s3memo.versions import NOTHING_LISTED, Key, Listing, Version
 
 _MOST_INDEXES = 1000
 """Functions, mappings and tags, each with names of its own: a process that makes closures without end forgets the first."""
@@ -34,7 +34,6 @@ class Reading(NamedTuple):
 
 
 NOTHING_READ = Reading()
-_NOTHING_LISTED = Listing()
 
 
 class Sighting(NamedTuple):
@@ -283,4 +282,4 @@ class Names:
 
 def _listing(known: Known, latest: float) -> Listing:
     """Return what is known as a look would show it that is answered now."""
-    return _NOTHING_LISTED.extended(dict(known.versions), now=(known.seen_at, latest))
+    return NOTHING_LISTED.extended(dict(known.versions), now=(known.seen_at, latest))

@@ -11,7 +11,7 @@ from s3memo.errors import NotFoundError
 from s3memo.names import NOTHING_READ, Reading
 from s3memo.terms import Terms
 from s3memo.tiers import SERVED, Tiers, loaded
-from s3memo.versions import Key, Listing, Version
+from s3memo.versions import NOTHING_LISTED, Key, Version
 
 
 class Surveys(Tiers):
@@ -38,9 +38,8 @@ class Surveys(Tiers):
         newest = found and found[0].newest
         if not found or not newest or not found[1] or terms.exceptions or not self._memo.packing.takes(found[1]):
             return None
-        return (
-            (newest, found[1]) if self._judge_listed(newest, self.store.time().latest, key, terms) == "fresh" else None
-        )
+        freshness = self._judge_listed(newest, self.store.time().latest, key, terms)
+        return (newest, found[1]) if freshness == "fresh" else None
 
     def find_stored(self, key: Key, terms: Terms, *, reading: Reading) -> Hit | None:
         """Return what is remembered, and tell of it; of a miss nothing, for somebody else will compute and tell."""
@@ -60,7 +59,7 @@ class Surveys(Tiers):
         if slot is not None and slot.held.version == version:
             return loaded(slot.held)
         try:
-            _, value, _ = self._memo.load(key, version, terms, Listing(), lambda _: False)
+            _, value, _ = self._memo.load(key, version, terms, NOTHING_LISTED, lambda _: False)
         except NotFoundError as error:
             raise NotFoundError(
                 f"{key.prefix}{version.name} is not in {self.store.url} any more: it was replaced, invalidated or "
@@ -81,7 +80,6 @@ class Surveys(Tiers):
         if found is None or found.listing.seen_at < self._seen_since(key, terms):
             return None
         newest = found.listing.newest
-        is_of_use = found.is_proof or (
-            newest is not None and self._judge_listed(newest, found.latest, key, terms) in SERVED
-        )
-        return found.listing.seen_at if is_of_use else None
+        if found.is_proof or (newest and self._judge_listed(newest, found.latest, key, terms) in SERVED):
+            return found.listing.seen_at
+        return None

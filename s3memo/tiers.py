@@ -27,7 +27,7 @@ from s3memo.quick import Cell
 from s3memo.stores.base import Store
 from s3memo.stores.clock import local_clock
 from s3memo.terms import Terms
-from s3memo.versions import MICROSECONDS, Key, Listing, Version
+from s3memo.versions import MICROSECONDS, NOTHING_LISTED, Key, Listing, Version
 
 _LOOKS = 3
 """How often a version that vanished between LIST and GET is looked for again."""
@@ -39,7 +39,6 @@ _OWN_CLOCKS = (local_clock, time.time)
 
 SERVED: tuple[Freshness, ...] = ("fresh", "stale")
 """What callers get at once."""
-_NOTHING_SEEN = Listing()
 _OF_USE: tuple[Freshness, ...] = ("fresh", "stale", "fallback")
 
 
@@ -60,7 +59,6 @@ class Tiers:
         self.flights = Flights()
         self._memo = Memo(store, packing)
         self._names = Names(self._memo, names_ttl, notice=self.notice, is_held=self._is_held)
-        self._has_memory = memory.max_entries > 0
         self._memory = Memory(memory, timer=getattr(store, "clock", local_clock))
         self._read_only = read_only
         self._has_hooks = has_hooks
@@ -72,7 +70,7 @@ class Tiers:
 
     def held(self, key: Key, terms: Terms) -> Hit | None:
         """Return what memory holds, if it may be served without asking the store."""
-        slot = self._servable(key, terms) if self._has_memory else None
+        slot = self._servable(key, terms)
         if slot is None:
             return None
         freshness = self._judge(slot.held, terms)
@@ -83,7 +81,7 @@ class Tiers:
 
         Hooks are told of no such hit, so there are none with hooks; nor with a clock that is not this machine's.
         """
-        if self._has_hooks or not self._has_memory or self._memory.timer not in _OWN_CLOCKS:
+        if self._has_hooks or self._memory.timer not in _OWN_CLOCKS:
             return
         is_bounded = terms.policy.ttl is not None or self._memory.revalidate_after is not None
         latest = self.store.time().latest if is_bounded else 0.0
@@ -151,7 +149,7 @@ class Tiers:
         hit = self.held(key, terms)
         if hit is not None and hit.freshness in served:
             return hit
-        listing, fallback = _NOTHING_SEEN, None
+        listing, fallback = NOTHING_LISTED, None
         seen_since = math.inf if lists else self._seen_since(key, terms)
         for sighting in self._names.sightings(key, terms, reading, looks=_LOOKS, seen_since=seen_since):
             listing, fallback = sighting.listing, None
@@ -185,8 +183,7 @@ class Tiers:
     def notice(self, key: Key, listing: Listing) -> None:
         """Let what memory holds for a key, or a flight of it would bring, give way to what a listing shows."""
         self.flights.notice(key, listing)
-        if self._has_memory:
-            self._memory.discard_outdated(key, listing)
+        self._memory.discard_outdated(key, listing)
 
     def look_for_refresh(self, key: Key, terms: Terms) -> Miss:
         """List the key for a computation that takes place whatever is stored."""
@@ -294,7 +291,7 @@ class Tiers:
         `freshness` is what it is by its name, which is all there is to say of a result that never expires. Raises
         NotFoundError, CodecError.
         """
-        slot = self._slot(key, terms) if self._has_memory else None
+        slot = self._slot(key, terms)
         tier: Tier
         if slot and slot.held.version == version:
             held = replace(slot.held, confirmed=listing.seen_at)
@@ -309,7 +306,7 @@ class Tiers:
         return Hit(key, held, value, tier, freshness)
 
     def _land(self, key: Key, flight: Flight, held: Held, terms: Terms) -> None:
-        if not self._has_memory:
+        if not self._memory.keeps:
             return
         lifetime = terms.longest(held.raised)
         if not math.isinf(lifetime):
@@ -325,7 +322,7 @@ class Tiers:
 
     def _is_held(self, key: Key) -> bool:
         """Whether memory, or a flight, would have to give way to something newer of a key."""
-        return (self._has_memory and self._memory.holds(key)) or self.flights.is_running(key)
+        return self._memory.holds(key) or self.flights.is_running(key)
 
     def _slot(self, key: Key, terms: Terms) -> Slot | None:
         """Return where memory holds what these callers may get: not what others were lent and may have changed."""

@@ -334,6 +334,9 @@ class Listing(NamedTuple):
         return is_buried or (newest is not None and newest.name < version.name)
 
 
+NOTHING_LISTED = Listing()
+
+
 def tombstone(at: float, *, nonce: str) -> Version:
     """Return a tombstone dated `at`, in µs since 1970."""
     return Version(order=int(at), created=int(at), ttl=None, elapsed=0, nonce=nonce, dead=True)

@@ -3,7 +3,8 @@
 The directory has a folder for each of 256 shards, `incoming` for what is being fetched or written, and two files:
 `usage`, a count of bytes for each shard, and `evicting`, locked by the one process that makes room. A count is raised
 before a file gets its name and lowered only by a look at what is there, so a process that is killed at any point leaves
-it too high and never too low. A file in `incoming` is locked while it is written. Files are counted in whole blocks of 4 KiB, as disks do.
+it too high and never too low. A file in `incoming` is locked while it is written. Files are counted in whole blocks of
+4 KiB, as disks do.
 """
 
 from __future__ import annotations
