@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -623,15 +624,24 @@ def test_an_interruption_before_a_listing_begins_leaves_no_loop_behind(
         asyncio._set_running_loop(None)
 
 
-def test_the_end_of_a_listing_leaves_the_collector_nothing(scripted: ScriptedServer, store: ObjectStore) -> None:
+def test_the_end_of_a_listing_leaves_the_collector_nothing(
+    scripted: ScriptedServer, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: list[weakref.ref[waiting._Answer]] = []
+
+    def watched(_loop: waiting._Loop) -> waiting._Answer:
+        answer = waiting._Answer()
+        answers.append(weakref.ref(answer))
+        return answer
+
+    monkeypatch.setattr(waiting._Loop, "create_future", watched)
     scripted.behave = objects()
-    list(store.list(""))
-    gc.collect()
     gc.disable()
     try:
         assert list(store.list("")) == []
+        assert answers
         deadline = time.monotonic() + 60
-        while waiting._Answer in map(type, gc.get_objects()):  # a thread of obstore's may be about to let go
+        while any(answer() is not None for answer in answers):  # a thread of obstore's may be about to let go
             assert time.monotonic() < deadline
             time.sleep(0.01)
     finally:
