@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import trustme
+
 from s3memo.stores.base import Store
 from tests.servers.server import S3Server, free_port, process
 
@@ -34,11 +36,12 @@ def find_rclone() -> str | None:
 
 
 @contextmanager
-def rclone_server() -> Iterator[RcloneServer]:
-    """Run rclone over a temporary directory."""
+def rclone_server(identity: trustme.LeafCert | None = None) -> Iterator[RcloneServer]:
+    """Run rclone over a temporary directory; with an identity it speaks TLS."""
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="rclone-") as directory:
-        server = RcloneServer("rclone", f"http://127.0.0.1:{port}", directory=Path(directory, "data"))
+        scheme = "https" if identity else "http"
+        server = RcloneServer("rclone", f"{scheme}://127.0.0.1:{port}", directory=Path(directory, "data"))
         server.directory.mkdir()
         rclone = find_rclone()
         if rclone is None:
@@ -56,5 +59,9 @@ def rclone_server() -> Iterator[RcloneServer]:
             keys,
             server.directory,
         ]
+        if identity is not None:
+            pem = Path(directory, "identity.pem")
+            identity.private_key_and_cert_chain_pem.write_to_path(pem)
+            command += ["--cert", pem, "--key", pem]
         with process(command, endpoint=server.endpoint, log=Path(directory, "log")):
             yield server

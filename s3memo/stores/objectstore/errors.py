@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import unescape
 
 from obstore import exceptions as foreign
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, SSLError
 
 from s3memo.errors import (
     AlreadyExistsError,
@@ -18,6 +18,7 @@ from s3memo.errors import (
     StoreUnavailableError,
 )
 from s3memo.stores.s3.errors import (
+    CERTIFICATE,
     CREDENTIALS,
     EXISTS,
     MISSING,
@@ -37,6 +38,7 @@ _STATUS = re.compile(r"status code: (\d{3})|Server returned error response|Bulk 
 _CODE = re.compile(r"<Code>\s*(\w+)\s*</Code>")
 _MESSAGE = re.compile(r"<Message>(.*?)</Message>", re.DOTALL)
 _KEPT = re.compile(r"DeleteObjects request failed for key .*\(code: (\w+)\)", re.DOTALL)
+_CERTIFICATE = re.compile(r"InvalidCertificate\(\s*(\w+)")
 _CAUSE = re.compile(r"(?:kind: (Connect|Timeout)\b)|(TimedOut)")
 _NAME = Meaning(StoreNotSupportedError, "obstore has no such names: delete the object, or use s3:// for this bucket")
 _PANIC = Meaning(StoreNotSupportedError, "use s3:// for this bucket, and report it to obstore")
@@ -45,10 +47,12 @@ _BY_WORDS: tuple[tuple[str, Meaning], ...] = (
     ("redirect without LOCATION", REGION),
     ("Got invalid", NOT_S3),
     ("Unable to extract metadata", NOT_S3),
+    ("(certificate: ", CERTIFICATE),
 )
 _BY_TYPE: tuple[tuple[type[Exception], Meaning], ...] = (
     (FileNotFoundError, MISSING),
     (foreign.AlreadyExistsError, EXISTS),
+    (SSLError, CERTIFICATE),
     (foreign.UnauthenticatedError, CREDENTIALS),
     (foreign.InvalidPathError, _NAME),
     (ValueError, _NAME),
@@ -86,9 +90,8 @@ def translate(error: Exception, request: Request) -> StoreError:
         told = unescape(message[1]) if message else ""
         failure = translate_answer(status, _OF_AZURE.get(code, code), told, request)
     else:
-        cause = _CAUSE.search(str(error))
-        said = f"{type(error).__name__}: {text}" + (f" ({cause[1] or cause[2]})" if cause else "")
-        failure = explain(_by_words(error, text), request, said)
+        said = f"{type(error).__name__}: {text}{_cause(str(error))}"
+        failure = explain(_by_words(error, said), request, said)
     return failure if request.url.startswith("s3") else _elsewhere(failure)
 
 
@@ -122,6 +125,14 @@ def deletion_error(failures: Mapping[str, StoreError], untried: Sequence[str], r
     error = kind(f"cannot {request}: the server kept {named}; {len(untried)} objects after that were not tried")
     error.left = (*failures, *untried)
     return error
+
+
+def _cause(text: str) -> str:
+    """Return in parentheses what obstore tells in its debug source alone."""
+    if certificate := _CERTIFICATE.search(text):
+        return f" (certificate: {certificate[1]})"
+    cause = _CAUSE.search(text)
+    return f" ({cause[1] or cause[2]})" if cause else ""
 
 
 def _by_words(error: Exception, text: str) -> Meaning:

@@ -66,7 +66,7 @@ _UNSUPPORTED = Meaning(StoreNotSupportedError, "this server lacks a part of S3 t
 NOT_S3 = Meaning(StoreNotSupportedError, "what answers there does not speak S3: correct the endpoint")
 _UNAVAILABLE = Meaning(StoreUnavailableError, "try again later")
 UNREACHABLE = Meaning(StoreUnavailableError, "check the endpoint and the network, or try again later")
-_CERTIFICATE = Meaning(StoreUnavailableError, "check the endpoint and its certificate, or name its CA in AWS_CA_BUNDLE")
+CERTIFICATE = Meaning(StoreUnavailableError, "check the endpoint and its certificate, or name its CA in AWS_CA_BUNDLE")
 
 _BY_CODE = {
     "NoSuchBucket": _BUCKET,
@@ -110,7 +110,7 @@ _BY_STATUS: dict[int, Meaning] = {
 _BY_TYPE: tuple[tuple[tuple[type[Exception], ...], Meaning], ...] = (
     ((foreign.NoCredentialsError, foreign.PartialCredentialsError, foreign.CredentialRetrievalError), CREDENTIALS),
     ((ResponseParserError,), NOT_S3),
-    ((foreign.SSLError,), _CERTIFICATE),
+    ((foreign.SSLError,), CERTIFICATE),
     ((foreign.ConnectionError, foreign.HTTPClientError, HTTPError, OSError), UNREACHABLE),
     ((foreign.IncompleteReadError, foreign.ChecksumError, foreign.FlexibleChecksumError), _UNAVAILABLE),
 )
