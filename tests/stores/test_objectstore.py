@@ -643,6 +643,7 @@ def test_the_end_of_a_listing_leaves_the_collector_nothing(
         deadline = time.monotonic() + 60
         while any(answer() is not None for answer in answers):  # a thread of obstore's may be about to let go
             assert time.monotonic() < deadline
+            assert store.endpoint  # what such a thread drops without the GIL goes with obstore's next call
             time.sleep(0.01)
     finally:
         gc.enable()
