@@ -26,7 +26,7 @@ def half(number: int) -> float:
 def lru_cache(_place: str, function: Function) -> Function:
     import functools
 
-    return functools.lru_cache(None, typed=True)(function)
+    return functools.lru_cache(1_000_000, typed=True)(function)
 
 
 def cachetools_ttl(_place: str, function: Function) -> Function:
