@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import ssl
 import threading
 from collections.abc import Callable, Mapping
@@ -20,13 +19,13 @@ from obstore.store import AzureStore, GCSStore, MemoryStore, S3Store
 
 from s3memo._about import __version__
 from s3memo.bridge import aside
-from s3memo.errors import SettingsError, StoreUnavailableError
+from s3memo.errors import SettingsError
 from s3memo.events import RequestKind, count_request
 from s3memo.locks import rebuild_after_fork
 from s3memo.stores.clock import ServerClock, parse_date
 from s3memo.stores.objectstore.errors import FOREIGN_ERRORS, translate, translate_panic, translate_setup
 from s3memo.stores.objectstore.verbs import Engine
-from s3memo.stores.retry import Deadline, RetryPolicy
+from s3memo.stores.retry import Deadline, RetryPolicy, until_answered
 from s3memo.stores.s3.errors import FOREIGN_ERRORS as BOTO_ERRORS
 from s3memo.stores.s3.errors import Request
 
@@ -176,33 +175,26 @@ class ObstoreConnection:
                     raise translate_setup(error, request) from error
             return self._engine
 
-    def ask(
-        self, kind: RequestKind, url: str, send: Callable[[Engine], Result], *, counted: bool = True, attempts: int = 0
-    ) -> Result:
-        """Ask until it is answered or the policy gives up, at most `attempts` times if given; raises a StoreError.
+    def ask(self, kind: RequestKind, url: str, send: Callable[[Engine], Result], *, counted: bool = True) -> Result:
+        """Ask until it is answered or the policy gives up; raises a StoreError.
 
         `url` says in messages what the request is about; what is not `counted` is counted by `send`.
         """
         engine = self.engine(Request(kind, url))
-        deadline = Deadline(self._clock, self._policy)
-        tried = 0
-        while True:
-            tried += 1
+
+        def attempt(tried: int) -> Result:
             if counted:
                 count_request(kind)
             try:
                 return send(engine)
             except FOREIGN_ERRORS as error:
-                failure = translate(error, Request(kind, url, endpoint_of(engine), tried))
-                jitter = random.random()  # noqa: S311  it spreads load and keeps no secret
-                pause = self._policy.pause(tried=tried, elapsed=deadline.elapsed, jitter=jitter)
-                if pause is None or tried == attempts or not isinstance(failure, StoreUnavailableError):
-                    raise failure from error
+                raise translate(error, Request(kind, url, endpoint_of(engine), tried)) from error
             except BaseException as error:
                 if type(error).__name__ not in _PANICS:
                     raise
                 raise translate_panic(error, Request(kind, url, endpoint_of(engine), tried)) from error
-            self._sleep(pause)
+
+        return until_answered(attempt, Deadline(self._clock, self._policy), self._sleep)
 
     def observe_date(self, url: str, server_clock: ServerClock) -> None:
         """Learn what time it is by the server's `Date` header, which obstore does not show.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -14,10 +13,10 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, EndpointConnectionError
 
 from s3memo._about import __version__
-from s3memo.errors import SettingsError, StoreError, StoreUnavailableError
+from s3memo.errors import SettingsError, StoreError
 from s3memo.events import RequestKind, count_request
 from s3memo.stores.clock import ServerClock, parse_date
-from s3memo.stores.retry import Deadline, Progress, RetryPolicy
+from s3memo.stores.retry import Deadline, Progress, RetryPolicy, until_answered
 from s3memo.stores.s3.direct import read_directly, read_time
 from s3memo.stores.s3.errors import FOREIGN_ERRORS, Request, translate, translate_deletions, translate_setup
 
@@ -110,19 +109,16 @@ class Connection:
         """
         client = self._connect(Request(kind, url))
         deadline = deadline or Deadline(self._clock, self._policy)
-        tried = 0
-        while True:
-            tried += 1
+
+        def attempt(tried: int) -> Result:
             count_request(kind)
             try:
                 return receive(self._listen(lambda: send(client, deadline)), deadline)
             except FOREIGN_ERRORS as error:
-                failure = self.failure(error, deadline, Request(kind, url, client.meta.endpoint_url, tried))
-                jitter = random.random()  # noqa: S311  it spreads load and keeps no secret
-                pause = self._policy.pause(tried=tried, elapsed=deadline.elapsed, jitter=jitter)
-                if pause is None or not isinstance(failure, StoreUnavailableError):
-                    raise failure from error
-            self._sleep(pause)
+                request = Request(kind, url, client.meta.endpoint_url, tried)
+                raise self.failure(error, deadline, request) from error
+
+        return until_answered(attempt, deadline, self._sleep)
 
     def failure(self, error: Exception, deadline: Deadline, request: Request) -> StoreError:
         """Return what a foreign error means for a request that has that deadline."""
