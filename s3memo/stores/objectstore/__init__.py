@@ -6,6 +6,7 @@ import builtins
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,7 +16,7 @@ from s3memo import bridge
 from s3memo.errors import NotFoundError, SettingsError, StoreAccessError, StoreError, StoreNotSupportedError
 from s3memo.events import RequestKind
 from s3memo.stores.base import PAGE_SIZE, Buffer, ObjectInfo, PutMode, TimeBounds
-from s3memo.stores.clock import ServerClock, local_clock
+from s3memo.stores.clock import ServerClock, local_clock, told
 from s3memo.stores.objectstore.clock import AskedClock
 from s3memo.stores.objectstore.names import is_refused
 from s3memo.stores.parts import PART
@@ -100,18 +101,8 @@ class ObjectStore:
             raise SettingsError(
                 f"{self._bucket} is a directory bucket, which lists in no order: use s3://{self._bucket}"
             )
-        policy = self._policy
-        return S3Store(
-            self._bucket,
-            prefix,
-            put_options=self._put_options,
-            attempts=policy.attempts,
-            operation_timeout=policy.operation_timeout,
-            connect_timeout=policy.connect_timeout,
-            read_timeout=policy.read_timeout,
-            clock=self.clock,
-            sleep=self._sleep,
-        )
+        settings = {"clock": self.clock, "sleep": self._sleep, **asdict(self._policy)}
+        return S3Store(self._bucket, prefix, put_options=self._put_options, **settings)
 
     def _forget(self) -> None:
         self._server_clock = AskedClock(self._ask_time, self.clock)
@@ -236,13 +227,7 @@ class ObjectStore:
         if self._scheme == "memory":
             now = time.time()
             return TimeBounds(now, now)
-        bounds = self._server_clock.bounds()
-        if bounds is None:
-            raise StoreNotSupportedError(
-                f"the server of {self.url} answers without a Date header, so nothing tells its time: "
-                "use a server, or a proxy before it, that sends one"
-            )
-        return bounds
+        return told(self._server_clock.bounds(), self.url)
 
     @property
     def awaits(self) -> bool:

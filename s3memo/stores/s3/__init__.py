@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from s3memo.errors import SettingsError, StoreNotSupportedError, StoreUnavailableError
 from s3memo.stores.base import PAGE_SIZE, Buffer, ObjectInfo, PutMode, TimeBounds
-from s3memo.stores.clock import ServerClock, local_clock, posix_seconds
+from s3memo.stores.clock import ServerClock, local_clock, posix_seconds, told
 from s3memo.stores.parts import PART
 from s3memo.stores.retry import Deadline, RetryPolicy
 from s3memo.stores.transfer import as_body, read_body
@@ -166,12 +166,7 @@ class S3Store:
         if bounds is None:
             self._list_page("", MaxKeys=1)
             bounds = self._server_clock.bounds()
-        if bounds is None:
-            raise StoreNotSupportedError(
-                f"the server of {self.url} answers without a Date header, so nothing tells its time: "
-                "use a server, or a proxy before it, that sends one"
-            )
-        return bounds
+        return told(bounds, self.url)
 
     def ask_bucket(self, question: Callable[[S3Client, str], Mapping[str, Any]]) -> Mapping[str, Any]:
         """Return what the server answers to a question about the bucket, put to a client; for operators, not for jobs.
