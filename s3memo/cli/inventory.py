@@ -50,6 +50,22 @@ class Holding:
     newest: float = 0.0
     seconds: float = 0.0
 
+    def newest_age(self, at: float) -> float | None:
+        """Return the seconds since the newest result was created; None without results."""
+        return since(self.newest, at) if self.newest else None
+
+    def as_json(self, at: float) -> dict[str, Any]:
+        """Return it for scripts; `at` is when the store was listed, in POSIX seconds."""
+        age = self.newest_age(at)
+        return {
+            "entries": self.entries,
+            "expired": self.expired,
+            "objects": self.objects,
+            "bytes": self.bytes,
+            "newest_age": None if age is None else round(age, 3),
+            "seconds": round(self.seconds, 3),
+        }
+
     def add(self, other: Holding) -> None:
         """Add another's."""
         self.entries += other.entries
@@ -139,7 +155,8 @@ def living(infos: Iterable[ObjectInfo], *, latest: float) -> Iterator[Living]:
     """Yield the result that a reader finds of each call in an ascending listing."""
     for prefix, group in by_prefix(infos):
         if is_result_prefix(prefix):
-            result = newest(prefix, versions(group, latest), latest)
+            ours, _ = versions(group, latest)
+            result = newest(prefix, ours, latest)
             if result is not None:
                 yield result
 
@@ -150,8 +167,7 @@ def shares(prefix: str, group: Iterable[ObjectInfo], latest: float) -> Iterator[
         for info in group:
             yield Share(_other_owner(prefix, info), Holding(objects=1, bytes=info.size))
         return
-    foreign = Holding()
-    ours = versions(group, latest, foreign)
+    ours, foreign = versions(group, latest)
     if foreign.objects:
         yield Share(Owner("foreign"), foreign)
     if ours:
@@ -164,17 +180,17 @@ def shares(prefix: str, group: Iterable[ObjectInfo], latest: float) -> Iterator[
         yield Share(split_prefix(prefix)[0], holding, ours, result)
 
 
-def versions(infos: Iterable[ObjectInfo], latest: float, foreign: Holding | None = None) -> dict[Version, int]:
-    """Return the versions among the objects of one prefix, newest first, with their sizes; add up the others."""
+def versions(infos: Iterable[ObjectInfo], latest: float) -> tuple[dict[Version, int], Holding]:
+    """Return the versions among the objects of one prefix, newest first, with their sizes; and what foreign ones take."""
     ours: dict[Version, int] = {}
+    foreign = Holding()
     for info in infos:
         version = parse_version(info.key.rpartition("/")[2])
-        if version is not None and not version.is_foreign(latest):
+        if version is None or version.is_foreign(latest):
+            foreign.add(Holding(objects=1, bytes=info.size))
+        else:
             ours[version] = info.size
-        elif foreign is not None:
-            foreign.objects += 1
-            foreign.bytes += info.size
-    return ours
+    return ours, foreign
 
 
 def newest(prefix: str, ours: dict[Version, int], latest: float) -> Living | None:

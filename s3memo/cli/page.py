@@ -19,7 +19,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from s3memo._about import __version__
 from s3memo.cli.bins import DAY, Amount
 from s3memo.cli.charts import PLOT_HEIGHT, Measure, draw, per
-from s3memo.cli.inventory import Living, since, split_prefix
+from s3memo.cli.inventory import Living, split_prefix
 from s3memo.cli.plain import plain
 from s3memo.cli.screen import moment as in_words
 from s3memo.cli.screen import size, span
@@ -141,15 +141,13 @@ def _functions(summary: Summary) -> list[Line]:
     lines = []
     for row in rows:
         entries, held, seconds = _measures(row)
-        newest = Cell("")
-        if row.holding.newest:
-            newest = _span(since(row.holding.newest, summary.at))
+        age = row.holding.newest_age(summary.at)
         is_rest = row is summary.rest
         cells = (
             _count(entries, None if is_rest else most[0]),
             _size(held, None if is_rest else most[1]),
             _span(seconds, None if is_rest else most[2]),
-            newest,
+            Cell("") if age is None else _span(age),
         )
         name = _counted(summary.unnamed, "other") if is_rest else plain(row.name)
         lines.append(Line(name, cells, places.get(id(row)), _notes(row)))

@@ -68,7 +68,7 @@ def history(key: KeyArgument, *, url: Url = None, as_json: JsonDocument = False)
     with open_cache(url) as cache:
         latest = cache.store.time().latest
         prefix = find_call(cache.store, key)
-        found = versions(cache.store.list(prefix), latest)
+        found, _ = versions(cache.store.list(prefix), latest)
     statuses = judged(found, latest)
     if as_json:
         told = [
@@ -109,7 +109,7 @@ def _find(store: Store, key: str) -> tuple[Living, int]:
     """Return the result that a reader finds, and how many versions there are. Raises NotFoundError."""
     prefix = find_call(store, key)
     latest = store.time().latest
-    found = versions(store.list(prefix), latest)
+    found, _ = versions(store.list(prefix), latest)
     result = newest(prefix, found, latest)
     if result is None:
         raise NotFoundError(f"{key!r} has no result: it was invalidated, or is foreign; see s3memo history {key}")

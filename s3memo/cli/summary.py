@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any, Literal
 
 from s3memo.cli.bins import AGES, SIZES, Amount
-from s3memo.cli.inventory import Holding, Kind, Living, since
+from s3memo.cli.inventory import Holding, Kind, Living
 from s3memo.garbage import Reason, Standing
 
 
@@ -24,18 +24,7 @@ class Row:
 
     def as_json(self, at: float) -> dict[str, Any]:
         """Return it for scripts; `at` is when the store was listed, in POSIX seconds."""
-        held = self.holding
-        return {
-            "kind": self.kind,
-            "name": self.name,
-            "tags": self.tags,
-            "entries": held.entries,
-            "expired": held.expired,
-            "objects": held.objects,
-            "bytes": held.bytes,
-            "newest_age": round(since(held.newest, at), 3) if held.newest else None,
-            "seconds": round(held.seconds, 3),
-        }
+        return {"kind": self.kind, "name": self.name, "tags": self.tags, **self.holding.as_json(at)}
 
 
 @dataclass(frozen=True, slots=True)
