@@ -62,18 +62,11 @@ def gc(
     eight at a time, and a collection that is cut short, or gives up after twenty of them failed, may be run again.
     Raises SettingsError, and StoreError if the store cannot be listed.
     """
-    lasting = seconds(grace, name="grace")
-    if lasting is None:
-        raise SettingsError("grace=None must be a duration")
-    for name, number in (("keep", keep), ("keep_states", keep_states)):
-        check_count(name, number, of="versions", least=1)
+    policy = _checked_policy(grace, keep, keep_states, tags, older_than)
     check_place(cache)
     place = cache_at(cache)
     if not dry_run:
         place.check_writable("gc")
-    age = seconds(older_than, name="older_than")
-    prefixes = tuple(prefix for pair in tags for prefix in _tag_prefixes(pair))
-    policy = Policy(lasting, keep, keep_states, prefixes, math.inf if age is None else age)
     store = place.store
     collection = _Collection(store, Recorder("gc", place.hooks), dry_run=dry_run)
     kept: Counter[Standing] = Counter()
@@ -91,6 +84,19 @@ def gc(
     if not dry_run:
         logger.info("s3memo: gc deleted %d objects of %d bytes in %s", count, deleted, store.url)
     return Collected(count, deleted, collection.reasons, tuple(collection.failures), collection.sizes, kept)
+
+
+def _checked_policy(
+    grace: Duration, keep: int, keep_states: int, tags: Iterable[tuple[str, str]], older_than: Duration | None
+) -> Policy:
+    """Return the policy that the options of `gc` ask for. Raises SettingsError."""
+    lasting, age = seconds(grace, name="grace"), seconds(older_than, name="older_than")
+    if lasting is None:
+        raise SettingsError("grace=None must be a duration")
+    check_count("keep", keep, of="versions", least=1)
+    check_count("keep_states", keep_states, of="versions", least=1)
+    prefixes = tuple(prefix for pair in tags for prefix in _tag_prefixes(pair))
+    return Policy(lasting, keep, keep_states, prefixes, math.inf if age is None else age)
 
 
 def _tag_prefixes(pair: tuple[str, str]) -> list[str]:

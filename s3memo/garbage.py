@@ -97,43 +97,52 @@ def by_prefix(infos: Iterable[ObjectInfo]) -> Iterator[tuple[str, Iterator[Objec
 
 
 def _plan_results(prefix: str, sizes: Mapping[Version, int], policy: Policy, earliest: float) -> Plan:
-    """The newest result that no tombstone buries goes only after all the others, or an older one would be found."""
     listing, now = Listing(tuple(sizes)), int(earliest * MICROSECONDS)
     buried_until = -1 if listing.tombstone is None else listing.tombstone
-    reasons: dict[Version, tuple[Reason, int]] = {}
-    stays: dict[Version, Standing] = {}
-    standing = [version for version in sizes if not version.dead and version.created > buried_until]
-    is_named, successor = prefix.startswith(policy.prefixes), None
-    for place, version in enumerate(standing):
-        reason = "tag" if is_named else _reason(version, place, successor, policy, now)
-        successor = version
-        if reason:
-            reasons[version] = reason, 0
-        else:
-            stays[version] = _standing(version, place, policy, now)
-    if standing and standing[0] in reasons:
-        reason, _ = reasons.pop(standing[0])
-        if len(reasons) == len(standing) - 1:
-            reasons[standing[0]] = reason, 1
-        else:
-            stays[standing[0]] = "cover"
+    unburied = [version for version in sizes if not version.dead and version.created > buried_until]
+    goes, stays = _judge_unburied(unburied, policy, now, is_named=prefix.startswith(policy.prefixes))
     for version in sizes:
         if not version.dead and version.created <= buried_until:
-            reasons[version] = "buried", 0
+            goes[version] = "buried", 0
         elif version.dead and version.created < buried_until:
-            reasons[version] = "tombstone", 0
+            goes[version] = "tombstone", 0
         elif version.dead and now - version.created > WEEK:
-            reasons[version] = "tombstone", 2  # after what it buries
+            goes[version] = "tombstone", 2  # after what it buries
         elif version.dead:
             stays[version] = "tombstone"
-    ordered = sorted(reasons, key=lambda version: (reasons[version][1], version.order))
-    doomed = [Doomed(prefix + version.name, sizes[version], *reasons[version]) for version in ordered]
+    ordered = sorted(goes, key=lambda version: (goes[version][1], version.order))
+    doomed = [Doomed(prefix + version.name, sizes[version], *goes[version]) for version in ordered]
     kept = [Kept(prefix + version.name, size, stays[version]) for version, size in sizes.items() if version in stays]
     return Plan(doomed, kept)
 
 
+def _judge_unburied(
+    versions: list[Version], policy: Policy, now: int, *, is_named: bool
+) -> tuple[dict[Version, tuple[Reason, int]], dict[Version, Standing]]:
+    """Return which of a call's results, newest first, go, each with its reason and wave, and which stay and why.
+
+    The newest goes only after all the others, or readers would find an older one. `is_named`: their tag is to go.
+    """
+    goes, stays = dict[Version, tuple[Reason, int]](), dict[Version, Standing]()
+    for place, version in enumerate(versions):
+        successor = versions[place - 1] if place else None
+        reason = "tag" if is_named else _reason(version, place, successor, policy, now)
+        if reason:
+            goes[version] = reason, 0
+        else:
+            stays[version] = _standing(version, place, policy, now)
+    newest = versions[0] if versions else None
+    if newest in goes:
+        reason, _ = goes.pop(newest)
+        if stays:
+            stays[newest] = "cover"
+        else:
+            goes[newest] = reason, 1
+    return goes, stays
+
+
 def _reason(version: Version, place: int, successor: Version | None, policy: Policy, now: int) -> Reason | None:
-    """Say why the result at a place of those that no tombstone buries may go, newest first; `successor` is the one before."""
+    """Return why the result at a place, 0 for the newest, may go; None if it stays. `successor` is the next newer one."""
     long_ago = now - int(policy.grace * MICROSECONDS)
     if successor is not None and place >= policy.keep and successor.order < long_ago:
         return "superseded"
@@ -143,7 +152,7 @@ def _reason(version: Version, place: int, successor: Version | None, policy: Pol
 
 
 def _standing(version: Version, place: int, policy: Policy, now: int) -> Standing:
-    """Say why such a result stays."""
+    """Return why the result at a place stays."""
     if place:
         return "keep" if place < policy.keep else "grace"
     is_expired = version.ttl is not None and version.created + version.ttl * MICROSECONDS < now
