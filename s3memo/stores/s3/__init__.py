@@ -7,7 +7,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice, pairwise
+from itertools import chain, islice, pairwise
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from s3memo.stores.base import PAGE_SIZE, Buffer, ObjectInfo, PutMode, TimeBound
 from s3memo.stores.clock import ServerClock, local_clock, posix_seconds, told
 from s3memo.stores.parts import PART
 from s3memo.stores.retry import Deadline, RetryPolicy
-from s3memo.stores.transfer import as_body, read_body
+from s3memo.stores.transfer import as_body, read_body, whole
 from s3memo.versions import MAX_KEY_BYTES
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ class S3Store:
             "PUT",
             self._url(object_key),
             lambda client, deadline: client.put_object(Body=as_body(data, deadline), **options),
-            _nothing,
+            whole,
         )
 
     def delete(self, object_keys: Iterable[str]) -> None:
@@ -174,7 +174,7 @@ class S3Store:
         NotFoundError: the bucket has no such setting.
         """
         return self._connection.ask(
-            "GET", f"s3://{self._bucket}", lambda client, _: question(client, self._bucket), _answer
+            "GET", f"s3://{self._bucket}", lambda client, _: question(client, self._bucket), whole
         )
 
     def close(self) -> None:
@@ -207,33 +207,34 @@ class S3Store:
         return {"Bucket": self._bucket, **shared, **options}
 
     def _walk(self, prefix: str, start_after: str, limit: int | None) -> Iterator[ObjectInfo]:
-        """Yield a listing as the server orders it, page by page."""
+        """Yield a listing in the server's order, which is checked."""
+        last = start_after
+        for found in self._pages(prefix, start_after, limit):
+            self._check_order([last, *(info.key for info in found)])
+            yield from found
+            last = found[-1].key if found else last
+
+    def _sort(self, prefix: str, start_after: str) -> Iterator[ObjectInfo]:
+        """Yield a directory bucket's listing in order: its server lists whole folders, in no order."""
+        listed = chain.from_iterable(self._pages(prefix[: prefix.rfind("/") + 1]))
+        found = [info for info in listed if info.key.startswith(prefix) and info.key > start_after]
+        yield from sorted(found, key=attrgetter("key"))
+
+    def _pages(
+        self, prefix: str, start_after: str = "", limit: int | None = None
+    ) -> Iterator[builtins.list[ObjectInfo]]:
+        """Yield the pages of a listing as the server sends them, up to `limit` objects."""
         position: dict[str, str] | None = {"StartAfter": self._root + start_after} if start_after else {}
-        last, left = start_after, limit
+        left = limit
         patience = Deadline(self.clock, self._policy)
         while position is not None and (left is None or left > 0):
             size = PAGE_SIZE if left is None else min(left, PAGE_SIZE)
             page = self._list_page(prefix, MaxKeys=size, **position)
             found = self._objects(page)
-            self._check_order([last, *(info.key for info in found)])
-            yield from found
+            yield found
             position = self._next_position(page)
             patience = self._next_patience(patience, found)
-            last = found[-1].key if found else last
             left = None if left is None else left - len(found)
-
-    def _sort(self, prefix: str, start_after: str) -> Iterator[ObjectInfo]:
-        """Yield a directory bucket's listing in order; its server knows no order, no StartAfter and no part of a name."""
-        patience = Deadline(self.clock, self._policy)
-        folder = prefix[: prefix.rfind("/") + 1]
-        position: dict[str, str] | None = {}
-        found: builtins.list[ObjectInfo] = []
-        while position is not None:
-            page = self._list_page(folder, MaxKeys=PAGE_SIZE, **position)
-            patience = self._next_patience(patience, page.get("Contents", ()))
-            found += [info for info in self._objects(page) if info.key.startswith(prefix) and info.key > start_after]
-            position = self._next_position(page)
-        yield from sorted(found, key=attrgetter("key"))
 
     def _next_position(self, page: Mapping[str, Any]) -> dict[str, str] | None:
         """Return where the next page begins, or None after the last; a page without objects need not be the last."""
@@ -259,7 +260,7 @@ class S3Store:
     def _list_page(self, prefix: str, **options: Any) -> Mapping[str, Any]:
         options = self._options(_EVERYWHERE, Prefix=self._root + prefix, **options)
         return self._connection.ask(
-            "LIST", self._url(prefix), lambda client, _: client.list_objects_v2(**options), _answer
+            "LIST", self._url(prefix), lambda client, _: client.list_objects_v2(**options), whole
         )
 
     def _objects(self, page: Mapping[str, Any]) -> builtins.list[ObjectInfo]:
@@ -280,7 +281,7 @@ class S3Store:
     def _delete_batch(self, object_keys: builtins.list[str]) -> None:
         objects = [{"Key": self._root + key} for key in object_keys]
         options = self._options(_EVERYWHERE, Delete={"Objects": objects, "Quiet": True})
-        answer = self._connection.ask("DELETE", self.url, lambda client, _: client.delete_objects(**options), _answer)
+        answer = self._connection.ask("DELETE", self.url, lambda client, _: client.delete_objects(**options), whole)
         failures = {
             error.get("Key", "").removeprefix(self._root): error.get("Code", "")
             for error in answer.get("Errors", ())
@@ -288,14 +289,6 @@ class S3Store:
         }
         if failures:
             raise self._connection.deletion_error(self.url, failures)
-
-
-def _answer(answer: Mapping[str, Any], _: Deadline) -> Mapping[str, Any]:
-    return answer
-
-
-def _nothing(_answer: Mapping[str, Any], _deadline: Deadline) -> None:
-    return None
 
 
 def _checked_bucket(bucket: str) -> str:

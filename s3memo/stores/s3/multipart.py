@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from s3memo.errors import StoreError, StoreNotSupportedError, StoreUnavailableError
 from s3memo.stores.base import Buffer
 from s3memo.stores.parts import HELPERS, PART, cut, share
-from s3memo.stores.transfer import as_body, flat
+from s3memo.stores.transfer import as_body, flat, whole
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -74,7 +74,7 @@ class _Upload:
                 self._options.setdefault("ChecksumAlgorithm", "CRC32")
             return client.create_multipart_upload(**self._taken(client, "CreateMultipartUpload"))
 
-        answer = self._connection.ask("PUT", self._url, send, _answer)
+        answer = self._connection.ask("PUT", self._url, send, whole)
         if "UploadId" not in answer:
             raise StoreNotSupportedError(
                 f"the server of {self._url} begins no multipart upload, which objects from 8 MiB up take: "
@@ -97,7 +97,7 @@ class _Upload:
             body = as_body(self._data[part], self._progress)
             return client.upload_part(Body=body, **self._taken(client, "UploadPart", PartNumber=number))
 
-        self._parts[number] = self._connection.ask("PUT", self._url, send, _answer, deadline=self._progress)
+        self._parts[number] = self._connection.ask("PUT", self._url, send, whole, deadline=self._progress)
         return True
 
     def end(self) -> None:
@@ -117,7 +117,7 @@ class _Upload:
             )
 
         try:
-            self._connection.ask("PUT", self._url, send, _answer)
+            self._connection.ask("PUT", self._url, send, whole)
         except StoreError:
             if not self._is_there():
                 raise
@@ -127,7 +127,7 @@ class _Upload:
             return client.head_object(**self._taken(client, "HeadObject"))
 
         try:
-            found = self._connection.ask("GET", self._url, send, _answer).get("Metadata", {})
+            found = self._connection.ask("GET", self._url, send, whole).get("Metadata", {})
         except StoreError as error:
             self._is_out_of_reach = isinstance(error, StoreUnavailableError)
             return False
@@ -141,16 +141,12 @@ class _Upload:
 
         if not self._is_out_of_reach:
             with contextlib.suppress(StoreError):
-                self._connection.ask("DELETE", self._url, send, _answer)
+                self._connection.ask("DELETE", self._url, send, whole)
 
     def _taken(self, client: S3Client, operation: str, **more: Any) -> dict[str, Any]:
         """Return the options that an operation takes, and more."""
         members = _members(client, operation)
         return {name: value for name, value in self._options.items() if name in members} | more
-
-
-def _answer(answer: Answer, _: object) -> Answer:
-    return answer
 
 
 def _members(client: S3Client, operation: str) -> Mapping[str, Any]:
