@@ -1,4 +1,4 @@
-"""`s3memo ls` and `s3memo du`: what a store holds, by names and sizes alone; no object is read."""
+"""`s3memo ls` and `s3memo du`: what a store holds, by names and sizes; no object is read."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def du(
 
 
 def _survey(store: Store) -> tuple[dict[Owner, Holding], float]:
-    """Return what each owner has, and the time; say so if there is nothing."""
+    """Return what each owner has, and the store's time; tell the user if there is nothing."""
     latest = store.time().latest
     with watching("objects listed") as watch:
         found = survey(watch(store.list(ROOT)), latest=latest)
@@ -88,7 +88,7 @@ def _survey(store: Store) -> tuple[dict[Owner, Holding], float]:
 
 
 def _by_name(found: Mapping[Owner, Holding]) -> dict[Owner, Holding]:
-    """Return what there is with the tags of each function taken together."""
+    """Add up the tags of each function."""
     named: defaultdict[Owner, Holding] = defaultdict(Holding)
     for owner, holding in found.items():
         named[owner._replace(tag="")].add(holding)
@@ -182,7 +182,7 @@ def _list_results(store: Store, name: str, limit: int | None, *, as_json: bool) 
 
 
 def _lines(found: Iterator[Living]) -> Iterator[str]:
-    """Yield a line for each result; where the key does not fit behind the numbers it follows them."""
+    """Yield a line for each result; a key that does not fit goes on a line of its own."""
     width, numbers = screen().width, "{:>7} {:>8} {:>9} {:>7}"
     yield numbers.format("age", "ttl left", "size", "took") + "  key"
     for result in found:

@@ -1,4 +1,4 @@
-"""`s3memo state`: what jobs keep in a store between their runs, and going back to what it was."""
+"""`s3memo state`: lists, reads and rolls back what jobs keep between their runs."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def rollback(
     with open_cache(url) as cache:
         cache.check_writable("state rollback")
         name = name_of(cache.store, STATE_ROOT, name)
-        found = ServiceState(name, cache, keep=_ALL)  # how many stay is for the job to say
+        found = ServiceState(name, cache, keep=_ALL)  # pruning is left to the job
         versions = found.history()
         _check_known(cache.store, name, versions)
         if number not in {version.number for version in versions}:
