@@ -1,4 +1,4 @@
-"""obstore, as s3memo sets it up and asks it: bounded in time, tried again, and never in a forked child."""
+"""obstore, as s3memo sets it up and uses it: with deadlines and retries, and never in a forked child."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 _CREDENTIALS_TTL = timedelta(minutes=9)
-"""boto3 hands out credentials that hold ten minutes at least; obstore asks again five minutes before the end."""
+"""boto3's credentials are valid for at least ten minutes; obstore renews them five minutes before the ttl ends."""
 _PUT_OPTIONS = {
     "ServerSideEncryption": "aws_server_side_encryption",
     "SSEKMSKeyId": "aws_sse_kms_key_id",
     "BucketKeyEnabled": "aws_sse_bucket_key_enabled",
 }
-"""What obstore calls those of PutObject's options that it can send."""
+"""PutObject's options that obstore can send, and its names for them."""
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 _PANICS = frozenset({"PanicException", "RustPanic"})
-"""Errors of pyo3's, which nothing exports; the first is a BaseException."""
+"""Error classes of pyo3's that nothing exports; the first is a BaseException."""
 _FROM_A_PROXY = frozenset({407, 502, 503, 504})
-"""Statuses that a proxy gives by itself, dated by its own clock."""
+"""Statuses that may come from a proxy itself, with the date of its own clock."""
 
 
 class _Runtime:
-    """obstore's threads, of which a process has one set. fork() leaves them behind, and whoever asks then waits for ever."""
+    """obstore's threads, one set a process. A forked child has none, so requests there would wait for ever."""
 
     def __init__(self) -> None:
         self.started = False
@@ -65,7 +65,7 @@ runtime = _Runtime()
 
 
 def check_put_options(put_options: Mapping[str, Any]) -> None:
-    """Raise SettingsError if there is one that obstore cannot send."""
+    """Raise SettingsError for an option that obstore cannot send."""
     unknown = [name for name in put_options if name not in _PUT_OPTIONS]
     if unknown:
         raise SettingsError(
@@ -74,10 +74,7 @@ def check_put_options(put_options: Mapping[str, Any]) -> None:
 
 
 def make_engine(scheme: str, bucket: str, policy: RetryPolicy, put_options: Mapping[str, Any] = NO_OPTIONS) -> Engine:
-    """Return obstore's own store, with credentials and settings by its own chain; on S3 by boto3's.
-
-    `put_options` are for S3.
-    """
+    """Return a store of obstore's. It finds credentials and settings itself, on S3 boto3 does; `put_options` are for S3."""
     options: ClientConfig = {
         "connect_timeout": timedelta(seconds=policy.connect_timeout),
         "read_timeout": timedelta(seconds=policy.read_timeout),
@@ -96,7 +93,7 @@ def make_engine(scheme: str, bucket: str, policy: RetryPolicy, put_options: Mapp
 def _make_s3(
     bucket: str, policy: RetryPolicy, put_options: Mapping[str, Any], options: ClientConfig, once: RetryConfig
 ) -> S3Store:
-    from obstore.auth.boto3 import Boto3CredentialProvider  # noqa: PLC0415  boto3 is for S3 alone, and loads slowly
+    from obstore.auth.boto3 import Boto3CredentialProvider  # noqa: PLC0415  only S3 needs boto3, which loads slowly
 
     from s3memo.stores.s3.client import make_client  # noqa: PLC0415  as above
 
@@ -120,7 +117,7 @@ def _make_s3(
 
 
 def endpoint_of(engine: Engine) -> str:
-    """Return where its requests are sent; empty for obstore's own memory."""
+    """Return the URL that its requests are sent to; empty for a store in memory."""
     config: dict[str, Any] = {} if isinstance(engine, MemoryStore) else dict(engine.config)
     match engine:
         case S3Store():
@@ -145,7 +142,7 @@ def _first(texts: Any, names: tuple[str, ...]) -> str:
 
 
 class ObstoreConnection:
-    """How one process asks obstore; the engine is made by `make` when first needed, and shared by its threads."""
+    """One process's way to obstore; `make` makes the engine on first use, and the process's threads share it."""
 
     def __init__(
         self,
@@ -162,7 +159,7 @@ class ObstoreConnection:
         self._making = threading.RLock()  # as in s3.client
 
     def engine(self, request: Request) -> Engine:
-        """Return obstore's store; raises StoreAccessError if it cannot be set up."""
+        """Return obstore's store. Raises StoreAccessError if it cannot be set up."""
         return self._engine or aside(partial(self._made, request))
 
     def _made(self, request: Request) -> Engine:
@@ -176,9 +173,9 @@ class ObstoreConnection:
             return self._engine
 
     def ask(self, kind: RequestKind, url: str, send: Callable[[Engine], Result], *, counted: bool = True) -> Result:
-        """Ask until it is answered or the policy gives up; raises a StoreError.
+        """Send a request, with retries as the policy allows. Raises StoreError.
 
-        `url` says in messages what the request is about; what is not `counted` is counted by `send`.
+        `url` names the subject in errors; `send` itself counts requests that are not to be `counted` here.
         """
         engine = self.engine(Request(kind, url))
 
@@ -197,9 +194,9 @@ class ObstoreConnection:
         return until_answered(attempt, Deadline(self._clock, self._policy), self._sleep)
 
     def observe_date(self, url: str, server_clock: ServerClock) -> None:
-        """Learn what time it is by the server's `Date` header, which obstore does not show.
+        """Learn the server's time from a `Date` header, which obstore does not show.
 
-        The request is a HEAD of the endpoint's root without credentials: whatever the answer, it is dated.
+        It sends a HEAD of the endpoint's root without credentials: whatever the answer, it has a date.
         """
 
         def send(engine: Engine) -> None:
@@ -216,7 +213,7 @@ class ObstoreConnection:
 
 
 def _http(endpoint: str, engine: Engine) -> urllib3.PoolManager:
-    """Return what sends a request as obstore's client would: by the same proxy, trusting the same certificates."""
+    """Return a pool that uses the same proxy, and trusts the same certificates, as obstore's client."""
     options: dict[str, Any] = {} if isinstance(engine, MemoryStore) else dict(engine.client_options or {})
     trust = ssl.create_default_context()
     if certificate := options.get("root_certificate"):

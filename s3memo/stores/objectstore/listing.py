@@ -1,4 +1,4 @@
-"""Listings by obstore, which lists whole folders: what of them is meant, in order, and which requests it took."""
+"""Listings by obstore, which lists whole folders: here they are filtered, checked for order, and counted as requests."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class Lister:
-    """Lists what lies below `root`; `place` says in messages where, `ask` asks until there is an answer.
+    """Lists what lies below `root`; `place` names a path in errors, `ask` sends a request with retries.
 
-    A page of names has to be there in so many `seconds`. obstore shows no pages: they are counted as full ones, as S3
-    sends them; a server whose pages are shorter is sent more requests than are counted.
+    A page of names must arrive within `seconds`. obstore does not show pages, so requests are counted as if every page
+    were full, as S3's are; a server with shorter pages gets more requests than are counted.
     """
 
     def __init__(self, root: str, place: Callable[[str], str], ask: Callable[..., Any], seconds: float) -> None:
@@ -33,11 +33,11 @@ class Lister:
         self._seconds = seconds
 
     def walk(self, prefix: str, start_after: str, limit: int | None) -> Iterator[ObjectInfo]:
-        """Yield what lies under a prefix and after a key, as the server orders it."""
+        """Yield the objects under a prefix and after a key, in the server's order, which is checked."""
         return self._in_order(self._walk(prefix, start_after, limit), limit)
 
     def sort(self, prefix: str, start_after: str, limit: int | None) -> Iterator[ObjectInfo]:
-        """Yield the same of a server that orders it otherwise, such as Azure's with hierarchical names."""
+        """Yield them sorted, for a server with another order, such as Azure with hierarchical namespaces."""
         return islice(self._in_order(self._sort(prefix, start_after), None), limit)
 
     def _walk(self, prefix: str, start_after: str, limit: int | None) -> Iterator[ObjectInfo]:
@@ -45,7 +45,7 @@ class Lister:
         for chunk in self._chunks(whole, after, PAGE_SIZE if limit is None else min(limit, PAGE_SIZE)):
             yield from (self._info(meta) for meta in chunk if meta["path"].startswith(whole))
             if chunk and chunk[-1]["path"] > whole and not chunk[-1]["path"].startswith(whole):
-                return  # what is behind the prefix goes on, within its folder
+                return  # the rest of the folder is behind the prefix
 
     def _chunks(self, whole: str, after: str, size: int) -> Iterator[list[ObjectMeta]]:
         """Yield what lies in the folder of a prefix, and count the pages of a thousand that a server sends for it."""
@@ -104,13 +104,13 @@ class Lister:
         return ObjectInfo(meta["path"].removeprefix(self._root), meta["size"], meta["last_modified"].timestamp())
 
     def _in_order(self, found: Iterator[ObjectInfo], limit: int | None) -> Iterator[ObjectInfo]:
-        """Yield a listing whose order is checked, without the folders that obstore shows less their slash."""
+        """Yield a listing in checked order, without the objects for folders, which obstore shows without their slash."""
         last, left = "", limit
         while left is None or left > 0:
             info = next(found, None)
             if info is None:
                 return
-            if info.key <= last:  # text compares by code point, which is the order of its UTF-8 bytes
+            if info.key <= last:  # str compares by code point, which is the order of its UTF-8 bytes
                 if last < info.key + "/":
                     continue
                 place = self._place(self._root).rstrip("/")

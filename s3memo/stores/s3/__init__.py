@@ -1,4 +1,4 @@
-"""A store in an S3 bucket, on AWS or on any server that speaks S3. boto3 is imported when it is first asked."""
+"""A store in an S3 bucket, on AWS or any other server that speaks S3. boto3 is imported with the first request."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ _ON_GET = _EVERYWHERE | {"SSECustomerAlgorithm", "SSECustomerKey", "SSECustomerK
 class S3Store:
     """Objects below a prefix of a bucket; see Store for the methods.
 
-    `client_options` are those of `boto3.client`; credentials, region and endpoint are otherwise found as boto3 finds
-    them. `put_options` go to PutObject (ServerSideEncryption, SSEKMSKeyId, StorageClass, …), and those that other
-    requests take, such as ExpectedBucketOwner, to them too. `attempts` and the time-outs (seconds) are those of
-    RetryPolicy. A `client` of your own is used as it is: its own time-outs and retries hold as well, it is not closed,
-    and it is neither pickled nor made anew in a forked child.
+    `client_options` are passed to `boto3.client`; by default boto3 finds credentials, region and endpoint. `put_options`
+    are passed to PutObject (ServerSideEncryption, SSEKMSKeyId, StorageClass, …), and to other requests that know them,
+    such as ExpectedBucketOwner. `attempts` and the time-outs (seconds) are those of RetryPolicy. A `client` of your own is
+    used as it is: its own time-outs and retries apply too, it is not closed, a store with it cannot be pickled, and a
+    forked child uses the same client.
     """
 
     def __init__(
@@ -96,14 +96,14 @@ class S3Store:
 
     @property
     def enforces_create_only(self) -> bool:
-        """Whether that is known without a trial: AWS does."""
+        """Whether create-only is known to be enforced, as on AWS; elsewhere a trial must tell."""
         return self._connection.is_aws(self.url)
 
     @property
     def versioning(self) -> str:
-        """What the bucket does with what is overwritten or deleted: "Enabled", "Suspended", or "" if it never kept any.
+        """The bucket's versioning: "Enabled", "Suspended", or "" if it was never enabled.
 
-        It sends a GetBucketVersioning each time, which needs s3:GetBucketVersioning.
+        Each access sends a GetBucketVersioning, which needs s3:GetBucketVersioning.
         """
         return str(
             self.ask_bucket(lambda client, bucket: client.get_bucket_versioning(Bucket=bucket)).get("Status", "")
@@ -116,7 +116,7 @@ class S3Store:
         return self._walk(prefix, start_after, limit)
 
     def get(self, object_key: str) -> bytearray:
-        """Return the object's bytes in a buffer that is the caller's own, or raise NotFoundError."""
+        """Return the object's bytes in a buffer that the caller owns, or raise NotFoundError."""
         from s3memo.stores.s3.download import Download  # noqa: PLC0415  as below
 
         options, url = self._options(_ON_GET, Key=self._root + object_key), self._url(object_key)
@@ -132,8 +132,8 @@ class S3Store:
     def put(self, object_key: str, data: Buffer, *, mode: PutMode = "overwrite") -> None:
         """Write the object, from 8 MiB up in parts; in mode "create" raise AlreadyExistsError if there is one.
 
-        A create goes in one request, whatever its size: not every server that has multipart uploads makes their end
-        conditional. One that is sent again after its answer was lost may meet its own object.
+        A create is one request, whatever the size: not every server supports a conditional end of a multipart upload. A
+        create that is retried after its answer was lost may meet its own object.
         """
         options: dict[str, Any] = {"Bucket": self._bucket, "Key": self._root + object_key, **self._put_options}
         if mode == "create":
@@ -151,10 +151,10 @@ class S3Store:
         )
 
     def delete(self, object_keys: Iterable[str]) -> None:
-        """Delete the objects, a thousand in a request, in the order given.
+        """Delete the objects in the order given, a thousand a request.
 
-        After a request that left some of its objects the later ones are not sent, so that nothing newer goes while
-        something older stays; the StoreError names what was left and why.
+        After a request that left some of its objects no more are sent, so that nothing newer is deleted while something
+        older stays; the StoreError names what was left and why.
         """
         remaining = iter(object_keys)
         while batch := builtins.list(islice(remaining, PAGE_SIZE)):
@@ -169,23 +169,23 @@ class S3Store:
         return told(bounds, self.url)
 
     def ask_bucket(self, question: Callable[[S3Client, str], Mapping[str, Any]]) -> Mapping[str, Any]:
-        """Return what the server answers to a question about the bucket, put to a client; for operators, not for jobs.
+        """Return the answer to a request about the bucket, which `question` sends by a client; for operators, not jobs.
 
-        NotFoundError: the bucket has no such setting.
+        Raises NotFoundError if the bucket has no such setting.
         """
         return self._connection.ask(
             "GET", f"s3://{self._bucket}", lambda client, _: question(client, self._bucket), whole
         )
 
     def close(self) -> None:
-        """Close this process's client, unless it was given; the store may be used again."""
+        """Close this process's client unless it was given; the store can still be used, with a new one."""
         connection = self._connections.pop(os.getpid(), None)
         if connection is not None and self._given_client is None:
             connection.close()
 
     @property
     def _connection(self) -> Connection:
-        # By process: in a forked child the parent's client, its sockets and its lock must be neither used nor closed.
+        # By process: a forked child must neither use nor close its parent's sockets and locks.
         process = os.getpid()
         connection = self._connections.get(process)
         if connection is None:
@@ -202,7 +202,7 @@ class S3Store:
         return f"s3://{self._bucket}/{self._root}{object_key}"
 
     def _options(self, taken: frozenset[str], **options: Any) -> dict[str, Any]:
-        """Return a request's options: the bucket, those given, and the `put_options` that it takes too."""
+        """Return a request's options: the bucket, those given, and the `put_options` in `taken`."""
         shared = {name: value for name, value in self._put_options.items() if name in taken}
         return {"Bucket": self._bucket, **shared, **options}
 
@@ -237,7 +237,7 @@ class S3Store:
             left = None if left is None else left - len(found)
 
     def _next_position(self, page: Mapping[str, Any]) -> dict[str, str] | None:
-        """Return where the next page begins, or None after the last; a page without objects need not be the last."""
+        """Return where the next page begins, or None after the last; an empty page need not be the last."""
         if page.get("IsTruncated") is False:
             return None
         if "NextContinuationToken" not in page:
@@ -248,7 +248,7 @@ class S3Store:
         return {"ContinuationToken": page["NextContinuationToken"]}
 
     def _next_patience(self, patience: Deadline, found: Sequence[object]) -> Deadline:
-        """Return how long pages without objects are borne from now on, or raise StoreUnavailableError."""
+        """Return the deadline for the next page with objects, or raise StoreUnavailableError if it has passed."""
         if found:
             return Deadline(self.clock, self._policy)
         if patience.expired() is not None:
@@ -264,7 +264,7 @@ class S3Store:
         )
 
     def _objects(self, page: Mapping[str, Any]) -> builtins.list[ObjectInfo]:
-        """Return what a page shows; the object that some tools make of the prefix itself is not below it."""
+        """Return a page's objects, without the one that some tools create for the prefix itself."""
         return [
             ObjectInfo(entry["Key"].removeprefix(self._root), entry["Size"], posix_seconds(entry["LastModified"]))
             for entry in page.get("Contents", ())
@@ -273,7 +273,7 @@ class S3Store:
 
     def _check_order(self, keys: builtins.list[str]) -> None:
         for key, following in pairwise(keys):
-            if following <= key:  # text compares by code point, which is the order of its UTF-8 bytes
+            if following <= key:  # str compares by code point, which is the order of its UTF-8 bytes
                 raise StoreNotSupportedError(
                     f"the server of {self.url} lists {following!r} after {key!r}: s3memo needs ascending UTF-8 order"
                 )
@@ -292,7 +292,7 @@ class S3Store:
 
 
 def _checked_bucket(bucket: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9._-]{3,255}|arn:.+", bucket):  # what boto3 takes, and it says so less plainly
+    if not re.fullmatch(r"[A-Za-z0-9._-]{3,255}|arn:.+", bucket):  # as boto3 checks, with a less helpful error
         raise SettingsError(
             f"bucket={bucket!r} is no bucket's name: give the name alone, and what follows it in a URL as prefix="
         )
@@ -300,13 +300,13 @@ def _checked_bucket(bucket: str) -> str:
 
 
 def folder_of(prefix: str) -> str:
-    """Return what the names below a prefix begin with: nothing, or the prefix with one slash at its end."""
+    """Return a prefix as a folder: empty, or ending in exactly one slash."""
     root = prefix.strip("/")
     return root + "/" if root else ""
 
 
 def _checked_root(prefix: str) -> str:
-    """Return what stands before every object key: empty, or the prefix with one slash at its end."""
+    """Return a prefix as a folder. Raises SettingsError if object keys below it could be too long."""
     root = folder_of(prefix)
     most = _S3_KEY_BYTES - MAX_KEY_BYTES
     if len(root.encode()) > most:
