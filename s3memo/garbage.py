@@ -1,7 +1,7 @@
-"""What in a store may go, and why: decided from a listing alone, without a GET. Pure.
+"""What gc may delete, and why: decided from a listing alone, without a GET. Pure.
 
-Of what is not named here nothing goes: foreign objects, a state's newest version, the newest result of a call that has
-not expired, and whatever might still be needed to bury, or to refuse, what arrives late.
+Never deleted are foreign objects, a state's newest version, a call's newest result that has not expired, and whatever
+might still be needed to bury, or to refuse, a late write.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from s3memo.versions import DAY, MICROSECONDS, Listing, Version, is_result_prefi
 
 Reason: TypeAlias = Literal["expired", "superseded", "buried", "old", "tag", "tombstone", "lease"]
 Standing: TypeAlias = Literal["newest", "keep", "grace", "cover", "tombstone", "marker", "foreign"]
-"""Why an object stays: it is what readers get; one of the `keep` newest; not outdated for `grace`; it hides an older one
-that stays; there may yet be something for it to bury; it says that create-only was tried; s3memo did not write it."""
+"""Why an object stays: readers get it; it is one of the `keep` newest; it is not outdated for `grace`; it hides an older
+one that stays; it may have something to bury; it marks a trial of create-only; s3memo did not write it."""
 
 WEEK = 7 * DAY
-"""µs. A computation that lasts longer is not stored, so a tombstone of that age has nothing left to bury."""
+"""µs. Longer computations are not stored, so a tombstone of that age has nothing left to bury."""
 
-_LEASE_LIFE = 2 * 86_400.0  # seconds; twice as long as any lease lasts without a renewal
+_LEASE_LIFE = 2 * 86_400.0  # seconds; twice the longest ttl of a lease
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What a collection takes; `grace` is in seconds.
+    """What a collection takes; durations are in seconds.
 
-    A result goes `grace` after it expired by the ttl in its name, and beyond the `keep` newest of its call `grace` after
-    it was superseded; of a state `keep_states` versions stay, and those superseded within `grace`. All results below the
-    `prefixes` go, and all that were created over `older_than` seconds ago.
+    A result goes `grace` after it expired by the ttl in its name. Beyond the `keep` newest of its call, it goes `grace`
+    after it was superseded. Of a state, `keep_states` versions and those superseded within `grace` stay. All results below
+    `prefixes` go, and all created over `older_than` ago.
     """
 
     grace: float = 7 * 86_400.0
@@ -45,7 +45,7 @@ class Policy:
 
 
 class Doomed(NamedTuple):
-    """An object that may go. Of one prefix, those of a higher `wave` go only when all of a lower one are gone."""
+    """An object that may go. Below one prefix, a `wave` goes only when all lower ones are gone."""
 
     object_key: str
     size: int
@@ -62,16 +62,16 @@ class Kept(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What becomes of the objects of one prefix: what may go is in the order in which it may."""
+    """What becomes of the objects of one prefix; `doomed` is in the order in which they may go."""
 
     doomed: list[Doomed]
     kept: list[Kept]
 
 
 def plan(infos: Iterable[ObjectInfo], policy: Policy, *, earliest: float, latest: float) -> Iterator[Plan]:
-    """Yield what becomes of each prefix in an ascending listing; `earliest` and `latest` bound the time.
+    """Yield a plan for each prefix in an ascending listing; `earliest` and `latest` bound the store's time, POSIX seconds.
 
-    What is held in memory is what may be ours of one prefix.
+    Only the objects of one prefix that may be ours are held in memory. Foreign objects come in plans of their own.
     """
     for prefix, group in by_prefix(infos):
         is_result, is_chain = is_result_prefix(prefix), is_prefix(prefix)
@@ -92,7 +92,7 @@ def plan(infos: Iterable[ObjectInfo], policy: Policy, *, earliest: float, latest
 
 
 def by_prefix(infos: Iterable[ObjectInfo]) -> Iterator[tuple[str, Iterator[ObjectInfo]]]:
-    """Yield the objects of an ascending listing by what stands up to the last slash of their keys."""
+    """Group the objects of an ascending listing by their keys up to the last slash."""
     return itertools.groupby(infos, key=lambda info: info.key[: info.key.rfind("/") + 1])
 
 
@@ -160,7 +160,7 @@ def _standing(version: Version, place: int, policy: Policy, now: int) -> Standin
 
 
 def _plan_chain(prefix: str, links: list[ObjectInfo], policy: Policy, earliest: float) -> Plan:
-    """A state's newest version stays; a lease's goes when it lapsed long ago, after the others."""
+    """Plan a state or a lease. A state's newest version stays; a lease's goes last, long after the lease lapsed."""
     chain, is_state = Chain.of(links, prefix), prefix.startswith(STATE_ROOT)
     keep, retention = (policy.keep_states, max(policy.grace, RETENTION)) if is_state else (1, RETENTION)
     due = set(chain.due(keep=keep, now=earliest, retention=retention))
