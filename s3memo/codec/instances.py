@@ -14,12 +14,11 @@ from functools import cached_property
 from types import GetSetDescriptorType, MemberDescriptorType, NoneType
 from typing import Any
 
-from s3memo.codec.table import ANY, PLAIN, Fields, Record, short_repr, type_name
+from s3memo.codec.table import ANY, HEAP_TYPE, PLAIN, Fields, Record, short_repr, type_name
 
 DATACLASS, NAMED_TUPLE, ENUM, ATTRS, PYDANTIC, EXCEPTION = CODES = range(80, 86)
 
 _CLASS = "<class>"  # the name of a part, which no field can have
-_MADE_BY_CLASS_STATEMENT = 1 << 9  # Py_TPFLAGS_HEAPTYPE
 _MAX_FLAG_BITS = 64  # of a combination of flags, which may include unknown bits
 _HASH_OF_ATTRS = "_attrs_cached_hash"
 _STATE_OF_PYDANTIC = ("__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
@@ -64,7 +63,7 @@ def is_storable(kind: type) -> bool:
 
 def _is_plain(kind: type) -> bool:
     """Whether instances hold nothing but attributes: no base is a built-in type."""
-    return all(base is object or base.__flags__ & _MADE_BY_CLASS_STATEMENT for base in kind.__mro__)
+    return all(base is object or base.__flags__ & HEAP_TYPE for base in kind.__mro__)
 
 
 def _dataclass(kind: Any, name: str) -> Instance:
@@ -252,7 +251,7 @@ def _exception(kind: Any, name: str) -> Instance:
     Attributes of its built-in base are stored if the arguments do not set them.
     """
     base = kind
-    while base.__flags__ & _MADE_BY_CLASS_STATEMENT:
+    while base.__flags__ & HEAP_TYPE:
         base = base.__base__
     own = _own_attributes(base)
     slots = [slot for owner in kind.__mro__ for slot in _slots(owner)]

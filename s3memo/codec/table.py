@@ -183,6 +183,10 @@ def _as_view(part: Raw | bytes) -> memoryview:
     return memoryview(bytearray(part))
 
 
+HEAP_TYPE = 1 << 9
+"""Py_TPFLAGS_HEAPTYPE, the flag of classes that are created at run time, as by a class statement."""
+
+
 def type_name(kind: type) -> str:
     """Return a type's name as users know it."""
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
