@@ -141,9 +141,6 @@ class Chain:
 
     def shows_late(self, number: int) -> bool:
         """Whether a version was written long after its successor, so under a name that was used and collected before."""
-        following = [version for version in self.versions if version.number >= number]
-        return (
-            len(following) > 1
-            and following[-1].number == number
-            and following[-1].last_modified > following[-2].last_modified + TRUST
-        )
+        version = self.find(number)
+        newer = [each for each in self.versions if each.number > number]
+        return version is not None and bool(newer) and version.last_modified > newer[-1].last_modified + TRUST

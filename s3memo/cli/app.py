@@ -39,9 +39,7 @@ def _run() -> None:
         _fail("the command line needs typer, rich and jinja2: pip install 's3memo[cli]'", 1)
     except SettingsError as error:
         _fail(str(error), 2)
-    except S3MemoError as error:
-        _fail(str(error), 1)
-    except OSError as error:  # for example, stdout is a file on a full disk
+    except (S3MemoError, OSError) as error:  # stdout may be a file on a full disk
         _fail(str(error), 1)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from s3memo.cli.bucket import BucketSettings
@@ -160,7 +161,7 @@ class Examination:
         written = []
         for name in names:
             object_key = self._folder + name
-            self._time("PUT", lambda key=object_key: self._store.put(key, key.encode()))  # type: ignore[misc]
+            self._time("PUT", partial(self._store.put, object_key, object_key.encode()))
             if "PUT" in self.facts.failures:
                 break
             written.append(object_key)
@@ -216,7 +217,7 @@ class Examination:
 
     def _delete(self, written: list[str]) -> None:
         for object_key in written:
-            self._time("DELETE", lambda key=object_key: self._store.delete([key]))  # type: ignore[misc]
+            self._time("DELETE", partial(self._store.delete, [object_key]))
             if "DELETE" in self.facts.failures:
                 return
         if self._time("LIST", lambda: any(self._other.list(self._folder, limit=1))):

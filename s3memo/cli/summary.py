@@ -56,6 +56,11 @@ class Pile:
     objects: int = 0
     bytes: int = 0
 
+    def add(self, objects: int, size: int) -> None:
+        """Add objects of `size` bytes together."""
+        self.objects += objects
+        self.bytes += size
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
@@ -13,7 +12,8 @@ from s3memo.cli.inventory import Holding, Kind, Living, Owner, Share, shares
 from s3memo.cli.summary import History, Pile, Row, Series, Summary
 from s3memo.garbage import Policy, Reason, Standing, by_prefix, plan
 from s3memo.sequences import is_prefix
-from s3memo.stores.base import PAGE_SIZE, ObjectInfo, TimeBounds
+from s3memo.stores.base import ObjectInfo, TimeBounds
+from s3memo.stores.paging import batches
 from s3memo.versions import MICROSECONDS, is_result_prefix
 
 COLOURED = 5
@@ -48,8 +48,7 @@ def _parts(prefix: str, group: Iterator[ObjectInfo]) -> Iterator[list[ObjectInfo
     if is_result_prefix(prefix) or is_prefix(prefix):
         yield list(group)
     else:
-        while part := list(itertools.islice(group, PAGE_SIZE)):
-            yield part
+        yield from batches(group)
 
 
 class Tally:
@@ -73,11 +72,11 @@ class Tally:
         """Count objects of one prefix; all of them if it is a call's, a state's or a lease's."""
         for doomed, kept in plan(infos, self._policy, earliest=self._now.earliest, latest=self._now.latest):
             for each in doomed:
-                _add(self._garbage.setdefault(each.reason, Pile()), each.size)
+                self._garbage.setdefault(each.reason, Pile()).add(1, each.size)
             self._kept.update(each.reason for each in kept)
         for share in shares(prefix, infos, self._now.latest):
             if share.owner.kind in self._others:
-                _add(self._others[share.owner.kind], share.holding.bytes, share.holding.objects)
+                self._others[share.owner.kind].add(share.holding.objects, share.holding.bytes)
             else:
                 self._add_results(share)
 
@@ -179,8 +178,3 @@ class _Leading:
     def __iter__(self) -> Iterator[Living]:
         """Yield them, highest rank first."""
         return (result for _, _, result in sorted(self._heap, reverse=True))
-
-
-def _add(pile: Pile, size: int, objects: int = 1) -> None:
-    pile.objects += objects
-    pile.bytes += size

@@ -260,13 +260,10 @@ def _exception(kind: Any, name: str) -> Instance:
         if any(hasattr(value, slot) for slot in slots):
             raise TypeError(f"it has attributes in slots: {', '.join(slots)}")
         args = base.__reduce__(value)[1]
-        given = {attribute: getattr(make(args), attribute, None) for attribute in own}
+        fresh = make(args)
         has = {attribute: getattr(value, attribute, None) for attribute in own}
-        return (
-            args,
-            vars(value),
-            {attribute: has[attribute] for attribute in own if not _is_same(has, given, attribute)},
-        )
+        others = {name: part for name, part in has.items() if not _is_same(part, getattr(fresh, name, None))}
+        return args, vars(value), others
 
     def make(args: tuple[Any, ...]) -> Any:
         error = base.__new__(kind, *args)
@@ -302,10 +299,9 @@ def _own_attributes(base: type) -> list[str]:
     return sorted(names)
 
 
-def _is_same(one: dict[str, Any], other: dict[str, Any], name: str) -> bool:
-    """Whether both have the same value under a name, told without running its class's code."""
-    first, second = one[name], other[name]
-    return first is second or (type(first) is type(second) and type(first) in PLAIN and first == second)
+def _is_same(one: object, other: object) -> bool:
+    """Whether two values are the same, told without running their classes' code."""
+    return one is other or (type(one) is type(other) and type(one) in PLAIN and one == other)
 
 
 def _check_positions(error: Any) -> None:

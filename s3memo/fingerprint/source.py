@@ -15,7 +15,7 @@ import itertools
 import os
 import warnings
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import PurePath
@@ -144,12 +144,8 @@ def _keep_what_is_evaluated(cls: ast.ClassDef) -> None:
     while pending:
         node = pending.pop()
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            decorated = bool(node.decorator_list)
             node.body = [ast.copy_location(ast.Pass(), node)]
-            node.returns = _evaluated(node.returns) if decorated else None
-            for argument in ast.walk(node.args):
-                if isinstance(argument, ast.arg):
-                    argument.annotation = _evaluated(argument.annotation) if decorated else None
+            _replace_annotations(node, _evaluated if node.decorator_list else lambda _: None)
         elif isinstance(node, ast.AnnAssign):
             node.annotation = _evaluated(node.annotation)
         pending += ast.iter_child_nodes(node)
@@ -170,6 +166,13 @@ class _Texts(ast.NodeTransformer):
     def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
         name = getattr(node.value, "attr", getattr(node.value, "id", None))
         return node if name == "Literal" else self.generic_visit(node)  # type: ignore[return-value]  # as above
+
+
+def _replace_annotations(function: ast.FunctionDef | ast.AsyncFunctionDef, replace: Callable[[Any], Any]) -> None:
+    function.returns = replace(function.returns)
+    for argument in ast.walk(function.args):
+        if isinstance(argument, ast.arg):
+            argument.annotation = replace(argument.annotation)
 
 
 def _evaluated(annotation: Any) -> Any:
@@ -315,10 +318,7 @@ def _drop_annotations(tree: ast.Module) -> None:
         node, within = pending.pop()
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             if within and not node.decorator_list:
-                node.returns = None
-                for argument in ast.walk(node.args):
-                    if isinstance(argument, ast.arg):
-                        argument.annotation = None
+                _replace_annotations(node, lambda _: None)
             within = True
         elif isinstance(node, ast.ClassDef):
             within = False

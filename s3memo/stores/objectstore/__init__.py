@@ -19,6 +19,7 @@ from s3memo.stores.base import PAGE_SIZE, Buffer, ObjectInfo, PutMode, TimeBound
 from s3memo.stores.clock import ServerClock, local_clock, told
 from s3memo.stores.objectstore.clock import AskedClock
 from s3memo.stores.objectstore.names import is_refused
+from s3memo.stores.paging import batches
 from s3memo.stores.parts import PART
 from s3memo.stores.retry import RetryPolicy
 from s3memo.stores.s3 import DIRECTORY_BUCKET, S3Store, folder_of
@@ -183,10 +184,11 @@ class ObjectStore:
         boto3 sends parts to S3, since it can retry single ones, unless a store of obstore's own was given. A create is one
         request, whatever the size; one that is retried after its answer was lost may meet its own object.
         """
-        is_large = mode == "overwrite" and memoryview(data).nbytes >= PART
-        if self._instead:
-            self._instead.put(object_key, data, mode=mode)
+        instead = self._instead
+        if instead:
+            instead.put(object_key, data, mode=mode)
             return
+        is_large = mode == "overwrite" and memoryview(data).nbytes >= PART
         if is_large and self._fallback is not None:
             bridge.aside(partial(self._fallback.put, object_key, data))
             return
@@ -208,8 +210,7 @@ class ObjectStore:
         if instead:
             instead.delete(object_keys)
             return
-        remaining = iter(object_keys)
-        while batch := builtins.list(islice(remaining, PAGE_SIZE)):
+        for batch in batches(object_keys):
             if self._scheme in {"gs", "az"}:
                 self._delete_singly(batch)
             else:

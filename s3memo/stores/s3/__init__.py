@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from s3memo.errors import SettingsError, StoreNotSupportedError, StoreUnavailableError
 from s3memo.stores.base import PAGE_SIZE, Buffer, ObjectInfo, PutMode, TimeBounds
 from s3memo.stores.clock import ServerClock, local_clock, posix_seconds, told
+from s3memo.stores.paging import batches
 from s3memo.stores.parts import PART
 from s3memo.stores.retry import Deadline, RetryPolicy
 from s3memo.stores.transfer import as_body, read_body, whole
@@ -156,8 +157,7 @@ class S3Store:
         After a request that left some of its objects no more are sent, so that nothing newer is deleted while something
         older stays; the StoreError names what was left and why.
         """
-        remaining = iter(object_keys)
-        while batch := builtins.list(islice(remaining, PAGE_SIZE)):
+        for batch in batches(object_keys):
             self._delete_batch(batch)
 
     def time(self) -> TimeBounds:

@@ -130,8 +130,7 @@ class Connection:
 
     def deletion_error(self, url: str, failures: Mapping[str, str]) -> StoreError:
         """Return the error for objects that a DELETE left, given as object keys with S3's error codes."""
-        endpoint = self._client.meta.endpoint_url if self._client else ""
-        return translate_deletions(failures, Request("DELETE", url, endpoint))
+        return translate_deletions(failures, Request("DELETE", url, self.endpoint(url)))
 
     def endpoint(self, url: str) -> str:
         """Return the URL that requests are sent to; `url` names the subject in errors."""
