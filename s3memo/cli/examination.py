@@ -196,7 +196,7 @@ class Examination:
         if sorted(found) != expected:
             self._note_late("a LIST of all that was written does not show all of it")
         elif found != expected:
-            at = next(place for place, key in enumerate(found) if key != expected[place])
+            at = next(place for place, object_key in enumerate(found) if object_key != expected[place])
             self.facts.disorder = f"{self._tail(found[at])!r} is listed before {self._tail(expected[at])!r}"
         elif rest != expected[expected.index(middle) + 1 :]:
             self.facts.disorder = f"a listing that is to start after {self._tail(middle)!r} does not"

@@ -287,7 +287,7 @@ class ObjectStore:
         return path
 
     def _delete_batch(self, object_keys: builtins.list[str]) -> None:
-        paths = [self._path(key) for key in object_keys]
+        paths = [self._path(object_key) for object_key in object_keys]
         try:
             self._ask("DELETE", self.url, lambda engine: remove(engine, paths))
         except StoreError as error:
@@ -297,16 +297,16 @@ class ObjectStore:
 
     def _delete_singly(self, object_keys: builtins.list[str]) -> None:
         begun, failures, tried = self.clock(), dict[str, StoreError](), 0
-        for key in object_keys:
+        for object_key in object_keys:
             if failures and self.clock() - begun > self._policy.operation_timeout:
                 break
             tried += 1
             try:
-                self._delete_one(key)
+                self._delete_one(object_key)
             except (StoreAccessError, NotFoundError) as error:
-                failures[key] = error
+                failures[object_key] = error
             except StoreError as error:
-                failures[key] = error
+                failures[object_key] = error
                 break
         if failures:
             request = Request("DELETE", self.url, self.endpoint)

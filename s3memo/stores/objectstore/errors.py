@@ -118,7 +118,7 @@ def deletion_error(failures: Mapping[str, StoreError], untried: Sequence[str], r
     """Return one error for all objects that could not be deleted, given with the error of each."""
     types = {type(error) for error in failures.values()}
     kind = types.pop() if len(types) == 1 else StoreError
-    named = "; ".join(f"{key!r} ({error})" for key, error in failures.items())
+    named = "; ".join(f"{object_key!r} ({error})" for object_key, error in failures.items())
     error = kind(f"cannot {request}: the server kept {named}; {len(untried)} objects after that were not tried")
     error.left = (*failures, *untried)
     return error

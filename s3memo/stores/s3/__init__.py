@@ -271,15 +271,15 @@ class S3Store:
             if entry["Key"] != self._root
         ]
 
-    def _check_order(self, keys: builtins.list[str]) -> None:
-        for key, following in pairwise(keys):
-            if following <= key:  # str compares by code point, which is the order of its UTF-8 bytes
+    def _check_order(self, object_keys: builtins.list[str]) -> None:
+        for previous, following in pairwise(object_keys):
+            if following <= previous:  # str compares by code point, which is the order of its UTF-8 bytes
                 raise StoreNotSupportedError(
-                    f"the server of {self.url} lists {following!r} after {key!r}: s3memo needs ascending UTF-8 order"
+                    f"the server of {self.url} lists {following!r} after {previous!r}: s3memo needs ascending UTF-8 order"
                 )
 
     def _delete_batch(self, object_keys: builtins.list[str]) -> None:
-        objects = [{"Key": self._root + key} for key in object_keys]
+        objects = [{"Key": self._root + object_key} for object_key in object_keys]
         options = self._options(_EVERYWHERE, Delete={"Objects": objects, "Quiet": True})
         answer = self._connection.ask("DELETE", self.url, lambda client, _: client.delete_objects(**options), whole)
         failures = {

@@ -133,7 +133,7 @@ def translate_deletions(failures: Mapping[str, str], request: Request) -> StoreE
     """Return one error for all objects that could not be deleted, given as object keys with S3's error codes."""
     meanings = {_by_code(code) for code in failures.values()}
     meaning = meanings.pop() if len(meanings) == 1 else Meaning(StoreError)
-    named = ", ".join(f"{key!r} ({code})" for key, code in failures.items())
+    named = ", ".join(f"{object_key!r} ({code})" for object_key, code in failures.items())
     error = explain(meaning, request, f"the server kept {named}; nothing after that was tried")
     error.left = tuple(failures)
     return error
