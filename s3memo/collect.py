@@ -1,4 +1,4 @@
-"""`gc`: deletes what `garbage` says may go."""
+"""`gc`: deletes what `garbage` plans."""
 
 from __future__ import annotations
 
@@ -25,10 +25,9 @@ _PATIENCE = 20  # of them may fail
 
 
 class Collected(NamedTuple):
-    """What a collection did: objects deleted, their bytes, how many went for each reason, and what could not be deleted.
+    """What a collection did: objects and bytes deleted, in all and by reason (`reasons`, `sizes`), and what stays (`kept`).
 
-    Each of `failures` names all objects that a DELETE left; those that were to go after them were not tried. `sizes` are
-    the bytes that went for each reason, and `kept` counts the objects that stay, by why.
+    Each of `failures` names all objects that a DELETE left; objects that must go after them were not tried.
     """
 
     objects: int
@@ -50,30 +49,23 @@ def gc(
     dry_run: bool = False,
     report: Callable[[Doomed | Kept], object] = lambda _: None,
 ) -> Collected:
-    """Delete from a store what nobody needs any more, at the price of one LIST a thousand objects; DELETEs are free.
+    """Delete from a store what nobody needs any more, for one LIST per thousand objects; DELETEs are free.
 
-    Results go `grace` after they expired by the ttl that they were written with; give it if functions read with a longer
-    one. Of those that were superseded for as long, `keep` results of each call and `keep_states` versions of each state
-    stay: give the highest `keep=` of your functions and states. Tombstones go after seven days, leases when they lapsed
-    long ago, and all results of each `(namespace, tag)` in `tags`, such as that of a function's former code; with
-    `older_than` all that were created that long ago. A state's newest version never goes, and foreign objects stay.
+    Results go `grace` after they expired by the ttl they were written with; raise it if functions read with a longer ttl.
+    Superseded ones go after `grace` too, but `keep` results of each call and `keep_states` versions of each state stay:
+    give the highest `keep=` of your functions and states. Tombstones go after seven days, leases long after they lapsed.
+    All results of each `(namespace, tag)` in `tags` go, such as those of a function's former code, and with `older_than`
+    all created that long ago. A state's newest version and foreign objects always stay.
 
-    `report` is told of each object what becomes of it, before that; with `dry_run` nothing is deleted. Deletes go out
-    eight at a time, and a collection that is cut short, or gives up after twenty of them failed, may be run again.
-    Raises SettingsError, and StoreError if the store cannot be listed.
+    `report` is called for each object, before it is deleted; with `dry_run` nothing is. Eight DELETEs run at a time. A
+    collection that is interrupted, or gives up after twenty failed DELETEs, can be run again. Raises SettingsError, and
+    StoreError if the store cannot be listed.
     """
-    lasting = seconds(grace, name="grace")
-    if lasting is None:
-        raise SettingsError("grace=None must be a duration")
-    for name, number in (("keep", keep), ("keep_states", keep_states)):
-        check_count(name, number, of="versions", least=1)
+    policy = _checked_policy(grace, keep, keep_states, tags, older_than)
     check_place(cache)
     place = cache_at(cache)
     if not dry_run:
         place.check_writable("gc")
-    age = seconds(older_than, name="older_than")
-    prefixes = tuple(prefix for pair in tags for prefix in _tag_prefixes(pair))
-    policy = Policy(lasting, keep, keep_states, prefixes, math.inf if age is None else age)
     store = place.store
     collection = _Collection(store, Recorder("gc", place.hooks), dry_run=dry_run)
     kept: Counter[Standing] = Counter()
@@ -93,6 +85,19 @@ def gc(
     return Collected(count, deleted, collection.reasons, tuple(collection.failures), collection.sizes, kept)
 
 
+def _checked_policy(
+    grace: Duration, keep: int, keep_states: int, tags: Iterable[tuple[str, str]], older_than: Duration | None
+) -> Policy:
+    """Return the policy that the options of `gc` ask for. Raises SettingsError."""
+    lasting, age = seconds(grace, name="grace"), seconds(older_than, name="older_than")
+    if lasting is None:
+        raise SettingsError("grace=None must be a duration")
+    check_count("keep", keep, of="versions", least=1)
+    check_count("keep_states", keep_states, of="versions", least=1)
+    prefixes = tuple(prefix for pair in tags for prefix in _tag_prefixes(pair))
+    return Policy(lasting, keep, keep_states, prefixes, math.inf if age is None else age)
+
+
 def _tag_prefixes(pair: tuple[str, str]) -> list[str]:
     match pair:
         case (str() as namespace, str() as tag):
@@ -101,7 +106,7 @@ def _tag_prefixes(pair: tuple[str, str]) -> list[str]:
 
 
 class _Collection:
-    """Deletes in batches, a wave at a time, so that what one request leaves undone keeps what depends on it."""
+    """Deletes in batches, wave by wave, and holds back what must go after an object that a request left."""
 
     def __init__(self, store: Store, recorder: Recorder, *, dry_run: bool) -> None:
         self._store = store
@@ -113,14 +118,14 @@ class _Collection:
         self.failures: list[StoreError] = []
 
     def add(self, doomed: list[Doomed]) -> None:
-        """Take what may go of one prefix."""
+        """Add what may go of one prefix."""
         for each in doomed:
             self._pending[each.wave].append(each)
         if max(map(len, self._pending)) >= _AT_ONCE * PAGE_SIZE:
             self.carry_out()
 
     def carry_out(self) -> None:
-        """Delete what was taken."""
+        """Delete what was added."""
         held_back: set[str] = set()
         for wave in self._pending:
             due = [each for each in wave if _prefix(each) not in held_back]
@@ -156,7 +161,7 @@ class _Collection:
 
 
 def _left(batch: list[Doomed], error: StoreError | None) -> set[Doomed]:
-    """Return what a DELETE may have left of a batch: what the store named, or if it named nothing else all."""
+    """Return what a DELETE may have left of a batch: what the error names, or all if that is not clear."""
     if error is None:
         return set()
     named = {each for each in batch if each.object_key in error.left}

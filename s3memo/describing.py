@@ -1,4 +1,4 @@
-"""Arguments in words, for whoever looks at what is stored: scalars as they are, of all else the type and its extent."""
+"""Descriptions of arguments for whoever inspects a store: scalars as they are, of all else the type and size."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ MAX_TOTAL = 1024
 
 _SCALARS = frozenset({NoneType, bool, int, float, complex, str, bytes, date, datetime, timedelta})
 _SIZED = frozenset({list, tuple, dict, set, frozenset, bytearray})
-_SHAPED = frozenset({"numpy", "pandas", "polars", "pyarrow", "scipy"})  # where shape and dtype cost nothing to ask for
+_SHAPED = frozenset({"numpy", "pandas", "polars", "pyarrow", "scipy"})  # their shapes and dtypes are cheap to get
 _MAX_INT_BITS = 256
 
 
 def describe(arguments: Mapping[str, object]) -> dict[str, str]:
-    """Return what each argument is, in a few words; no code of an argument's own class is run.
+    """Return a short description of each argument; no code of an argument's own class is run.
 
-    Where the words become too many, "…" stands for the arguments that are left.
+    Once the total is too long, "…" stands for the remaining arguments.
     """
     described: dict[str, str] = {}
     left = MAX_TOTAL

@@ -1,7 +1,7 @@
-"""What in a store may go, and why: decided from a listing alone, without a GET. Pure.
+"""What gc may delete, and why: decided from a listing alone, without a GET. Pure.
 
-Of what is not named here nothing goes: foreign objects, a state's newest version, the newest result of a call that has
-not expired, and whatever might still be needed to bury, or to refuse, what arrives late.
+Never deleted are foreign objects, a state's newest version, a call's newest result that has not expired, and whatever
+might still be needed to bury, or to refuse, a late write.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from s3memo.versions import DAY, MICROSECONDS, Listing, Version, is_result_prefi
 
 Reason: TypeAlias = Literal["expired", "superseded", "buried", "old", "tag", "tombstone", "lease"]
 Standing: TypeAlias = Literal["newest", "keep", "grace", "cover", "tombstone", "marker", "foreign"]
-"""Why an object stays: it is what readers get; one of the `keep` newest; not outdated for `grace`; it hides an older one
-that stays; there may yet be something for it to bury; it says that create-only was tried; s3memo did not write it."""
+"""Why an object stays: readers get it; it is one of the `keep` newest; it is not outdated for `grace`; it hides an older
+one that stays; it may have something to bury; it marks a trial of create-only; s3memo did not write it."""
 
 WEEK = 7 * DAY
-"""µs. A computation that lasts longer is not stored, so a tombstone of that age has nothing left to bury."""
+"""µs. Longer computations are not stored, so a tombstone of that age has nothing left to bury."""
 
-_LEASE_LIFE = 2 * 86_400.0  # seconds; twice as long as any lease lasts without a renewal
+_LEASE_LIFE = 2 * 86_400.0  # seconds; twice the longest ttl of a lease
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What a collection takes; `grace` is in seconds.
+    """What a collection takes; durations are in seconds.
 
-    A result goes `grace` after it expired by the ttl in its name, and beyond the `keep` newest of its call `grace` after
-    it was superseded; of a state `keep_states` versions stay, and those superseded within `grace`. All results below the
-    `prefixes` go, and all that were created over `older_than` seconds ago.
+    A result goes `grace` after it expired by the ttl in its name. Beyond the `keep` newest of its call, it goes `grace`
+    after it was superseded. Of a state, `keep_states` versions and those superseded within `grace` stay. All results below
+    `prefixes` go, and all created over `older_than` ago.
     """
 
     grace: float = 7 * 86_400.0
@@ -45,7 +45,7 @@ class Policy:
 
 
 class Doomed(NamedTuple):
-    """An object that may go. Of one prefix, those of a higher `wave` go only when all of a lower one are gone."""
+    """An object that may go. Below one prefix, a `wave` goes only when all lower ones are gone."""
 
     object_key: str
     size: int
@@ -62,16 +62,16 @@ class Kept(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What becomes of the objects of one prefix: what may go is in the order in which it may."""
+    """What becomes of the objects of one prefix; `doomed` is in the order in which they may go."""
 
     doomed: list[Doomed]
     kept: list[Kept]
 
 
 def plan(infos: Iterable[ObjectInfo], policy: Policy, *, earliest: float, latest: float) -> Iterator[Plan]:
-    """Yield what becomes of each prefix in an ascending listing; `earliest` and `latest` bound the time.
+    """Yield a plan for each prefix in an ascending listing; `earliest` and `latest` bound the store's time, POSIX seconds.
 
-    What is held in memory is what may be ours of one prefix.
+    Only the objects of one prefix that may be ours are held in memory. Foreign objects come in plans of their own.
     """
     for prefix, group in by_prefix(infos):
         is_result, is_chain = is_result_prefix(prefix), is_prefix(prefix)
@@ -92,48 +92,57 @@ def plan(infos: Iterable[ObjectInfo], policy: Policy, *, earliest: float, latest
 
 
 def by_prefix(infos: Iterable[ObjectInfo]) -> Iterator[tuple[str, Iterator[ObjectInfo]]]:
-    """Yield the objects of an ascending listing by what stands up to the last slash of their keys."""
+    """Group the objects of an ascending listing by their keys up to the last slash."""
     return itertools.groupby(infos, key=lambda info: info.key[: info.key.rfind("/") + 1])
 
 
 def _plan_results(prefix: str, sizes: Mapping[Version, int], policy: Policy, earliest: float) -> Plan:
-    """The newest result that no tombstone buries goes only after all the others, or an older one would be found."""
     listing, now = Listing(tuple(sizes)), int(earliest * MICROSECONDS)
     buried_until = -1 if listing.tombstone is None else listing.tombstone
-    reasons: dict[Version, tuple[Reason, int]] = {}
-    stays: dict[Version, Standing] = {}
-    standing = [version for version in sizes if not version.dead and version.created > buried_until]
-    is_named, successor = prefix.startswith(policy.prefixes), None
-    for place, version in enumerate(standing):
-        reason = "tag" if is_named else _reason(version, place, successor, policy, now)
-        successor = version
-        if reason:
-            reasons[version] = reason, 0
-        else:
-            stays[version] = _standing(version, place, policy, now)
-    if standing and standing[0] in reasons:
-        reason, _ = reasons.pop(standing[0])
-        if len(reasons) == len(standing) - 1:
-            reasons[standing[0]] = reason, 1
-        else:
-            stays[standing[0]] = "cover"
+    unburied = [version for version in sizes if not version.dead and version.created > buried_until]
+    goes, stays = _judge_unburied(unburied, policy, now, is_named=prefix.startswith(policy.prefixes))
     for version in sizes:
         if not version.dead and version.created <= buried_until:
-            reasons[version] = "buried", 0
+            goes[version] = "buried", 0
         elif version.dead and version.created < buried_until:
-            reasons[version] = "tombstone", 0
+            goes[version] = "tombstone", 0
         elif version.dead and now - version.created > WEEK:
-            reasons[version] = "tombstone", 2  # after what it buries
+            goes[version] = "tombstone", 2  # after what it buries
         elif version.dead:
             stays[version] = "tombstone"
-    ordered = sorted(reasons, key=lambda version: (reasons[version][1], version.order))
-    doomed = [Doomed(prefix + version.name, sizes[version], *reasons[version]) for version in ordered]
+    ordered = sorted(goes, key=lambda version: (goes[version][1], version.order))
+    doomed = [Doomed(prefix + version.name, sizes[version], *goes[version]) for version in ordered]
     kept = [Kept(prefix + version.name, size, stays[version]) for version, size in sizes.items() if version in stays]
     return Plan(doomed, kept)
 
 
+def _judge_unburied(
+    versions: list[Version], policy: Policy, now: int, *, is_named: bool
+) -> tuple[dict[Version, tuple[Reason, int]], dict[Version, Standing]]:
+    """Return which of a call's results, newest first, go, each with its reason and wave, and which stay and why.
+
+    The newest goes only after all the others, or readers would find an older one. `is_named`: their tag is to go.
+    """
+    goes, stays = dict[Version, tuple[Reason, int]](), dict[Version, Standing]()
+    for place, version in enumerate(versions):
+        successor = versions[place - 1] if place else None
+        reason = "tag" if is_named else _reason(version, place, successor, policy, now)
+        if reason:
+            goes[version] = reason, 0
+        else:
+            stays[version] = _standing(version, place, policy, now)
+    newest = versions[0] if versions else None
+    if newest in goes:
+        reason, _ = goes.pop(newest)
+        if stays:
+            stays[newest] = "cover"
+        else:
+            goes[newest] = reason, 1
+    return goes, stays
+
+
 def _reason(version: Version, place: int, successor: Version | None, policy: Policy, now: int) -> Reason | None:
-    """Say why the result at a place of those that no tombstone buries may go, newest first; `successor` is the one before."""
+    """Return why the result at a place, 0 for the newest, may go; None if it stays. `successor` is the next newer one."""
     long_ago = now - int(policy.grace * MICROSECONDS)
     if successor is not None and place >= policy.keep and successor.order < long_ago:
         return "superseded"
@@ -143,7 +152,7 @@ def _reason(version: Version, place: int, successor: Version | None, policy: Pol
 
 
 def _standing(version: Version, place: int, policy: Policy, now: int) -> Standing:
-    """Say why such a result stays."""
+    """Return why the result at a place stays."""
     if place:
         return "keep" if place < policy.keep else "grace"
     is_expired = version.ttl is not None and version.created + version.ttl * MICROSECONDS < now
@@ -151,7 +160,7 @@ def _standing(version: Version, place: int, policy: Policy, now: int) -> Standin
 
 
 def _plan_chain(prefix: str, links: list[ObjectInfo], policy: Policy, earliest: float) -> Plan:
-    """A state's newest version stays; a lease's goes when it lapsed long ago, after the others."""
+    """Plan a state or a lease. A state's newest version stays; a lease's goes last, long after the lease lapsed."""
     chain, is_state = Chain.of(links, prefix), prefix.startswith(STATE_ROOT)
     keep, retention = (policy.keep_states, max(policy.grace, RETENTION)) if is_state else (1, RETENTION)
     due = set(chain.due(keep=keep, now=earliest, retention=retention))

@@ -1,8 +1,8 @@
-"""`Lease`: one holder at a time among all machines, for as long as it lives and says so.
+"""`Lease`: one holder at a time among all machines, as long as it lives and renews the lease.
 
-A state under v1/lease/ whose value is the holder and the time for which each word of it counts. To acquire, renew and
-release are its updates; a release is a tombstone. It saves work, and is no proof that nobody else is at work: a holder
-that stands still for longer than its lease does not know it (Kleppmann, How to do distributed locking, 2016).
+It is a state under v1/lease/ whose value is the holder and the ttl. Acquire, renew and release are updates of it; a
+release is a tombstone. A lease saves work but proves nothing: a holder that is paused for longer than its lease does not
+notice (Kleppmann, How to do distributed locking, 2016).
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from s3memo.stores.clock import local_clock
 _FIRST_POLL = 0.2
 _LONGEST_POLL = 5.0
 _RENEWALS = 3  # within the time of one lease
-_STEP = 1.0  # a listing's times may be rounded down by so many seconds
+_STEP = 1.0  # seconds by which a listing may round its times down
 
 
 @dataclass(frozen=True, slots=True)
 class _Tenure:
-    """A lease that we hold: the version that says so, and until when that counts, by the store's clock."""
+    """A lease that we hold: the number of its version, and when it was written and lapses by the store's clock."""
 
     holder: str
     number: int
@@ -45,13 +45,12 @@ class _Tenure:
 
 
 class Lease:
-    """Something that one holder at a time does, among all machines that use one store: a context manager.
+    """A lock with at most one holder among all machines that use one store: a context manager.
 
-    While it is held a thread renews it; if its process dies, it lapses `ttl` (a duration, 60 seconds, a day at most)
-    after its last renewal, by the store's clock. Long work asks `lost` before what must not be done twice. Another
-    Lease for the same key is another holder, in the same thread too; a forked child holds none, and may release what it
-    had from its parent without an effect. Needs a store that enforces create-only; raises SettingsError, and StoreError
-    from `acquire`.
+    While it is held a thread renews it; if its process dies, it lapses `ttl` (a duration, a day at most) after its last
+    renewal, by the store's clock. Long work should check `lost` before a step that must not be done twice. Another Lease
+    for the same key is another holder, even in the same thread. A forked child holds none; releasing one that it has from
+    its parent has no effect. Needs a store that enforces create-only. Raises SettingsError, and StoreError from `acquire`.
     """
 
     _puts = PUTS
@@ -88,19 +87,19 @@ class Lease:
 
     @property
     def held(self) -> bool:
-        """Whether it was acquired and not released since; `lost` says whether that still counts."""
+        """Whether it was acquired and not released since; it may be `lost` nevertheless."""
         return self._heart is not None
 
     @property
     def lost(self) -> bool:
-        """Whether it is not held, or not any more: somebody else may have it now. Asks no store."""
+        """Whether it is not held, or has lapsed, so that somebody else may have it. Sends no request."""
         tenure = self._tenure
         return tenure is None or self._is_over(tenure)
 
-    def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:  # noqa: FBT001, FBT002  locks have it so
-        """Take the lease, and wait for it unless `blocking` is false, `timeout` seconds at most; return whether it is ours.
+    def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:  # noqa: FBT001, FBT002  as threading.Lock has it
+        """Take the lease and return True; False if it is taken and `blocking` is false.
 
-        Raises LeaseTimeout after that, RuntimeError if this object has it already, and StoreError.
+        Raises LeaseTimeout after `timeout` seconds, RuntimeError if this object has it already, and StoreError.
         """
         if timeout is not None and not (isinstance(timeout, int | float) and blocking and timeout >= 0):
             raise SettingsError(f"timeout={timeout!r} must be 0 seconds or more, and is for blocking=True")
@@ -117,9 +116,9 @@ class Lease:
         return True
 
     def release(self) -> None:
-        """Let others have it unless it is lost; RuntimeError if it is not held.
+        """Release the lease, without effect if it is lost. Raises RuntimeError if it is not held.
 
-        A store that fails is reported, for then it lapses.
+        A store error is reported only, since the lease lapses anyway.
         """
         with process_lock:
             heart, self._heart = self._heart, None
@@ -133,17 +132,17 @@ class Lease:
             self._in_use.release()
 
     def _let_go(self) -> None:
-        """Write that nobody has it, if we do."""
+        """Write a tombstone if we still hold the lease."""
         tenure = None if self.lost else self._tenure
         self._tenure = None
         try:
             if tenure is not None:
                 self._follow(tenure, None)
-        except Exception as error:  # noqa: BLE001  a store of somebody else's may raise anything
+        except Exception as error:  # noqa: BLE001  a user's own store may raise anything
             self._register().recorder.trouble(error, "the lease could not be released, and lapses by itself")
 
     def _wait(self, *, blocking: bool, timeout: float) -> _Tenure | None:
-        """Return our tenure, or None if somebody else has it and nobody is to wait."""
+        """Return our tenure, or None if somebody else has the lease and we do not wait."""
         begun = self._clock()
         for pause in polling():
             tenure = self._try()
@@ -158,7 +157,7 @@ class Lease:
         )
 
     def _try(self) -> _Tenure | None:
-        """Take the lease if nobody has it."""
+        """Take the lease if nobody has it; return our tenure, or None."""
         register = self._register()
         chain = register.look()
         newest = chain.newest
@@ -166,7 +165,7 @@ class Lease:
             self._first_seen = self._first_seen or newest.number
             self.was_passed_on = any(version.cleared for version in chain.versions if version.number > self._first_seen)
             return None
-        check_create_only(register.store)  # which may take its time, so it is not to be that of the lease
+        check_create_only(register.store)  # first, since it may take time off the lease
         sent_at = register.store.time().earliest
         tenure = _Tenure(
             f"{writer()}:{os.urandom(8).hex()}", chain.number + 1, written=sent_at, until=sent_at + self.ttl
@@ -177,7 +176,7 @@ class Lease:
             return None
         if not self._is_over(tenure):
             return tenure
-        renewed = self._follow(tenure, self._claim(tenure))  # the store was slow, and may not be again
+        renewed = self._follow(tenure, self._claim(tenure))  # the store was slow; it may be faster now
         return None if renewed is None or self._is_over(renewed) else renewed
 
     def _is_over(self, tenure: _Tenure) -> bool:
@@ -187,17 +186,17 @@ class Lease:
         try:
             self.holder, lasting = _terms(register.read(version.number))
         except NotFoundError:
-            return False  # it was collected since it was listed, so there is a newer one
+            return False  # it was collected since the listing, so there is a newer one
         return register.store.time().earliest >= version.last_modified + _STEP + lasting
 
     def renew(self) -> None:
-        """Say that the holder lives; a thread does it, three times in the time of a lease. Raises StoreError."""
+        """Renew the lease, as a thread does three times per ttl. Raises StoreError."""
         with self._changing:
             if self._tenure is not None:
                 self._tenure = self._follow(self._tenure, self._claim(self._tenure))
 
     def _follow(self, tenure: _Tenure, payload: bytes | None) -> _Tenure | None:
-        """Write the version after our newest; return what we hold by it, None if it lapsed and somebody else has it."""
+        """Write the version after our own; return our tenure, or None if another holder was first."""
         register = self._register()
         while True:
             sent_at = register.store.time().earliest
@@ -206,21 +205,21 @@ class Lease:
                 return replace(tenure, number=tenure.number + 1, written=sent_at, until=sent_at + self.ttl)
             if rival.payload is None or _terms(rival)[0] != tenure.holder:
                 return None
-            tenure = replace(tenure, number=rival.number)  # a renewal of ours whose answer was lost
+            tenure = replace(tenure, number=rival.number)  # our own renewal, whose answer was lost
 
     def _claim(self, tenure: _Tenure) -> bytes:
         return b"".join(codec.encode([tenure.holder, self.ttl]))
 
     @staticmethod
     def _after(tenure: _Tenure) -> Chain:
-        """Return what is known without a LIST: that our own version was the newest when it was written."""
+        """Return the chain as known without a LIST: our own version was the newest when it was written."""
         return Chain((StateVersion(tenure.number, 1, tenure.written),), listed_at=tenure.written)
 
     def _start(self, tenure: _Tenure) -> None:
         self._tenure, self._stop = tenure, bridge.signal()
         try:
             self._heart = bridge.accompany(partial(self._beat, self._stop), f"s3memo-{self!r}")
-        except RuntimeError:  # the system has no thread left
+        except RuntimeError:  # no thread could be started
             self._let_go()
             raise
 
@@ -228,11 +227,11 @@ class Lease:
         while not stop.wait(self.ttl / _RENEWALS) and not self.lost:
             try:
                 self.renew()
-            except Exception as error:  # noqa: BLE001  a store of somebody else's may raise anything
+            except Exception as error:  # noqa: BLE001  as above
                 self._register().recorder.trouble(error, "the lease could not be renewed; the next try comes soon")
 
     def _lose(self) -> None:
-        """Leave a forked child without the lease, whose heart beats in the parent alone."""
+        """Leave the lease to the parent after a fork, since only it renews it."""
         self._tenure = None
         self._changing, self._stop = threading.Lock(), threading.Event()
         if self._heart is None:
@@ -255,7 +254,7 @@ class Lease:
 
 
 def polling() -> Iterator[float]:
-    """Yield the pauses of a waiter, in seconds: ever longer up to a limit, and no two waiters' alike."""
+    """Yield the pauses between polls, in seconds: random, and doubling up to a limit."""
     pause = _FIRST_POLL
     while True:
         yield pause * (1 + random.random()) / 2  # noqa: S311  it keeps no secret
@@ -263,7 +262,7 @@ def polling() -> Iterator[float]:
 
 
 def _terms(record: Record) -> tuple[str, float]:
-    """Return who holds a lease, and for how long."""
+    """Return the holder and the ttl in a record. Raises DecodeError."""
     match codec.decode(record.payload or b""):
         case [str() as holder, float() as lasting]:
             return holder, lasting

@@ -1,4 +1,4 @@
-"""`S3TTLCache`: a dict whose items expire, and outlive the process; also where cachetools' decorators keep theirs."""
+"""`S3TTLCache`: a dict in a store whose items expire; it also serves as the cache of cachetools' decorators."""
 
 from __future__ import annotations
 
@@ -26,24 +26,23 @@ from s3memo.stores.base import PAGE_SIZE
 from s3memo.terms import Terms
 from s3memo.versions import MICROSECONDS, ItemKey, Listing, clearing, map_prefix, parse_object_key
 
-_SEPARATOR: Any = hashkey(_=0)[0]  # the class that cachetools' keys have between positional and keyword arguments
+_SEPARATOR: Any = hashkey(_=0)[0]  # what cachetools' keys have between positional and keyword arguments
 _NO_DEFAULT: Any = object()
 
 
 class S3TTLCache(MutableMapping[Any, Any]):
     """A mapping in a store, shared by all machines, with up to `maxsize` of its items in this process's memory too.
 
-    Memory is as its Cache is set, and one for all who use the mapping by one Cache; the first of them bounds it.
-    Keys are of any type that a cached function's arguments may have, and typed: `1` and `1.0` are two. Values are of
-    those that it may return; `types` lists the classes of yours among both. An item counts for `ttl` (a duration; None:
-    for ever) from when it was set. Safe to share between threads, and right as `cache=` of `cachetools.cached` and
-    `cachetools.cachedmethod`.
+    Memory is set up by the Cache. All mappings of one name on one Cache share it; the first one's `maxsize` counts. Keys
+    may be of all types that a cached function's arguments may have, and are typed: `1` and `1.0` differ. Values may be of
+    all types that it may return; list your own classes in `types`. An item is valid for `ttl` (a duration; None: for ever)
+    after it was set. Safe to share between threads, and usable as `cache=` of `cachetools.cached` and `cachedmethod`.
 
-    `[]`, `get` and `in` answer from memory, else with a LIST and a GET; a store that fails is reported and counts as a
-    missing item. Setting costs a LIST and a PUT, and a DELETE if something was there, and raises NotStoredError, which
-    cachetools survives. `del` and `pop` look in the store, at the price of one LIST more than an invalidation. `len`
-    takes a LIST for a thousand objects, and an iteration a LIST and a GET more for each item that is not in memory;
-    these, and `del`, `pop`, `clear` and `expire`, raise StoreError.
+    `[]`, `get` and `in` answer from memory, else with a LIST and a GET; a store error is reported and counts as a missing
+    item. Setting costs a LIST, a PUT, and a DELETE if something was there; it raises NotStoredError, which cachetools
+    ignores. `del` and `pop` look in the store first, which is one LIST more than an invalidation. `len` costs a LIST per
+    thousand objects, and iteration also a LIST and a GET for each item not in memory. These, and `del`, `pop`, `clear` and
+    `expire`, raise StoreError.
     """
 
     def __init__(
@@ -71,12 +70,12 @@ class S3TTLCache(MutableMapping[Any, Any]):
 
     @property
     def ttl(self) -> float | None:
-        """For how many seconds an item counts."""
+        """For how many seconds an item is valid; None for ever."""
         return self._policy.ttl
 
     @property
     def currsize(self) -> int:
-        """How many items memory holds now."""
+        """The number of items in memory."""
         cache, terms = self._bind()
         return cache.info(lambda _: True, terms.recorder).currsize
 
@@ -109,11 +108,11 @@ class S3TTLCache(MutableMapping[Any, Any]):
     def __len__(self) -> int:
         return sum(self._is_living(listing) for _, listing in self._listed())
 
-    __eq__ = object.__eq__  # that of Mapping would fetch all items
+    __eq__ = object.__eq__  # Mapping's would fetch all items
     __hash__ = object.__hash__
 
     def setdefault(self, key: Any, default: Any = None) -> Any:
-        """Return the item's value, or set it to `default` and return that; a store that fails is reported."""
+        """Return the item's value, or set it to `default` and return that; a store error is only reported."""
         cache, terms = self._bind()
         call = Call(
             cache,
@@ -125,7 +124,7 @@ class S3TTLCache(MutableMapping[Any, Any]):
         return threads.fetch(call)[1]
 
     def pop(self, key: Any, default: Any = _NO_DEFAULT) -> Any:
-        """Remove the item that the store has and return its value; if there is none `default`, else KeyError."""
+        """Remove the item and return its value; if the store has none return `default`, or raise KeyError without one."""
         cache, terms = self._bind()
         item_key = self._item_key(key)
         try:
@@ -139,7 +138,7 @@ class S3TTLCache(MutableMapping[Any, Any]):
         return value
 
     def popitem(self) -> tuple[Any, Any]:
-        """Remove and return some item as a pair; KeyError if there is none."""
+        """Remove and return any item, as a pair of key and value. Raises KeyError if there is none."""
         for entry in self._entries():
             parts, value = _item(entry)
             key = _restored(parts)
@@ -154,7 +153,7 @@ class S3TTLCache(MutableMapping[Any, Any]):
         cache.clear(map_prefix(self.name), lambda _: True, terms)
 
     def expire(self) -> int:
-        """Delete the items that have expired, at the price of a LIST for a thousand objects; return how many objects went."""
+        """Delete the items that have expired, for a LIST per thousand objects; return the number of objects deleted."""
         cache, _ = self._bind()
         cache.check_writable("expire")
         expired = (
@@ -170,7 +169,7 @@ class S3TTLCache(MutableMapping[Any, Any]):
         return deleted
 
     def _bind(self) -> tuple[Cache, Terms]:
-        """Return the cache and the terms; they are made on first use, for until then `configure` may name the store."""
+        """Return the cache and the terms, made on first use: `configure` may name the store until then."""
         with process_lock:
             if self._bound is None:
                 base = cache_at(self._place)
@@ -183,7 +182,7 @@ class S3TTLCache(MutableMapping[Any, Any]):
         return ItemKey(self.name, "", digest_of(_taken_apart(key)))
 
     def _storable(self, key: Any) -> tuple[Any, ...]:
-        """Return what is stored of a key: all of it, or nothing if it holds what has no value, such as a class."""
+        """Return what is stored of a key: its parts, or nothing if they cannot be stored, as a class cannot."""
         parts = _taken_apart(key)
         try:
             codec.encode(parts, self._classes)
@@ -192,21 +191,21 @@ class S3TTLCache(MutableMapping[Any, Any]):
         return parts
 
     def _check_living(self, key: Any, item_key: ItemKey) -> None:
-        """Raise KeyError unless the store has the item; memory gives way to what is seen."""
+        """Raise KeyError unless the store has the item; drop it from memory if not."""
         cache, terms = self._bind()
         if not self._is_living(cache.look(item_key, terms)):
             cache.drop(item_key)
             raise KeyError(key)
 
     def _is_living(self, listing: Listing) -> bool:
-        """Whether one of a digest's versions counts now."""
+        """Whether a listing's newest version is an item that has not expired."""
         if listing.newest is None:
             return False
         age = self._bind()[0].store.time().latest - listing.newest.created / MICROSECONDS
         return judge(age, self._policy) == "fresh"
 
     def _listed(self) -> Iterator[tuple[str, Listing]]:
-        """Yield the prefix of each digest and what there is of it."""
+        """Yield the prefix of each digest, and its versions."""
         store = self._bind()[0].store
         latest = store.time().latest
         found = filter(None, (parse_object_key(info.key) for info in store.list(map_prefix(self.name))))
@@ -215,7 +214,7 @@ class S3TTLCache(MutableMapping[Any, Any]):
             yield prefix, Listing(tuple(version for _, version in group))
 
     def _entries(self) -> Iterator[Entry[Any]]:
-        """Yield the items that count; one that went meanwhile is passed over, and an error is raised."""
+        """Yield the items that have not expired, except those deleted meanwhile. Raises StoreError and CodecError."""
         cache, terms = self._bind()
         for prefix, listing in self._listed():
             if self._is_living(listing):
@@ -227,7 +226,7 @@ class S3TTLCache(MutableMapping[Any, Any]):
 
 
 def _taken_apart(key: Any) -> tuple[Any, ...]:
-    """Return a key as a one-tuple; one that cachetools made of a call with keywords, as positional and keyword arguments."""
+    """Return a key's parts: the key alone, or for a call with keywords by cachetools, its positional and keyword parts."""
     if isinstance(key, _SEPARATOR):
         key = tuple(key)
     if type(key) is tuple and any(part is _SEPARATOR for part in key):
@@ -237,7 +236,7 @@ def _taken_apart(key: Any) -> tuple[Any, ...]:
 
 
 def _restored(parts: tuple[Any, ...]) -> Any:
-    """Return the key that `_storable` was given. Raises DecodeError."""
+    """Return the key, given its parts. Raises DecodeError."""
     match parts:
         case (key,):
             return key
@@ -247,7 +246,7 @@ def _restored(parts: tuple[Any, ...]) -> Any:
 
 
 def _item(entry: Entry[Any]) -> tuple[tuple[Any, ...], Any]:
-    """Return what is stored of an item's key, and its value."""
+    """Return the parts of an item's key, and its value. Raises DecodeError."""
     match entry.value:
         case (tuple() as parts, value):
             return parts, value

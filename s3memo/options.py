@@ -1,4 +1,4 @@
-"""What `s3_cached` can be told, and whether it makes sense."""
+"""The options of `s3_cached`, and their checks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from s3memo.terms import OnError
 
 
 class TermOptions(TypedDict, total=False):
-    """The options that change no keys, so that functions which differ in them share their results."""
+    """The options that do not change keys: functions that differ in them share their results."""
 
     ttl: Duration | None
     stale_while_revalidate: Duration
@@ -41,7 +41,7 @@ class Options(TermOptions, total=False):
 
 
 def checked(options: Options) -> Options:
-    """Return options, of which none may be missing, as `cache_parameters` tells them. Raises SettingsError."""
+    """Return the options, all of which must be given, in the form `cache_parameters` returns. Raises SettingsError."""
     keep, copy, on_error, cache_if = options["keep"], options["copy"], options["on_error"], options["cache_if"]
     check_count("keep", keep, of="versions", least=1)
     if not isinstance(copy, bool):
@@ -63,13 +63,13 @@ def checked(options: Options) -> Options:
 
 
 def policy_of(options: Options) -> Policy:
-    """Return how old results may be, as checked options say."""
+    """Return the freshness policy in checked options."""
     ttl, revalidate, if_error = options["ttl"], options["stale_while_revalidate"], options["stale_if_error"]
-    return Policy(ttl, revalidate, if_error)  # type: ignore[arg-type]  # `checked` has made seconds of them
+    return Policy(ttl, revalidate, if_error)  # type: ignore[arg-type]  # `checked` converted them to seconds
 
 
-def _fleet(given: bool | Duration) -> bool | float:  # noqa: FBT001  it is what the option may be
-    """Return for how many seconds a lease of the function's lasts, or False."""
+def _fleet(given: bool | Duration) -> bool | float:  # noqa: FBT001  the option may be a bool
+    """Return the ttl of the function's leases in seconds, or False."""
     if given is False:
         return False
     return lease_seconds(LEASE_SECONDS if given is True else given, name="fleet")
@@ -85,7 +85,7 @@ def _window(duration: Duration | None, ttl: Duration | None, name: str) -> float
 
 
 def _exceptions(given: Mapping[type[Exception], Duration | None] | None) -> dict[type[Exception], float]:
-    """Return the classes of exceptions that are stored, and for how many seconds."""
+    """Return the exception classes that are stored, and for how many seconds."""
     if given is None:
         return {}
     if not isinstance(given, Mapping):

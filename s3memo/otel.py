@@ -1,4 +1,4 @@
-"""Metrics and spans for OpenTelemetry, from the events of a cache. It comes with the extra `otel`.
+"""Metrics and spans for OpenTelemetry, from the events of a cache (extra `otel`).
 
 Names, units and attributes follow OpenTelemetry's semantic conventions; docs/operating.md lists them.
 """
@@ -23,15 +23,15 @@ REQUEST = "s3memo.request.kind"
 DIRECTION = "s3memo.io.direction"
 
 _SECONDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0)
-"""Bounds of the buckets for what functions take: what is worth remembering is longer than a web request."""
+"""Bucket bounds for durations of computations, which are longer than those of web requests."""
 
 
 class OpenTelemetryHook:
     """A hook, `Cache(…, hooks=[OpenTelemetryHook()])`, that reports to OpenTelemetry.
 
-    Without providers it uses the global ones, set before or after. Each process reports what happens in it: set them up
-    in the workers of an executor, too. One hook may serve many caches; it can be pickled unless it was given providers.
-    Raises SettingsError without the extra.
+    Without providers it uses the global ones, whenever they are set. Each process reports for itself: set them up in an
+    executor's workers, too. One hook may serve many caches. It can be pickled unless it was given providers. Raises
+    SettingsError without the extra.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class OpenTelemetryHook:
             self._io.add(event.size, {**function, DIRECTION: "read"})
 
     def _report_computation(self, event: Event, function: dict[str, str]) -> None:
-        """Record a computation that has just ended: the event comes right after it, and says how long it took."""
+        """Record a computation that has just ended; the event says how long it took."""
         self._computed.record(event.seconds, function)
         end = time.time_ns()
         start = end - round(event.seconds * 1e9)

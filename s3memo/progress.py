@@ -1,4 +1,4 @@
-"""How far a batch is, for who waits for it: a bar on a terminal, elsewhere a few plain lines, and one line at the end."""
+"""A batch's progress: a bar on a terminal, elsewhere a few plain lines; and a summary at the end."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 _LINES = 10
 _SECONDS_BETWEEN_LINES = 5.0
 _SECONDS_BETWEEN_FRAMES = 0.1
-_NARROW = 100  # columns below which the words need the place of the bar
-_RECENT = 100  # items by which the share of computed ones is judged
+_NARROW = 100  # columns; narrower terminals have no room for the bar
+_RECENT = 100  # items from which the share of computed ones is estimated
 
 
 @contextmanager
 def showing(
     total: int | None, function: str, *, console: Console | None = None, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[Callable[[Progress], None]]:
-    """Yield what to call with the progress of a function's batch; show it on stderr, and at the end its sum.
+    """Yield a callback that shows the progress of a function's batch on stderr; print a summary at the end.
 
-    No thread is started, so that executors may fork meanwhile. Raises ModuleNotFoundError without the extra "cli".
+    It starts no thread, so executors may fork meanwhile. Raises ModuleNotFoundError without the extra "cli".
     """
     console = console or _stderr()
     started = clock()
@@ -51,10 +51,10 @@ def showing(
 
 
 class Estimate:
-    """How long a batch still takes, judged by what was computed: hits are quick, whether they come first or between.
+    """Estimates how long a batch still takes, from its computed items only, since hits are quick.
 
-    What one item takes is the time that passed until computed ones came, over their number, so it is that of all
-    workers together. How many are to come is judged by the share of them among the latest items.
+    The time per computed item is the time that passed until computed items came, divided by their number, so it already
+    accounts for all workers. How many are to come follows from their share of the latest items.
     """
 
     def __init__(self, now: float) -> None:
@@ -65,7 +65,7 @@ class Estimate:
         self._share = 0.0
 
     def observe(self, progress: Progress, now: float) -> None:
-        """Take note of the progress at a moment."""
+        """Note the progress at a moment."""
         computed = progress.computed + progress.failed
         done, more = progress.done - self._done, computed - self._computed
         if more > 0:
@@ -76,14 +76,14 @@ class Estimate:
         self._seen_at, self._done, self._computed = now, progress.done, computed
 
     def seconds_left(self, total: int | None) -> float | None:
-        """Return how long the rest takes; None if there is nothing to judge it by."""
+        """Return how many seconds the rest takes; None if that cannot be told."""
         if total is None or not self._computed:
             return None
         return max(0, total - self._done) * self._share * self._seconds / self._computed
 
 
 def words(progress: Progress, total: int | None, left: float | None) -> str:
-    """Return how far a batch is, what matters most first."""
+    """Return the progress as text, the most important part first."""
     parts = [_count(progress, total)]
     if left is not None and progress.done != total:
         parts.append(f"{duration(math.ceil(left))} left")
@@ -91,14 +91,14 @@ def words(progress: Progress, total: int | None, left: float | None) -> str:
 
 
 def summary(progress: Progress, total: int | None, seconds: float) -> str:
-    """Return what became of a batch that took so many seconds."""
+    """Return the summary of a batch that took so many seconds."""
     count, cost = progress.requests.total(), price(progress.requests)
     sent = [f"{count:,} requests, ${cost:.4f} on S3"] if count else []
     return " · ".join([f"{_count(progress, total)} in {duration(seconds)}", *_kinds(progress), *sent])
 
 
 def duration(seconds: float) -> str:
-    """Return a duration in words: "7.1 s", and from a minute on "1:23" or "2:01:23"."""
+    """Return a duration as text: "7.1 s", and from a minute on "1:23" or "2:01:23"."""
     if seconds < 59.95:  # noqa: PLR2004  what rounds to a minute is one
         return f"{seconds} s" if isinstance(seconds, int) else f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -124,7 +124,7 @@ def _kinds(progress: Progress) -> list[str]:
 def _bar(
     total: int | None, _function: str, console: Console, estimate: Estimate
 ) -> Iterator[Callable[[Progress, float], None]]:
-    from rich.progress import BarColumn, ProgressColumn, TextColumn  # noqa: PLC0415  the extra is there: see _stderr
+    from rich.progress import BarColumn, ProgressColumn, TextColumn  # noqa: PLC0415  an extra, whose absence _stderr reports
     from rich.progress import Progress as Bar  # noqa: PLC0415  as above
     from rich.table import Column  # noqa: PLC0415  as above
 
@@ -163,7 +163,7 @@ def _lines(
 
 def _stderr() -> Console:
     try:
-        from rich.console import Console  # noqa: PLC0415  most batches show nothing, and rich is an extra
+        from rich.console import Console  # noqa: PLC0415  an extra, and most batches show nothing
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("progress needs rich: pip install 's3memo[cli]'", name="rich") from error
     return Console(stderr=True, markup=False, emoji=False, highlight=False)

@@ -1,7 +1,7 @@
-"""One value in a store, changed by compare-and-swap: version n + 1 is created, never overwritten, by whoever is first.
+"""One value in a store, changed by compare-and-swap: version n + 1 is created by whoever is first, never overwritten.
 
-A create-only write has one winner for each number, so no clock takes part in who follows whom. What can still go wrong
-is decided here: an answer that is lost, a number that was used before and collected, a writer that slept meanwhile.
+A create-only write has one winner for each number, so the order needs no clock. What can still go wrong is handled here:
+a lost answer, a number whose version was collected already, a writer that was paused.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from s3memo.stores.clock import local_clock
 from s3memo.versions import MICROSECONDS
 
 PUTS = 3
-"""How often a PUT without an answer is sent, each time with all the patience of the store itself."""
+"""How often a PUT without an answer is sent, each time with all retries of the store itself."""
 
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 2.0
@@ -33,7 +33,7 @@ _UNSIGNED = Packing("msgpack", "auto", NO_KEYS)
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What one version says: `payload` is the encoded value, None for a tombstone; `put_id` tells its write from others."""
+    """The content of one version: `payload` is the encoded value, None for a tombstone; `put_id` identifies its write."""
 
     number: int
     payload: Buffer | None = None
@@ -43,11 +43,11 @@ class Record:
 
 @dataclass
 class Register:
-    """The versions below a prefix of a store, of which `keep` stay; `recorder` is told of trouble that was survived.
+    """The versions below a prefix of a store, of which `keep` stay; `recorder` gets errors that are not raised.
 
-    `packing` says how they are compressed and signed; the codec is always msgpack. `clock` is a local one that nobody
-    sets, in seconds; `puts` is how often a PUT without an answer is sent. Every method may raise a StoreError or a
-    CodecError; an error whose `maybe_applied` is true comes of a write that may have taken effect, or may yet.
+    `packing` decides compression and signing; the codec is always msgpack. `clock` is local and monotonic, in seconds;
+    `puts` is how often a PUT without an answer is sent. Every method may raise StoreError or CodecError; with
+    `maybe_applied` true, a write may have taken effect or may still do so.
     """
 
     store: Store
@@ -66,8 +66,8 @@ class Register:
         return f"{self.recorder.function} in {self.store.url}"
 
     def newest(self) -> StateVersion | None:
-        """Return the version that counts, or None if a complete listing has none."""
-        for limit in (1, None):  # one name suffices, unless it is somebody else's
+        """Return the newest version, or None if a complete listing has none."""
+        for limit in (1, None):  # one name suffices, unless it is foreign
             found = list(self.store.list(self.prefix, limit=limit))
             chain = Chain.of(found, self.prefix)
             if chain.versions or not found:
@@ -75,7 +75,7 @@ class Register:
         return None
 
     def look(self, *, whole: bool = False) -> Chain:
-        """Return what the first page that shows any version shows, or with `whole` all versions."""
+        """Return the versions on the first page that has any, or with `whole` all versions."""
         asked, start_after = self.clock(), ""
         while True:
             page = list(self.store.list(self.prefix, start_after=start_after, limit=None if whole else PAGE_SIZE))
@@ -86,7 +86,7 @@ class Register:
             start_after = page[-1].key
 
     def read(self, number: int) -> Record:
-        """GET one version; NotFoundError if it was collected."""
+        """GET one version. Raises NotFoundError if it was collected."""
         object_key = self._object_key(number)
         data = self.store.get(object_key)
         if not len(data):
@@ -97,13 +97,13 @@ class Register:
         raise DecodeError(f"version {number} of {self} is not one that s3memo wrote")
 
     def append(self, chain: Chain, payload: Buffer | None) -> Record | None:
-        """Write the version that follows what `chain` showed, a tombstone for None; return None, or who was first.
+        """Write the version after those in `chain`, a tombstone for None; return None, or the version that was first.
 
-        Raises StoreNotSupportedError where create-only is not enforced. A failed clean-up is reported, not raised.
+        Raises StoreNotSupportedError if create-only is not enforced. A failed clean-up is reported, not raised.
         """
         check_create_only(self.store)
         number = chain.number + 1
-        put_id = b"" if payload is None else os.urandom(16)  # of two tombstones each does what the other was to do
+        put_id = b"" if payload is None else os.urandom(16)  # two tombstones have the same effect
         sent_at = self.store.time().earliest
         created = self._create(number, self._seal(self._object_key(number), put_id, payload))
         rival = None if created else self._rival(number, put_id)
@@ -119,11 +119,11 @@ class Register:
         return None
 
     def pause(self, tried: int) -> None:
-        """Wait before one more attempt; the more there were, the longer, and no two writers alike."""
+        """Wait before another attempt: a random time that grows with the number of attempts."""
         self.sleep(self.jitter() * min(_FIRST_PAUSE * 2 ** (tried - 1), _LONGEST_PAUSE))
 
     def _create(self, number: int, data: Buffer) -> bool:
-        """PUT until there is an answer; return whether it made the object."""
+        """PUT until there is an answer; return whether this created the object."""
         for tried in count(1):
             try:
                 self.store.put(self._object_key(number), data, mode="create")
@@ -134,14 +134,14 @@ class Register:
                     raise self._in_doubt(number, "the store did not answer") from error
                 self.pause(tried)
             except StoreError as error:
-                error.maybe_applied = True  # the store may have sent it before, and lost that answer
+                error.maybe_applied = True  # an earlier attempt of the store's may have succeeded
                 raise
             else:
                 break
         return True
 
     def _rival(self, number: int, put_id: bytes) -> Record | None:
-        """Return the version that stands where ours was to be, or None if it is ours."""
+        """Return the version that has our number, or None if it is our own."""
         try:
             record = self.read(number)
         except NotFoundError as error:
@@ -152,14 +152,14 @@ class Register:
         return None if self._is_ours(record, put_id) else record
 
     def _is_ours(self, record: Record, put_id: bytes) -> bool:
-        """Whether a record is what the write with that put-id wrote."""
+        """Whether a record was written with this put-id."""
         return record.put_id == put_id
 
     def _confirm(self, number: int, *, took_long: bool) -> Record | None:
-        """Look again after a write that rests on a look long ago: meanwhile its number may have been used and collected.
+        """List again after a write that rests on an old listing: its number may have been used and collected meanwhile.
 
-        A version that others have followed was in time, and one that is later than its successor was not. `took_long`
-        says that the latter could be a second write of ours, whose first one had its followers and was collected.
+        A version that others have followed was in time; one that is later than its successor was not. With `took_long`
+        the latter could be our own retry, after our first write was followed and collected.
         """
         try:
             chain = self.look(whole=True)
@@ -176,7 +176,7 @@ class Register:
         return self.read(chain.number)
 
     def _sweep(self, chain: Chain, number: int) -> None:
-        """DELETE what is due; `number` was just written."""
+        """Delete what is due; `number` was just written."""
         try:
             keep = self.keep - 1
             if number % SWEEP_EVERY == 0:
@@ -214,7 +214,7 @@ class Register:
 
 
 def writer() -> str:
-    """Return who writes, for those who meet it: this machine and process."""
-    import socket  # noqa: PLC0415  only holders of leases need it, and it takes its time
+    """Return this machine and process, for other writers' messages."""
+    import socket  # noqa: PLC0415  it loads slowly, and few programs need it
 
     return f"{socket.gethostname()}:{os.getpid()}"

@@ -1,9 +1,9 @@
-"""Numbered versions of one thing, each following exactly one: their names, and what a listing of them means. Pure.
+"""The numbered versions of a state or lease: their names, and what a listing of them means. Pure.
 
     v1/state/<name>/<sequence>       v1/lease/<key>/<sequence>
     sequence = <14 hex: 2^56-1 minus the number>.s3s           an empty object: a tombstone
 
-Numbers count from 1 and are never used twice; as with the versions of results, the newest comes first in a listing.
+Numbers count from 1 and are never reused. The newest comes first in a listing.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from s3memo.versions import escape
 STATE_ROOT = "v1/state/"
 LEASE_ROOT = "v1/lease/"
 RETENTION = 3600.0
-"""Seconds for which a superseded version stays after its successor was written: a stalled writer may still create it."""
+"""Seconds a superseded version stays after its successor was written, so that no stalled writer can create it again."""
 
 TRUST = 1800.0
-"""Seconds after a look at the store up to which a create that rests on it is known not to meet a collected name."""
+"""Seconds after a listing during which the names it showed as free cannot be those of collected versions."""
 
 SWEEP_EVERY = 500
-"""At each such number what is due behind the first page is collected too."""
+"""Every so many versions, what is due beyond the first page is deleted too."""
 
 LIMIT = 2**56 - 1
 """The highest number of a version."""
@@ -36,10 +36,10 @@ _NAME = re.compile(r"[0-9a-f]{14}\.s3s", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class StateVersion:
-    """One version of a state, as a listing shows it.
+    """One version of a state or lease, as a listing shows it.
 
-    `size` is what the object takes in the store, in bytes; `last_modified` when it was written, in POSIX seconds by the
-    store's clock, which may be rounded down to whole ones.
+    `size` is the object's, in bytes; `last_modified` is when it was written, in POSIX seconds by the store's clock,
+    possibly rounded down to whole seconds.
     """
 
     number: int
@@ -48,7 +48,7 @@ class StateVersion:
 
     @property
     def cleared(self) -> bool:
-        """Whether it says that there is no value."""
+        """Whether it is a tombstone: there is no value."""
         return self.size == 0
 
     @property
@@ -58,43 +58,43 @@ class StateVersion:
 
 
 def state_prefix(name: str) -> str:
-    """Return what the object keys of a state begin with."""
+    """Return the prefix of a state's object keys."""
     return f"{STATE_ROOT}{escape(name)}/"
 
 
 def lease_prefix(key: str) -> str:
-    """Return what the object keys of a lease begin with."""
+    """Return the prefix of a lease's object keys."""
     return f"{LEASE_ROOT}{escape(key)}/"
 
 
 def is_prefix(prefix: str) -> bool:
-    """Whether the object keys of a state's or lease's versions may begin so."""
+    """Whether this is the prefix of a state or lease."""
     return _PREFIX.fullmatch(prefix) is not None
 
 
 def sequence_name(number: int) -> str:
-    """Return the last part of the object key of a version; the higher its number, the earlier it sorts."""
+    """Return the name of a version, the last part of its object key; higher numbers sort first."""
     if not 0 < number <= LIMIT:
         raise ValueError(f"a version's number is between 1 and {LIMIT}: {number}")
     return f"{LIMIT - number:014x}.s3s"
 
 
 def parse_sequence(name: str) -> int | None:
-    """Return the number in a name, or None if s3memo writes no such name."""
+    """Return the number in a name, or None for a foreign name."""
     number = LIMIT - int(name[:14], 16) if _NAME.fullmatch(name) else 0
     return number or None
 
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """What a look at a prefix showed, newest first, as of `listed_at`: the earliest by the store's clock, in seconds."""
+    """The versions in a listing, newest first; `listed_at` is the store's earliest time when it began, in POSIX seconds."""
 
     versions: tuple[StateVersion, ...] = ()
     listed_at: float = 0.0
 
     @classmethod
     def of(cls, infos: Iterable[ObjectInfo], prefix: str, *, listed_at: float = 0.0) -> Chain:
-        """Return what of a listing below `prefix` is ours."""
+        """Return the versions among the objects below `prefix`."""
         named = ((parse_sequence(info.key.removeprefix(prefix)), info) for info in infos)
         return cls(
             tuple(StateVersion(number, info.size, info.last_modified) for number, info in named if number), listed_at
@@ -107,7 +107,7 @@ class Chain:
 
     @property
     def number(self) -> int:
-        """The newest version's number; 0: there never was one."""
+        """The newest version's number; 0 if there never was one."""
         return self.versions[0].number if self.versions else 0
 
     def find(self, number: int) -> StateVersion | None:
@@ -115,9 +115,9 @@ class Chain:
         return next((version for version in self.versions if version.number == number), None)
 
     def at(self, moment: float) -> StateVersion | None:
-        """Return the version that counted at a moment of the store's clock, or None if none is known to have.
+        """Return the version that was current at a moment, in POSIX seconds, or None if that cannot be told.
 
-        One counts until the next was written; when that was nobody knows once the next is gone.
+        A version is current until the next is written; when that was is unknown once the next is deleted.
         """
         following = self.number + 1
         for version in self.versions:
@@ -127,9 +127,9 @@ class Chain:
         return None
 
     def due(self, *, keep: int, now: float, retention: float = RETENTION) -> list[int]:
-        """Return the numbers of the versions beyond `keep` that are superseded for `retention` seconds, oldest first.
+        """Return the numbers of versions beyond `keep` that were superseded `retention` seconds ago, oldest first.
 
-        `now` is the earliest that the store's clock may show. The newest is never among them.
+        `now` is the store's earliest time. The newest version is never among them.
         """
         pairs = zip(self.versions, self.versions[1:], strict=False)
         due = [
@@ -140,10 +140,7 @@ class Chain:
         return due[::-1]
 
     def shows_late(self, number: int) -> bool:
-        """Whether a version was written long after the next one: under a name that had been used and collected before."""
-        following = [version for version in self.versions if version.number >= number]
-        return (
-            len(following) > 1
-            and following[-1].number == number
-            and following[-1].last_modified > following[-2].last_modified + TRUST
-        )
+        """Whether a version was written long after its successor, so under a name that was used and collected before."""
+        version = self.find(number)
+        newer = [each for each in self.versions if each.number > number]
+        return version is not None and bool(newer) and version.last_modified > newer[-1].last_modified + TRUST

@@ -1,4 +1,4 @@
-"""What the environment and `configure` say, and what a store's URL means."""
+"""Settings from the environment and `configure`, and the meaning of a store's URL."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def check_choice(name: str, value: object, choices: Iterable[object]) -> None:
 
 
 def check_count(name: str, value: object, *, of: str = "", least: int) -> None:
-    """Raise SettingsError unless `value` is a whole number `of` what it counts, `least` or more."""
+    """Raise SettingsError unless `value` is an int of at least `least`; `of` names what it counts."""
     if type(value) is not int or value < least:
         raise SettingsError(f"{name}={value!r} must be a whole number{of and f' of {of}'}, {least} or more")
 
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A store's URL, taken apart and normalised: equal locations are the same store.
+    """A store's URL, parsed and normalised: equal locations are the same store.
 
-    `root` is the bucket, the directory or the name; `prefix` is what stands before every object key in a bucket.
+    `root` is the bucket, the directory or the name; `prefix` precedes all object keys in a bucket.
     """
 
     scheme: Scheme
@@ -58,7 +58,7 @@ def parse_url(url: str | os.PathLike[str]) -> Location:
     text = os.fspath(url)
     try:
         location = _location(text, is_path=isinstance(url, os.PathLike))
-    except (ValueError, RuntimeError) as error:  # a bracket that nothing closes; a user whose home is not known
+    except (ValueError, RuntimeError) as error:  # an unclosed bracket; a user with an unknown home
         raise SettingsError(f"{text!r} names no store: {error}") from error
     if location is None:
         raise SettingsError(
@@ -85,12 +85,12 @@ def _location(text: str, *, is_path: bool) -> Location | None:
 def _directory(text: str) -> Location:
     if "\0" in text:
         raise ValueError("no path holds a null character")
-    return Location("file", os.path.abspath(Path(text).expanduser()))  # noqa: PTH100  equal paths, with .. in them too
+    return Location("file", os.path.abspath(Path(text).expanduser()))  # noqa: PTH100  it also normalises ..
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What holds for the whole process unless an argument says otherwise."""
+    """Defaults for the whole process, which arguments override."""
 
     url: str | None = None
     disabled: bool = False
@@ -99,7 +99,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
-        """Read S3MEMO_URL, …_DISABLED, …_READ_ONLY and …_SIGNING_KEYS (commas separate them); raises SettingsError."""
+        """Read S3MEMO_URL, …_DISABLED, …_READ_ONLY and …_SIGNING_KEYS (comma-separated). Raises SettingsError."""
         return cls(
             url=environment.get("S3MEMO_URL") or None,
             disabled=_flag(environment, "S3MEMO_DISABLED"),
@@ -118,7 +118,7 @@ def _flag(environment: Mapping[str, str], name: str) -> bool:
 
 
 class _Process:
-    """The settings of this process: open to `configure` until they are first used."""
+    """The settings of this process, which `configure` may change until they are first used."""
 
     def __init__(self) -> None:
         self.settings: Settings | None = None
@@ -143,22 +143,19 @@ _disabled_here: ContextVar[bool] = ContextVar("s3memo_disabled", default=False)
 
 
 def current() -> Settings:
-    """Return the settings of this process; from now on they stay as they are."""
-    # No lock, for which all threads of a batch would wait in turn.
+    """Return the settings of this process, which are fixed from now on."""
+    # Without the lock, which all threads of a batch would contend for.
     if _process.is_used and _process.settings is not None:
         return _process.settings
     return _process.use()
 
 
 def default_location() -> Location:
-    """Return where results are kept if nobody says where: what `configure` or S3MEMO_URL names, else the user's cache.
-
-    Raises SettingsError.
-    """
+    """Return the default location: what `configure` or S3MEMO_URL names, else the user's cache. Raises SettingsError."""
     url = current().url
     if url is not None:
         return parse_url(url)
-    import platformdirs  # noqa: PLC0415  most programs name a store and never need it
+    import platformdirs  # noqa: PLC0415  most programs name a store and do not need it
 
     return parse_url(platformdirs.user_cache_path("s3memo"))
 
@@ -170,9 +167,9 @@ def configure(
     read_only: bool | None = None,
     signing_keys: Iterable[SigningKey] | None = None,
 ) -> None:
-    """Set what S3MEMO_URL, …_DISABLED, …_READ_ONLY and …_SIGNING_KEYS would, before the first cached call.
+    """Set, before the first cached call, what S3MEMO_URL, …_DISABLED, …_READ_ONLY and …_SIGNING_KEYS would.
 
-    Raises SettingsError for a URL that names no store or a key that is too short, and when it comes too late.
+    Raises SettingsError for a URL that names no store, for a key that is too short, and after the first call.
     """
     given = {
         "url": None if url is None else str(parse_url(url)),
@@ -184,7 +181,7 @@ def configure(
 
 
 class _QuickClock:
-    """The clock of quick hits, in seconds: while anybody has disabled the caches, all calls take the long way."""
+    """The clock of quick hits, in seconds; while caches are disabled anywhere, it makes all calls take the long way."""
 
     def __init__(self) -> None:
         self.now = time.monotonic
@@ -205,7 +202,7 @@ quick_clock = _QuickClock()
 
 @contextmanager
 def disabled() -> Iterator[None]:
-    """Let cached functions run as if they were not decorated, in this thread or task, for a while."""
+    """Run cached functions as if not decorated, in this thread or task, within the block."""
     token = _disabled_here.set(True)
     quick_clock.stop(+1)
     try:
@@ -216,5 +213,5 @@ def disabled() -> Iterator[None]:
 
 
 def is_disabled() -> bool:
-    """Return whether cached functions are to run as if they were not decorated."""
+    """Return whether cached functions run as if not decorated."""
     return _disabled_here.get() or current().disabled

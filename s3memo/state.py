@@ -1,4 +1,4 @@
-"""`ServiceState`: what a job keeps between its runs, such as a cursor or a checkpoint, and never loses an update of."""
+"""`ServiceState`: what a job keeps between runs, such as a cursor or a checkpoint, without lost updates."""
 
 from __future__ import annotations
 
@@ -24,23 +24,22 @@ from s3memo.stores.clock import local_clock
 T = TypeVar("T")
 
 _LOOKS = 3
-"""How often a version that vanished between LIST and GET is looked for again."""
+"""How often to list when the newest version vanishes between LIST and GET."""
 
 _ATTEMPTS = 25
-"""How often a write is tried against others: about half a minute, for by then the pauses are seconds long."""
+"""How often a write is tried while others are first: about half a minute in all."""
 
 
 class ServiceState:
-    """A small value under a name in a store, the same to all machines. Safe to share between threads.
+    """A small named value in a store, shared by all machines. Safe to share between threads.
 
-    `url_or_cache` is a URL, a directory, a Store or a Cache; None: what `configure` or S3MEMO_URL names. `keep`
-    versions of the value stay, and any that were the newest within the last hour. Values are of what a cached function
-    may return; `types` lists the classes of yours among them.
+    `url_or_cache` is a URL, a directory, a Store or a Cache; None: what `configure` or S3MEMO_URL names. `keep` versions
+    stay, and any that were the newest within the last hour. Values may be of all types that a cached function may return;
+    list your own classes in `types`.
 
-    Unlike a cached function it never guesses: whatever goes wrong is raised, as a StoreError or CodecError, and only a
-    complete listing that is empty means that there is no value. A store that does not enforce create-only is refused
-    with StoreNotSupportedError. A write whose effect is unknown raises an error with `maybe_applied=True`.
-    Raises SettingsError.
+    Unlike a cached function it never guesses: every problem is raised, as a StoreError or CodecError, and only a complete,
+    empty listing means that there is no value. A store that does not enforce create-only is refused with
+    StoreNotSupportedError. A write whose effect is unknown raises an error with `maybe_applied=True`. Raises SettingsError.
     """
 
     _register_type = Register
@@ -68,28 +67,28 @@ class ServiceState:
 
     @property
     def version(self) -> int:
-        """The number of the newest version, 0 if there never was one; it costs a LIST.
+        """The newest version's number, 0 if there never was one; it costs a LIST.
 
-        Numbers only grow, a `clear` takes one too. To write only if nothing changed since, read this first, then `get`.
+        Numbers only grow; a `clear` takes one too. To write only if nothing has changed, read this first, then `get`.
         """
         newest = self._register().newest()
         return newest.number if newest else 0
 
     def get(self, default: Any = None) -> Any:
-        """Return the value, or `default` if there is none: it never was set, or it was cleared."""
+        """Return the value, or `default` if it was never set or was cleared."""
         register = self._register()
         for _ in range(_LOOKS):
             newest = register.newest()
             if newest is None or newest.cleared:
                 return default
-            with suppress(NotFoundError):  # this thread stood still for an hour, and it was superseded and collected
+            with suppress(NotFoundError):  # it was superseded and collected while this thread was paused
                 return self._value(register.read(newest.number))
         raise _vanished(register)
 
     def set(self, value: Any, *, expected_version: int | None = None) -> int:
-        """Write a value whatever was there before; return its version's number.
+        """Write a value and return its version's number.
 
-        With `expected_version` only if that is the newest version's number (0: if there never was one), else
+        With `expected_version` only if that is the newest version's number (0: there never was one); otherwise raises
         StateConflictError. Raises EncodeError.
         """
         if expected_version is not None and (type(expected_version) is not int or expected_version < 0):
@@ -98,10 +97,10 @@ class ServiceState:
         return self._write(lambda _: payload, expected_version=expected_version)
 
     def update(self, fn: Callable[[Any], Any], *, default: Any = None) -> Any:
-        """Replace the value by `fn(value)`, and return that; `fn` gets a copy of `default` if there is none.
+        """Replace the value by `fn(value)` and return it; `fn` gets a copy of `default` if there is no value.
 
-        Where others write at the same time `fn` is called anew, on their value, until it is first: it must do nothing
-        else. Raises StateConflictError if it never is, EncodeError, and what `fn` raises.
+        If others write at the same time, `fn` is called again on their value, so it must have no side effects. Raises
+        StateConflictError if others are always first, EncodeError, and what `fn` raises.
         """
         if not callable(fn):
             raise SettingsError(f"update({fn!r}): give a function from the value to the next one; set() takes a value")
@@ -129,15 +128,15 @@ class ServiceState:
         return result
 
     def clear(self) -> int:
-        """Say that there is no value, and return that version's number; older versions stay as they do elsewhere."""
+        """Write a tombstone and return its version's number; older versions stay as after any write."""
         return self._write(lambda _: None)
 
     def history(self) -> list[StateVersion]:
-        """Return the versions that are still in the store, newest first."""
+        """Return the versions still in the store, newest first."""
         return list(self._register().look(whole=True).versions)
 
     def at(self, moment: datetime) -> Any:
-        """Return the value at a moment by the store's clock, to the second; NotFoundError if none is known of."""
+        """Return the value at a moment by the store's clock, to the second. Raises NotFoundError if none is known."""
         if not isinstance(moment, datetime) or moment.tzinfo is None:
             raise SettingsError(
                 f"at({moment!r}): give the moment as a datetime with a time zone, as datetime.now(UTC) is"
@@ -153,7 +152,7 @@ class ServiceState:
         return self._value(register.read(version.number))
 
     def rollback(self, n: int) -> int:
-        """Write the value of version `n` again, as the newest; return its number. NotFoundError if `n` is gone."""
+        """Write the value of version `n` again and return the new number. Raises NotFoundError if `n` is gone."""
         if type(n) is not int or n < 1:
             raise SettingsError(f"rollback({n!r}): give the number of a version, as history() lists them")
         register = self._register()
@@ -171,7 +170,7 @@ class ServiceState:
         expected_version: int | None = None,
         learn: Callable[[Record], None] = lambda _: None,
     ) -> int:
-        """Append what `make` makes of what is there, until nobody else is first; return the number."""
+        """Append what `make` returns for the current chain, until nobody else is first; return the number."""
         self._cache().check_writable(repr(self))
         register = self._register()
         rivals: list[str] = []
@@ -217,9 +216,9 @@ class ServiceState:
 
 
 class AsyncState:
-    """What a ServiceState can do, for coroutines; see there.
+    """The methods of a ServiceState, awaitable; see there.
 
-    On an ObjectStore it needs no threads, elsewhere each call runs in one. A write whose task is cancelled may take
+    On an ObjectStore they need no threads, elsewhere each call runs in one. A write whose task is cancelled may still take
     effect.
     """
 
@@ -228,7 +227,7 @@ class AsyncState:
 
     @property
     def version(self) -> Awaitable[int]:
-        """Await it for the number of the newest version."""
+        """The newest version's number, to be awaited."""
         return self._done(lambda: self._state.version)
 
     async def get(self, default: Any = None) -> Any:
@@ -241,7 +240,7 @@ class AsyncState:
 
     async def update(self, fn: Callable[[Any], Any], *, default: Any = None) -> Any:
         """Replace the value by `fn(value)`, where `fn` is a plain function that runs in a thread, and return that."""
-        import asyncio  # noqa: PLC0415  most programs are not asynchronous, and it takes long to load
+        import asyncio  # noqa: PLC0415  it loads slowly, and most programs are not asynchronous
 
         def run(value: Any) -> Any:
             try:
@@ -249,17 +248,17 @@ class AsyncState:
             except StopIteration as error:  # no future takes one
                 raise RuntimeError(f"{fn!r} raised {error!r}") from error
 
-        def beside(value: Any) -> Any:  # in a thread of the loop's: it may take long, or wait for what needs ours
+        def beside(value: Any) -> Any:  # in another thread: it may take long, or wait for something that needs this one
             return bridge.wait_for(asyncio.to_thread(run, value)) if bridge.is_crossed() else run(value)
 
         return await self._done(lambda: self._state.update(beside if callable(fn) else fn, default=default))
 
     async def clear(self) -> int:
-        """Say that there is no value."""
+        """Write a tombstone."""
         return await self._done(self._state.clear)
 
     async def history(self) -> list[StateVersion]:
-        """Return the versions that are still in the store, newest first."""
+        """Return the versions still in the store, newest first."""
         return await self._done(self._state.history)
 
     async def at(self, moment: datetime) -> Any:
@@ -273,13 +272,13 @@ class AsyncState:
     async def _done(self, action: Callable[[], T]) -> T:
         if self._state._cache().awaits:  # noqa: SLF001  it is one of us
             return await bridge.bridged(action)
-        import asyncio  # noqa: PLC0415  most programs are not asynchronous, and it takes long to load
+        import asyncio  # noqa: PLC0415  as above
 
         return await asyncio.to_thread(action)
 
 
 def _read(register: Register, version: StateVersion) -> Record:
-    """GET a version that was just listed, on which a write is to rest."""
+    """GET a version that was just listed."""
     try:
         return register.read(version.number)
     except NotFoundError as error:

@@ -1,4 +1,4 @@
-"""What is cached: a function, who it is, how its calls are told apart, and the cache that it is bound to."""
+"""What is cached: a function, its identity, its keys, and the cache it is bound to."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CacheLike: TypeAlias = Cache | Store | str | os.PathLike[str]
 class Subject:
     """A cached function as its cache sees it.
 
-    `namespace` and `tag` are given where it has come from another process, in which it was called so.
+    `namespace` and `tag` are given if the function comes from another process, which named it so.
     """
 
     def __init__(
@@ -60,13 +60,13 @@ class Subject:
         self._bound: tuple[Cache, Terms] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle with the name and tag that it has here, which hold where the code arrives with it."""
+        """Pickle with this process's namespace and tag, which are used where the code itself is sent along."""
         return Subject._restored, (self.function, self._find_cache, self.options, self.namespace, self.tag, main_name())
 
     @classmethod
     def _restored(cls, function: Callable[..., Any], find_cache: Callable[[], Cache], *named: Any) -> Self:
         options, namespace, tag, main = named
-        if is_reachable(function):  # it was imported here, and its source may be another
+        if is_reachable(function):  # it was imported here, perhaps from another source
             return cls(function, find_cache, options)
         note_sender(main, function)
         return cls(function, find_cache, options, namespace=namespace, tag=tag)
@@ -79,18 +79,20 @@ class Subject:
                     f"with_options({name}=…): that is none of {', '.join(TermOptions.__annotations__)}, the options "
                     "that change no keys"
                 )
-        sibling = object.__new__(type(self))  # and no copy, which would be made as a pickle is, with the tag of now
+        sibling = object.__new__(type(self))  # copy.copy would use __reduce__, and fix the present tag
         vars(sibling).update(vars(self))
         sibling.options = checked({**self.options, **changes})
         sibling._bound = None
         return sibling
 
     def bind(self) -> tuple[Cache, Terms]:
-        """Return the cache and the terms; they are made on first use, for until then `configure` may name the store."""
+        """Return the cache and the terms, made on first use: `configure` may name the store until then."""
         if self._bound is None:
             options = self.options
             exceptions = options["cache_exceptions"] or {}
-            classes = returned_classes(self.function, (*options["types"], *exceptions))  # anybody's code: no lock
+            classes = returned_classes(
+                self.function, (*options["types"], *exceptions)
+            )  # runs users' code, so without the lock
             with process_lock:
                 if self._bound is None:
                     cache = self._find_cache()
@@ -102,14 +104,14 @@ class Subject:
                         classes,
                         options["copy"],
                         options["cache_if"],
-                        exceptions,  # type: ignore[arg-type]  # `checked` has made seconds of the durations
+                        exceptions,  # type: ignore[arg-type]  # `checked` converted the durations to seconds
                         fleet=float(options["fleet"]),  # type: ignore[arg-type]  # as above
                     )
                     self._bound = cache, terms
         return self._bound
 
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
-        """Return a call, whose result may be stored. Raises KeyDerivationError."""
+        """Return a call. Raises KeyDerivationError."""
         key = self.key(args, kwargs)
         cache, terms = self._bound or self.bind()
         if cache.record_arguments:
@@ -122,11 +124,11 @@ class Subject:
 
     @property
     def tag(self) -> str:
-        """The code's tag, asked for when it is used: a closure's cells get their values late, and may get others."""
+        """The code's tag as of now: a closure's cells get their values late, and may change."""
         return self.code.current()
 
     def owns(self, *, all_tags: bool) -> Callable[[Key], bool]:
-        """Return what tells whether a key is this function's, with this code or with any."""
+        """Return a predicate for this function's keys, with the present tag or with any."""
         namespace = self.namespace
         if all_tags:
             return lambda key: key.namespace == namespace
@@ -135,7 +137,7 @@ class Subject:
 
 
 class _Place:
-    """The cache at a location, None: that of the default one. It is pickled as the location that it is here."""
+    """Finds the cache at a location, None for the default one. Pickled with this process's location."""
 
     def __init__(self, location: Location | None) -> None:
         self._location = location
@@ -148,7 +150,7 @@ class _Place:
 
 
 class _Made:
-    """A cache that the program has made, or that of a store."""
+    """Finds a cache that exists already."""
 
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
@@ -158,7 +160,7 @@ class _Made:
 
 
 def cache_finder(where: CacheLike | Callable[..., Any] | None) -> Callable[[], Cache]:
-    """Return what finds the cache that is meant. Raises SettingsError."""
+    """Return a function that finds the cache that `where` means. Raises SettingsError."""
     match where:
         case None:
             return _Place(None)

@@ -1,4 +1,4 @@
-"""What batches ask beside their calls: which of many are stored, told by names alone, and what one version holds."""
+"""What batches ask besides their calls: which of many keys are stored, by names alone, and the value of one version."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from s3memo.versions import NOTHING_LISTED, Key, Version
 
 
 class Surveys(Tiers):
-    """Tiers that can be asked of many keys at once."""
+    """Tiers that can be asked for many keys at once."""
 
     def survey(self, keys: Sequence[Key], terms: Terms, before: Reading = NOTHING_READ) -> Reading:
-        """List what the store has of a function's keys, in as few pages as that takes; of trouble only tell.
+        """List what the store has of a function's keys, in as few pages as possible; errors are only reported.
 
-        Absences count that were read since those of `before`. Returns what calls of these keys may rest on.
+        Absences read since those of `before` count. Returns the reading on which calls of these keys may rely.
         """
         seen = {key: self._at_hand_since(key, terms, before) for key in keys}
         unknown = [key for key, since in seen.items() if since is None]
@@ -33,7 +33,7 @@ class Surveys(Tiers):
         return Reading(min(before.absent_since, read_since), min(known_since, read_since))
 
     def known(self, key: Key, terms: Terms, reading: Reading) -> tuple[Version, int] | None:
-        """Return the version that a call would be served from the store, and its size in bytes, if its name is known."""
+        """Return the version that would serve a call from the store, and its size in bytes; None if its name is unknown."""
         found = self._names.known(key, reading)
         newest = found and found[0].newest
         if not found or not newest or not found[1] or terms.exceptions or not self._memo.packing.takes(found[1]):
@@ -42,7 +42,7 @@ class Surveys(Tiers):
         return (newest, found[1]) if freshness == "fresh" else None
 
     def find_stored(self, key: Key, terms: Terms, *, reading: Reading) -> Hit | None:
-        """Return what is remembered, and tell of it; of a miss nothing, for somebody else will compute and tell."""
+        """Return and report a hit; return None for a miss, which whoever computes it will report."""
         with self.flights.begin(key) as flight, terms.fail_open(key, "the store could not be read"):
             found = self.recall(key, terms, flight, serves_stale=False, reading=reading)
             if isinstance(found, Hit):
@@ -51,9 +51,9 @@ class Surveys(Tiers):
         return None
 
     def value_of(self, key: Key, version: Version, terms: Terms) -> Any:
-        """Return what one version holds, for nobody but the caller. Raises StoreError and CodecError.
+        """Return the value of one version. Raises StoreError and CodecError.
 
-        Memory does not get it: a newer one may be there that this process has not seen.
+        It is not put into memory, since this process may not have seen a newer version.
         """
         slot = self._slot(key, terms)
         if slot is not None and slot.held.version == version:
@@ -68,11 +68,11 @@ class Surveys(Tiers):
         return value
 
     def forget_names(self, key: Key) -> None:
-        """Look for a key again before anything is believed of it: another process has written it."""
+        """Forget what is known of a key's names, because another process has written it."""
         self._names.forget(key)
 
     def _at_hand_since(self, key: Key, terms: Terms, before: Reading) -> float | None:
-        """Return when was seen what lets a call need no LIST, as far as names and dates tell; None if it needs one."""
+        """Return when the names were seen by which a call needs no LIST; None if it needs one."""
         slot = self._servable(key, terms)
         if slot is not None and self._judge(slot.held, terms) in SERVED:
             return math.inf

@@ -1,9 +1,9 @@
 """The canonical form of a value, and its digest: equal in every process, on every machine and Python version.
 
-`form` is the grammar and writes it; every other room reduces types to those that the grammar has.
+`form` has the grammar and writes it; the other modules reduce types to those in the grammar.
 """
 
-from s3memo.canonical import builtin as _builtin  # noqa: F401  it registers its types, as the next does
+from s3memo.canonical import builtin as _builtin  # noqa: F401  it registers types, as the next does
 from s3memo.canonical import classes as _classes  # noqa: F401
 from s3memo.canonical.files import ByContent, Convert, UnknownHint, by_content
 from s3memo.canonical.form import MAX_DEPTH, Blocks, FieldsOf, Items, UnkeyableError, form_digest, is_exact

@@ -1,12 +1,12 @@
-"""numpy and scipy.sparse: an array is its dtype, its shape and its content, wherever and however that lies in memory.
+"""numpy and scipy.sparse: an array is its dtype, shape and content, however it lies in memory.
 
-Content is the bytes of the elements in C order, so views, strides and Fortran order do not count, while the sign of
-zero and the bits of a NaN do. What is not content is left out: the padding of structured and long double elements, and
-what lies under a mask.
+The content is the elements' bytes in C order, so views, strides and Fortran order do not count, while the sign of zero
+and the bits of a NaN do. Left out are the padding of structured and long double elements, and what lies under a mask.
 """
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -14,22 +14,23 @@ from typing import Any
 import numpy as np
 
 from s3memo.canonical.form import Blocks, Items
-from s3memo.canonical.names import display_name, is_reachable, qualified_name
+from s3memo.canonical.names import is_reachable, qualified_name
 from s3memo.canonical.registry import Fields, add_family, add_type
+from s3memo.codec.table import type_name
 
 _BLOCK = 2**20
-"""Bytes that are copied at a time where elements do not lie in C order."""
+"""Bytes that are copied at a time if elements are not in C order."""
 
 _X87_BYTES = 10 if np.finfo(np.longdouble).nmant == 63 else 0  # noqa: PLR2004  the rest of 16 is padding
 _ARRAYS = {"ndarray", "memmap", "matrix", "recarray", "chararray"}
 
 
 def pieces(shape: tuple[int, ...], itemsize: int) -> Iterator[tuple[Any, ...]]:
-    """Yield indices that cut an array of that shape into pieces of at most 1 MiB, in C order."""
-    if not shape or _nbytes(shape, itemsize) <= _BLOCK:
+    """Yield indices that cut an array of this shape into pieces of at most 1 MiB, in C order."""
+    if not shape or math.prod(shape) * itemsize <= _BLOCK:
         yield (Ellipsis,)
         return
-    row = max(1, _nbytes(shape[1:], itemsize))
+    row = max(1, math.prod(shape[1:]) * itemsize)
     if row <= _BLOCK:
         rows = _BLOCK // row
         yield from ((slice(start, start + rows),) for start in range(0, shape[0], rows))
@@ -39,7 +40,7 @@ def pieces(shape: tuple[int, ...], itemsize: int) -> Iterator[tuple[Any, ...]]:
 
 
 def raw(array: np.ndarray[Any, Any]) -> Blocks:
-    """Return the bytes of an array whose elements are all content; what lies in C order is not copied."""
+    """Return the bytes of an array without padding; one in C order is not copied."""
     return Blocks(_raw_blocks(array))
 
 
@@ -57,14 +58,8 @@ def _bytes_of(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return array.reshape(-1).view(np.uint8)
 
 
-def _nbytes(shape: tuple[int, ...], itemsize: int) -> int:
-    for length in shape:
-        itemsize *= length
-    return itemsize
-
-
 def content(array: np.ndarray[Any, Any]) -> Any:
-    """Return what an array holds, without its dtype and shape."""
+    """Return an array's content, without its dtype and shape."""
     dtype = array.dtype
     if dtype.names is not None:
         return [content(np.asarray(array[name])) for name in dtype.names]
@@ -88,7 +83,7 @@ def _array(array: np.ndarray[Any, Any]) -> Fields:
 
 def _masked(array: Any) -> Fields:
     if not _is_array(array.baseclass):
-        raise TypeError(f"it masks a {display_name(array.baseclass)}, which may hold more than an array")
+        raise TypeError(f"it masks a {type_name(array.baseclass)}, which may hold more than an array")
     return Fields(
         of=array.baseclass.__name__,
         dtype=array.dtype,
@@ -179,7 +174,7 @@ def _is_sparse(kind: type) -> bool:
 
 
 def _sparse(matrix: Any) -> Fields:
-    """A sparse array is what it stores, in the order in which it stores it."""
+    """Reduce a sparse array to what it stores, in its order."""
     return Fields(format=matrix.format, dtype=matrix.dtype, shape=matrix.shape, stored=_stored(matrix))
 
 

@@ -1,6 +1,6 @@
-"""pyarrow: arrays by type and values; how they are cut into chunks, and what lies under a null, does not count.
+"""pyarrow: arrays by type and values; chunks, and what lies under a null, do not count.
 
-Chunks whose dictionaries differ are an exception: what an index means is then a matter of its chunk.
+Chunks with different dictionaries are an exception: there an index has its meaning by its chunk.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from s3memo.canonical.form import Blocks
 from s3memo.canonical.registry import Fields, add_family, add_type
 
 _ROWS = 2**16
-"""How many values are taken at a time."""
+"""How many values are converted at a time."""
 
 
 def content(array: Any) -> Any:
-    """Return what an Array or ChunkedArray holds, without its type."""
+    """Return the content of an Array or ChunkedArray, without its type."""
     return _content(array.type, array.chunks if isinstance(array, pa.ChunkedArray) else [array])
 
 
 def _content(kind: Any, parts: list[Any]) -> Any:
-    """Return what parts of one type hold together: which values are null, and the values that are not."""
+    """Return the content of parts of one type together: which values are null, and the others."""
     if isinstance(kind, pa.BaseExtensionType):
         return _content(kind.storage_type, [part.storage for part in parts])
     if pa.types.is_null(kind):
@@ -37,7 +37,7 @@ def _content(kind: Any, parts: list[Any]) -> Any:
 
 
 def _encoded(kind: Any, parts: list[Any]) -> Any:
-    """Return the indices and the dictionary, which all parts may share; how the values are numbered can be seen."""
+    """Return the indices and the dictionary if all parts share it, else each part's; the numbering counts."""
     if all(part.dictionary.equals(parts[0].dictionary) for part in parts[1:]):
         dictionary = content(parts[0].dictionary) if parts else None
         return Fields(indices=_content(kind.index_type, [part.indices for part in parts]), dictionary=dictionary)
@@ -72,7 +72,7 @@ def _pieces(parts: list[Any]) -> Iterator[Any]:
 
 
 def _fixed_width(array: Any) -> memoryview:
-    """Return the bytes of values that have no null among them."""
+    """Return the bytes of values without nulls."""
     if pa.types.is_boolean(array.type):
         array = array.cast(pa.uint8())
     width = array.type.bit_width // 8
@@ -81,7 +81,7 @@ def _fixed_width(array: Any) -> memoryview:
 
 
 def _texts(parts: list[Any], kind: Any, offset_format: Literal["i", "q"]) -> Fields:
-    """Return texts that are of `kind`, or of one that must be cast to it before its lengths can be told."""
+    """Return texts or bytes, cast to `kind`, whose lengths pyarrow can compute."""
     return Fields(
         lengths=Blocks(_fixed_width(pc.binary_length(piece.cast(kind)).drop_null()) for piece in _pieces(parts)),
         data=Blocks(_text(piece.cast(kind).drop_null(), offset_format) for piece in _pieces(parts)),

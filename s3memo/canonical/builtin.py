@@ -1,4 +1,4 @@
-"""The types of Python's standard library, reduced to those that have a form."""
+"""Reductions of the standard library's types."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _attributes(*names: str) -> Reduce:
 
 
 def _moment(value: Any) -> Fields:
-    """A datetime or time: its representation decides, since equal instants differ in what they display."""
+    """Reduce a datetime or time to its representation, since equal instants may display differently."""
     clock_face = value.replace(tzinfo=None, fold=0).isoformat()
     return Fields(clock_face=clock_face, fold=value.fold, tzinfo=value.tzinfo)
 
@@ -41,14 +41,14 @@ _REDUCTIONS: dict[type, tuple[str, Reduce]] = {
     range: ("range", _attributes("start", "stop", "step")),
     slice: ("slice", _attributes("start", "stop", "step")),
     partial: ("partial", _attributes("func", "args", "keywords")),
-    # A Path can do what a PurePath cannot, so they differ; the file itself is not looked at.
+    # A Path can do what a PurePath cannot, so they differ; the file itself is not read.
     pathlib.PurePosixPath: ("PurePosixPath", str),
     pathlib.PosixPath: ("PosixPath", str),
     pathlib.PureWindowsPath: ("PureWindowsPath", str),
     pathlib.WindowsPath: ("WindowsPath", str),
 }
 
-_BY_NAME: dict[str, Reduce] = {  # types whose module is imported by whoever has an instance, and not for this table
+_BY_NAME: dict[str, Reduce] = {  # types whose modules are not imported just for this table
     "datetime:datetime": _moment,
     "datetime:time": _moment,
     "datetime:date": lambda value: value.isoformat(),

@@ -1,20 +1,18 @@
-"""Instances of classes that say what they consist of, whoever wrote the class."""
+"""Instances of classes that declare their fields, and of those that say their own key."""
 
 from __future__ import annotations
 
 import dataclasses
 import enum
-import sys
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from types import BuiltinFunctionType, MemberDescriptorType
 from typing import Any
 
 from s3memo.canonical.form import is_exact
-from s3memo.canonical.names import display_name
 from s3memo.canonical.registry import Fields, Reduce, ReductionError, add_family, find_exact
-
-_HEAP_TYPE = 1 << 9  # the flag of types that are made while Python runs
+from s3memo.codec.instances import is_pydantic
+from s3memo.codec.table import HEAP_TYPE, type_name
 
 
 def _extends_known(kind: type) -> bool:
@@ -22,7 +20,7 @@ def _extends_known(kind: type) -> bool:
 
 
 def _is_own_dataclass(kind: type) -> bool:
-    """Whether the fields are all: a subclass that is not decorated, or of a known type, may hold more."""
+    """Whether fields are all there is: an undecorated subclass, or one of a known type, may hold more."""
     return "__dataclass_fields__" in vars(kind) and not _extends_known(kind)
 
 
@@ -31,28 +29,28 @@ def _dataclass(value: Any) -> Fields:
 
 
 def _all_there_is(value: Any, names: Iterable[str]) -> Fields:
-    """Return the attributes of these names, if there are no others but what is computed from them."""
+    """Return these attributes. Raises TypeError if there are others, except for cached properties."""
     fields = Fields((name, getattr(value, name)) for name in names)
     others = getattr(value, "__dict__", {}).keys() - fields.keys()
     if not all(isinstance(getattr(type(value), name, None), cached_property) for name in others):
         raise TypeError("it has attributes besides its fields")
     for base in type(value).__mro__:
         if _is_made_in_c(base):
-            raise TypeError(f"it extends {display_name(base)}, and may hold more than its fields")
+            raise TypeError(f"it extends {type_name(base)}, and may hold more than its fields")
         if any(hasattr(value, name) for name in _slots(base) - fields.keys()):
             raise TypeError("it has attributes besides its fields")
     return fields
 
 
 def _is_made_in_c(base: type) -> bool:
-    """Whether instances may hold what no attribute shows; pickle tells it by the same signs."""
+    """Whether instances may hold data that no attribute shows; pickle uses the same criteria."""
     new = base.__new__
     has_own_new = isinstance(new, BuiltinFunctionType) and new.__self__ is base
-    return base is not object and (has_own_new or not base.__flags__ & _HEAP_TYPE)
+    return base is not object and (has_own_new or not base.__flags__ & HEAP_TYPE)
 
 
 def _slots(base: type) -> set[str]:
-    """Return the attributes for which a class itself makes room; what attrs makes room for are fields and caches."""
+    """Return the attributes in a class's own slots; for attrs none, since its slots are fields and caches."""
     attributes = vars(base)
     if "__slots__" not in attributes or "__attrs_attrs__" in attributes:
         return set()
@@ -70,7 +68,7 @@ def _named_tuple(value: Any) -> Fields:
 
 
 def _member(value: Any) -> Fields:
-    """An Enum's member: the name of a Flag's combination may be None, and code that reads the value sees it change."""
+    """Reduce an Enum's member to name and value: a Flag's combination may have no name, and code may read the value."""
     return Fields(name=value._name_, value=value._value_)
 
 
@@ -82,13 +80,8 @@ def _attrs(value: Any) -> Fields:
     return _all_there_is(value, [field.name for field in type(value).__attrs_attrs__])
 
 
-def _is_pydantic(kind: type) -> bool:
-    pydantic = sys.modules.get("pydantic")
-    return pydantic is not None and issubclass(kind, pydantic.BaseModel)
-
-
 def _pydantic(value: Any) -> Fields:
-    """A model: which of its fields were set counts too, for `exclude_unset` shows it."""
+    """Reduce a model; which fields were set counts too, since `exclude_unset` shows it."""
     fields = type(value).__pydantic_fields__
     parts = _all_there_is(value, [*fields, *_OF_PYDANTIC.values()])
     return Fields(
@@ -104,11 +97,11 @@ _OF_PYDANTIC = {
 
 
 def _of_one_class(reduce: Reduce) -> Reduce:
-    """Refuse what a function makes, whose calls may make many classes of one name."""
+    """Refuse classes made in a function, which may make many of one name."""
 
     def checked(value: Any) -> Any:
         if "<locals>" in type(value).__qualname__:
-            name = display_name(type(value))
+            name = type_name(type(value))
             raise ReductionError(
                 f"of the class {name}, made in a function that may make others like it: define it outside"
             )
@@ -127,7 +120,7 @@ _FAMILIES: tuple[tuple[Callable[[type], bool], str, Reduce], ...] = (
     (_is_own_dataclass, "dataclass", _of_one_class(_dataclass)),
     (_is_named_tuple, "namedtuple", _of_one_class(_named_tuple)),
     (_is_own_attrs, "attrs", _of_one_class(_attrs)),
-    (_is_pydantic, "pydantic", _of_one_class(_pydantic)),
+    (is_pydantic, "pydantic", _of_one_class(_pydantic)),
 )
 
 for _belongs, _tag, _reduce in _FAMILIES:

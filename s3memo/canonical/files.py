@@ -1,4 +1,4 @@
-"""Files that count by their bytes: `def load(path: Annotated[Path, ByContent])`."""
+"""Files keyed by their content: `def load(path: Annotated[Path, ByContent])`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BLOCK = 2**20
 
 
 class ByContent:
-    """In `Annotated[Path, ByContent]`: what the file holds is the argument, and neither its name nor its date.
+    """In `Annotated[Path, ByContent]`: the file's content is the argument, and neither its name nor its date.
 
     It is read, a mebibyte at a time, whenever a key is made. `list[Annotated[Path, ByContent]]` and the like work too;
     fields of classes cannot be marked.
@@ -27,21 +27,21 @@ class ByContent:
 
 
 class File:
-    """A file in place of its path; no key can be made of one that cannot be read."""
+    """A file in place of its path."""
 
     def __init__(self, path: Any) -> None:
         self.path = path
 
 
 class UnknownHint:
-    """In place of an annotation that cannot be evaluated, and for all that is known marks files."""
+    """In place of an annotation that cannot be evaluated, and so may mark files."""
 
 
 def by_content(hint: Any) -> Convert | None:
-    """Return what puts files in place of the paths that an annotation marks; None where it marks none.
+    """Return a function that replaces the paths that an annotation marks by files; None if it marks none.
 
-    What that returns raises TypeError or ValueError for a value that is not what the annotation says, for no file may
-    count by its path unnoticed. Raises TypeError where the mark stands where it does nothing.
+    That function raises TypeError or ValueError for a value unlike the annotation, so that no file silently counts by its
+    path. Raises TypeError if the mark is where it has no effect.
     """
     origin, arguments = get_origin(hint), get_args(hint)
     if hint is UnknownHint:
@@ -62,7 +62,7 @@ def by_content(hint: Any) -> Convert | None:
 
 def _of_contents(origin: type, arguments: tuple[Any, ...]) -> Convert | None:
     if issubclass(origin, collections.abc.Mapping):
-        keys, values = map(by_content, (*arguments, None)[:2])  # a Counter has no type of its values
+        keys, values = map(by_content, (*arguments, None)[:2])  # Counter[…] has one argument
         return _of_entries(keys or _as_it_is, values or _as_it_is) if keys or values else None
     if origin is tuple and Ellipsis not in arguments:
         return _of_places([by_content(argument) for argument in arguments])
@@ -86,7 +86,7 @@ def _of_any(hints: tuple[Any, ...]) -> Convert | None:
         for convert in filter(None, converters):
             try:
                 return convert(value)
-            except (TypeError, ValueError):  # the value may well be the next of what the annotation names
+            except (TypeError, ValueError):  # try the next alternative
                 continue
         return value if isinstance(value, unmarked) else _without_paths(value)
 
@@ -143,7 +143,7 @@ def _by_what_it_is(value: Any) -> Any:
 
 
 def _without_paths(value: Any) -> Any:
-    """Return a value as it is. Raises TypeError if it may be the path of a file, or holds what may be."""
+    """Return a value unchanged. Raises TypeError if it is, or contains, what may be a path."""
     match value:
         case str() | bytes() | os.PathLike():
             raise TypeError(f"{value!r} may be the path of a file that should count by its content")
@@ -160,7 +160,7 @@ def _content(file: File) -> Blocks:
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # which might have no end
             raise ReductionError(f"which counts by the content of its file, and {str(path)!r} is not a regular file")
-        opened = path.open("rb")  # whoever takes the blocks closes it
+        opened = path.open("rb")  # _blocks closes it
     except OSError as error:
         raise ReductionError(f"which counts by the content of its file, and {error}") from error
     return Blocks(_blocks(opened))

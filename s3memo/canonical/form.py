@@ -1,7 +1,7 @@
 """The canonical form of a value, and its digest: equal in every process, on every machine and Python version.
 
-Each value has one form, written piece by piece. Every part says its length or count before it begins, and
-the type's tag stands first, so two values share a form only if they are of one type and equal in every part:
+Each value has one form, written piece by piece. The type's tag comes first, and every part is preceded by its length or
+count, so two values share a form only if they are of one type and equal in every part:
 
     form  = tag "=" length ":" bytes        None, numbers, strings, bytes
           | tag "#" BLAKE3 of the bytes     the same from 1 MiB on, and bytes that come in blocks
@@ -11,14 +11,13 @@ the type's tag stands first, so two values share a form only if they are of one 
           | "again" "=" length ":" digits   code that was written before, as which of it
     tag   = length ":" name
 
-Types are matched exactly: an instance of a subclass may hold more than its base knows of, and is refused.
+Types are matched exactly: an instance of a subclass may hold more than its base's form shows, and is refused.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-import reprlib
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
@@ -28,38 +27,38 @@ from typing import Any, TypeAlias
 
 from blake3 import blake3
 
-from s3memo.canonical.names import display_name
 from s3memo.canonical.registry import Fields, ReductionError, find_reduction
+from s3memo.codec.table import short_repr, type_name
 from s3memo.errors import KeyDerivationError
 from s3memo.versions import base32
 
 MAX_DEPTH = 250
-"""How deep values may be nested. Fixed, so that the caller's stack does not decide which arguments have a key."""
+"""How deep values may be nested; fixed, so that it does not depend on the caller's stack."""
 
 Write: TypeAlias = Callable[[bytes], object]
-Buffer: TypeAlias = Any  # whatever speaks the buffer protocol, arrays included
+Buffer: TypeAlias = Any  # whatever supports the buffer protocol, arrays included
 _DIGEST_BYTES = 20
 _LARGE = 2**20
 _CODE = (FunctionType, type)
 _ADDRESSES = frozenset("OP")  # the buffer formats of Python objects and of pointers
 _pack_float = struct.Struct(">d").pack
-_NAN = bytes.fromhex("7ff8000000000000")  # for all of them, whatever their sign and payload
+_NAN = bytes.fromhex("7ff8000000000000")  # for every NaN, whatever its sign and payload
 _MAX_STEPS_SHOWN = 8
 _first = itemgetter(0)
 
 
 class UnkeyableError(Exception):
-    """No key can be made of what is at `path`; whoever asked for the key says in which function, and what helps."""
+    """No key can be made of what is at `path`; the caller adds which function it is about, and remedies."""
 
     def __init__(self, path: str, outermost: object, reason: str, remedies: tuple[str, ...]) -> None:
-        whole = "" if path[:1] not in "[{" else "the value"  # which has no name where it is not a call's arguments
+        whole = "" if path[:1] not in "[{" else "the value"  # the path of an argument begins with its name
         super().__init__(f"no key can be made of {whole}{path}, {reason}")
         self.outermost = outermost
-        """The first step into the value: the parameter's name, where the value is a call's arguments."""
+        """The first step into the value: for a call's arguments, the parameter's name."""
         self.remedies = remedies
 
     def explained(self, context: str, *remedies: str) -> KeyDerivationError:
-        """Return the error for the user: where, what, why, and what to do."""
+        """Return the error for the user, with the context and all remedies."""
         helpful = "; ".join(self.remedies + remedies)
         return KeyDerivationError(f"{context}{self}." + (f" What helps: {helpful}." if helpful else ""))
 
@@ -67,7 +66,7 @@ class UnkeyableError(Exception):
 def form_digest(value: Any, *, meet: Callable[[type], object] | None = None) -> str:
     """Return the digest of a value's canonical form. Raises UnkeyableError.
 
-    `meet` is called with the type of each object in it that is none of the grammar's own.
+    `meet` is called with the type of each object in it that is not one of the grammar's own.
     """
     hasher = hashlib.blake2b(digest_size=_DIGEST_BYTES)
     encoder = _Encoder(meet)
@@ -81,7 +80,7 @@ def form_digest(value: Any, *, meet: Callable[[type], object] | None = None) -> 
 
 
 class FieldsOf:
-    """Fields of the same names again and again, whose digest takes little time where every value is an atom."""
+    """Digests Fields with always the same names, fast if every value is an atom."""
 
     def __init__(self, names: Iterable[str]) -> None:
         placed = sorted((name, place) for place, name in enumerate(names))
@@ -89,7 +88,7 @@ class FieldsOf:
         self._parts = [(_str(name), place) for name, place in placed]
 
     def digest(self, values: Sequence[Any]) -> str | None:
-        """Return what `form_digest` would of Fields with these values; None if one of them is no atom."""
+        """Return the `form_digest` of Fields with these values, or None if one of them is not an atom."""
         form = self._head
         for name, place in self._parts:
             value = values[place]
@@ -101,19 +100,19 @@ class FieldsOf:
 
 
 def is_exact(kind: type) -> bool:
-    """Whether instances of exactly this type have a form of their own, which nothing may replace."""
+    """Whether the grammar itself has this type, so that no reduction may replace its form."""
     return kind in _ATOMS or kind in _CONTAINERS
 
 
 class Blocks:
-    """Bytes that come block by block, so that what is large need not lie in one piece, nor be copied into one."""
+    """Bytes in blocks, so that large data need not be contiguous, nor be copied."""
 
     def __init__(self, blocks: Iterable[Buffer]) -> None:
         self.blocks = blocks
 
 
 class Items:
-    """A sequence whose items are made one by one, as they are wanted."""
+    """A sequence whose items are made one by one, on demand."""
 
     def __init__(self, count: int, items: Iterable[Any]) -> None:
         self.count = count
@@ -121,13 +120,13 @@ class Items:
 
 
 class _Encoder:
-    """Writes the canonical form of one value, and knows where inside the value it is."""
+    """Writes the canonical form of one value, and tracks where in the value it is."""
 
     def __init__(self, meet: Callable[[type], object] | None = None) -> None:
         self._meet = meet
-        # The values being written, outermost first, by identity; for each the step that leads into it.
+        # The values being written, outermost first, by identity, each with the step into its current part.
         self._trail: dict[int, tuple[str, Any]] = {}
-        self._strings: dict[str, bytes] = {}  # forms of keys, for records have the same ones again and again
+        self._strings: dict[str, bytes] = {}  # forms of keys, which repeat from record to record
         # The functions and classes written within the outermost one, by identity; None outside of any.
         self._code: dict[int, tuple[int, object]] | None = None
 
@@ -158,7 +157,7 @@ class _Encoder:
 
     def set(self, value: set[Any] | frozenset[Any], write: Write) -> None:
         forms = []
-        code, self._code = self._code, None  # for what has no order says of no two items which came first
+        code, self._code = self._code, None  # without an order, "written before" has no meaning between items
         for item in value:
             self._trail[id(value)] = "{{{}}}", item
             parts: list[bytes] = []
@@ -180,7 +179,7 @@ class _Encoder:
             elif not (form := known.get(key, b"")):
                 known[key] = form = _str(key)
             entries.append((form, key, item))
-        entries.sort(key=_first)  # no key's form begins another's; those that are equal, of two NaN, stay in order
+        entries.sort(key=_first)  # no form is a prefix of another; equal ones, of NaNs, stay in order
         write(_head(dict, len(entries)))
         for form, key, item in entries:
             write(form)
@@ -236,7 +235,7 @@ class _Encoder:
         except ReductionError as error:
             raise self.problem(str(error)) from error
         except Exception as error:
-            name = display_name(type(value))
+            name = type_name(type(value))
             raise self.problem(f"of type {name} ({type(error).__name__}: {error})") from error
         write(_tag(tag) + b">")
         self.encode(reduction, write)
@@ -244,9 +243,9 @@ class _Encoder:
             self._code = None
 
     def _is_written(self, value: Any, write: Write) -> bool:
-        """Whether this code has been written within the outermost one, so that its number, written now, says which.
+        """Whether this code was written before within the outermost one; if so, write its number instead.
 
-        Functions that refer to each other, any number of times, are so each written once.
+        So functions that refer to each other are written once each.
         """
         if self._code is None:
             self._code = {}
@@ -257,14 +256,14 @@ class _Encoder:
         return True
 
     def _recur(self, value: Any, write: Write) -> None:
-        if not callable(value):  # a function may well refer to itself; data that does has no finite form
+        if not callable(value):  # a function may refer to itself; data that does has no finite form
             raise self.problem("which contains itself")
         levels_up = len(self._trail) - list(self._trail).index(id(value))
         write(_of_bytes(_tag("itself"), b"%d" % levels_up))
 
     def problem(self, reason: str, *remedies: str) -> UnkeyableError:
         steps = [(form, to) for form, to in self._trail.values() if form]
-        shown = [f".{to}" if form == "." else form.format(_shown(to)) for form, to in steps[:_MAX_STEPS_SHOWN]]
+        shown = [f".{to}" if form == "." else form.format(short_repr(to)) for form, to in steps[:_MAX_STEPS_SHOWN]]
         path = "".join(shown).removeprefix(".") + ("…" if len(steps) > _MAX_STEPS_SHOWN else "")
         return UnkeyableError(path, steps[0][1] if steps else None, reason, remedies)
 
@@ -282,26 +281,19 @@ def _head(kind: type, count: int) -> bytes:
 def _of_bytes(tag: bytes, content: Any) -> bytes:
     if len(content) < _LARGE:
         return b"%b=%d:%b" % (tag, len(content), content)
-    # On this thread alone: BLAKE3's pool does not outlive a fork, and the child would wait for it for ever.
+    # On this thread only: BLAKE3's pool does not survive a fork, and a child would wait for it for ever.
     return b"%b#%b" % (tag, blake3(content).digest())
 
 
 def _flat(view: memoryview) -> bytes | memoryview:
-    """Return a buffer's bytes in C order; without a copy of a large one."""
+    """Return a buffer's bytes in C order; a large one is not copied."""
     return view.cast("B") if view.nbytes >= _LARGE else view.tobytes()
 
 
 def _rows(view: memoryview) -> Iterator[bytes]:
-    """Yield the bytes of a buffer that does not lie in C order, about a mebibyte at a time."""
+    """Yield the bytes of a buffer that is not in C order, about a mebibyte at a time."""
     step = max(1, len(view) * _LARGE // view.nbytes)
     return (view[start : start + step].tobytes() for start in range(0, len(view), step))
-
-
-def _shown(step: object) -> str:
-    try:
-        return reprlib.repr(step)
-    except ValueError:  # Python refuses to write an int of thousands of digits
-        return f"<{type(step).__name__}>"
 
 
 def _float(value: float) -> bytes:
@@ -353,11 +345,11 @@ _CONTAINERS: dict[type, Callable[[_Encoder, Any, Write], None]] = {
 
 
 def _unknown(kind: type) -> tuple[str, str, str]:
-    """Return why a type has no key, and what helps."""
+    """Return why a type has no key, and the remedies."""
     base = next((b for b in kind.__mro__[1:] if is_exact(b) or find_reduction(b)), None)
-    extends = f", which extends {display_name(base)} and may hold more than that" if base else ""
+    extends = f", which extends {type_name(base)} and may hold more than that" if base else ""
     return (
-        f"of type {display_name(kind)}{extends}",
+        f"of type {type_name(kind)}{extends}",
         f"a method __s3memo_key__() of {kind.__name__}",
         f"register_key({kind.__name__}, …)",
     )

@@ -1,4 +1,4 @@
-"""What a class or function is called, the same whether its module is imported or run."""
+"""Names of classes and functions, the same whether their module is imported or run."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 
 _MAIN = frozenset({"__main__", "__mp_main__"})
 _sent_from: dict[str, str] = {}
-"""What `__main__` is called where things of it came from that are not in this process's own: what sent last decides."""
+"""The name of the `__main__` of the process that last sent functions or classes of it to this one."""
 
 
 def main_name() -> str:
-    """Return the name of the module that is run, here or where this process was sent its things from."""
+    """Return the name of the main module, of the process that sent code to this one if any has."""
     return _sent_from.get("__main__") or module_name("__main__", vars(sys.modules["__main__"]))
 
 
 def note_sender(main: str, thing: Any) -> None:
-    """Learn the name of the module that was run where a class or function came from, if that is where it is from."""
+    """Note the name of the sender's main module, if the class or function is of that module."""
     if thing.__module__ in _MAIN:
         _sent_from["__main__"] = main
 
@@ -26,7 +26,7 @@ def note_sender(main: str, thing: Any) -> None:
 def qualified_name(thing: Any) -> str:
     """Return `module:qualname` of a class or function, the same whether its module is imported or run.
 
-    What cloudpickle has brought from the module that was run in another process goes by the name that it has there.
+    What cloudpickle has brought from another process's main module has the name that it has there.
     """
     if _sent_from and thing.__module__ in _MAIN and not is_reachable(thing):
         return f"{main_name()}:{thing.__qualname__}"
@@ -34,7 +34,7 @@ def qualified_name(thing: Any) -> str:
 
 
 def home_namespace(thing: Any) -> Mapping[str, Any]:
-    """Return the names of the module that a class or function is of; a wrapper is of the module of what it wraps."""
+    """Return the namespace of a class's or function's module; a wrapper's module is that of what it wraps."""
     namespace: Mapping[str, Any] = {} if isinstance(thing, type) else getattr(thing, "__globals__", {})
     if namespace.get("__name__") == thing.__module__:
         return namespace
@@ -43,9 +43,9 @@ def home_namespace(thing: Any) -> Mapping[str, Any]:
 
 
 def _public_module(thing: Any) -> str:
-    """Return the module that a class or function is of, or the one that shows what Python keeps in a private one.
+    """Return the module of a class or function; for a private one of Python's, the public module that exports it.
 
-    Where Python keeps its own things differs from one version to the next, as in `pathlib._local`.
+    Private modules differ between Python versions, such as `pathlib._local`.
     """
     name = str(thing.__module__)
     public = name.partition("._")[0]
@@ -55,7 +55,7 @@ def _public_module(thing: Any) -> str:
 
 
 def module_name(name: str, namespace: Mapping[str, Any]) -> str:
-    """Return a module's name; of the one that is run, the name it would be imported by, or its script's."""
+    """Return a module's name; for `__main__` the name it would be imported by, or that of its script."""
     if name not in _MAIN:
         return name
     spec, file = namespace.get("__spec__"), namespace.get("__file__")
@@ -67,7 +67,7 @@ def module_name(name: str, namespace: Mapping[str, Any]) -> str:
 
 
 def is_reachable(thing: Any) -> bool:
-    """Whether a class or function is what its qualified name leads to, so that the name alone identifies it."""
+    """Whether a class or function is found under its qualified name, so that the name identifies it."""
     return _is_found(thing, thing.__module__)
 
 
@@ -76,8 +76,3 @@ def _is_found(thing: Any, module: str) -> bool:
     for part in thing.__qualname__.split("."):
         found = getattr(found, part, None)
     return found is thing
-
-
-def display_name(kind: type) -> str:
-    """Return a type's name as a user knows it."""
-    return f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")

@@ -1,4 +1,4 @@
-"""pandas: a frame is its labels and its columns, however they are laid out in blocks or were sliced out of others."""
+"""pandas: a frame is its labels and columns, whatever its blocks, and whatever it was sliced from."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _range(index: Any) -> Fields:
 
 
 def _multi_index(index: Any) -> Fields:
-    """By the labels that are there: levels that a slice left unused do not count."""
+    """Reduce it to its labels: levels that a slice left unused do not count."""
     return Fields(names=list(index.names), levels=[index.get_level_values(level) for level in range(index.nlevels)])
 
 
@@ -56,7 +56,7 @@ def _array(array: Any) -> Fields:
 
 
 def _column(array: Any) -> Any:
-    """Return what a column, or an index, holds, without its dtype."""
+    """Return the content of a column or an index, without its dtype."""
     dtype = array.dtype
     if isinstance(dtype, np.dtype) or isinstance(array, pd.arrays.NumpyExtensionArray):
         return arrays.content(array.to_numpy())
@@ -73,7 +73,7 @@ def _column(array: Any) -> Any:
 
 
 def _is_nullable(dtype: Any) -> bool:
-    """Whether it is one of pandas's integers, floats and booleans with a mask."""
+    """Whether it is one of pandas' masked integers, floats and booleans."""
     return type(dtype).__module__.partition(".")[0] == "pandas" and isinstance(
         getattr(dtype, "numpy_dtype", None), np.dtype
     )
@@ -112,7 +112,7 @@ def _sparse(array: Any) -> Any:
 
 
 def _arrow(array: Any) -> Any:
-    from s3memo.canonical import arrow  # noqa: PLC0415  such a column brings pyarrow with it, others do not
+    from s3memo.canonical import arrow  # noqa: PLC0415  only such columns have pyarrow
 
     return arrow.content(array.__arrow_array__())
 
@@ -141,7 +141,7 @@ def _dtype(dtype: Any) -> Any:  # noqa: PLR0911  one for each kind of dtype
         case pd.ArrowDtype():
             return dtype.pyarrow_dtype
         case pd.DatetimeTZDtype():
-            return dtype.unit, dtype.tz  # and not its name, which others may have too
+            return dtype.unit, dtype.tz  # and not its name, which is not unique
     if isinstance(dtype, pd.PeriodDtype) or _is_nullable(dtype):
         return str(dtype)
     raise TypeError(f"it has the dtype {dtype!r}, of another package")

@@ -1,4 +1,4 @@
-"""polars: a series is its dtype and its values; how it is cut into chunks, and what lies under a null, does not count."""
+"""polars: series by dtype and values; chunks, and what lies under a null, do not count."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from s3memo.canonical.form import Blocks, Items
 from s3memo.canonical.registry import Fields, add_family, add_type
 
 _ROWS = 2**16
-"""How many values are taken at a time."""
+"""How many values are converted at a time."""
 
 _OF_FIXED_WIDTH = (
     *(pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64, pl.Float32, pl.Float64),
     *(pl.Boolean, pl.Date, pl.Time, pl.Datetime, pl.Duration),
 )
-_EXTENSION = getattr(pl, "BaseExtension", ())  # younger than the oldest polars that we know
+_EXTENSION = getattr(pl, "BaseExtension", ())  # only in newer versions of polars
 
 
 def _frame(frame: Any) -> Fields:
@@ -42,7 +42,7 @@ def _content(series: Any) -> Any:
 
 
 def _nested(series: Any) -> Fields:
-    """Return what lists or structs hold, by columns: as Python objects they would lose nanoseconds."""
+    """Return the content of lists or structs by columns: as Python objects they would lose nanoseconds."""
     present = series.filter(series.is_not_null())
     validity = _content(series.is_not_null())
     if isinstance(series.dtype, pl.Struct):
@@ -57,7 +57,7 @@ def _pieces(series: Any) -> Iterator[Any]:
 
 
 def _bytes(series: Any) -> Any:
-    """Return the bytes of values that have no null among them."""
+    """Return the bytes of values without nulls."""
     physical = series.to_physical()
     return (physical.cast(pl.UInt8) if physical.dtype == pl.Boolean else physical).to_numpy().view("u1")
 

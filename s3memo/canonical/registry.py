@@ -1,7 +1,7 @@
 """Which type is reduced to what: exact types, families of types, and the libraries whose types we know.
 
-A library's room is entered when the first value of one of its types comes along, so that nobody pays for a library
-that the program does not use.
+The module for a library is imported with the first value of one of its types, so that programs which do not use the
+library do not pay for it.
 """
 
 from __future__ import annotations
@@ -31,35 +31,35 @@ _families: list[tuple[Callable[[type], bool], str, Reduce]] = []
 
 
 class Fields(dict[str, Any]):
-    """What a value consists of, by attribute: a reduction returns this so that errors can say `event.tzinfo`."""
+    """The parts of a value by attribute; reductions return it so that errors can say `event.tzinfo`."""
 
 
 class ReductionError(Exception):
-    """Raised by a reduction to say in its own words why a value has no form."""
+    """Raised by a reduction; its text is the full reason why a value has no form."""
 
 
 def add_type(kind: type, tag: str, reduce: Reduce) -> None:
-    """Reduce instances of exactly `kind` to values that have a form; what `reduce` raises is the reason given."""
+    """Reduce instances of exactly `kind` to values that have a form; errors of `reduce` are given as the reason."""
     _exact[kind] = tag, reduce
 
 
 def register_type(kind: type, tag: str, reduce: Reduce) -> None:
-    """As add_type, and before all that is known of the type here, or will be when its library's room is entered."""
+    """As add_type, but it takes precedence over all reductions of ours for the type."""
     _registered[kind] = tag, reduce
 
 
 def add_named_type(name: str, reduce: Reduce) -> None:
-    """As add_type, for a type given as `module:qualname`, whose module need not be imported for this."""
+    """As add_type, for a type given as `module:qualname`, whose module is not imported for this."""
     _by_name[name] = name, reduce
 
 
 def add_family(belongs: Callable[[type], bool], tag: str, reduce: Reduce) -> None:
-    """As add_type, for all types of which `belongs` is true; their qualified name becomes a part of the tag."""
+    """As add_type, for all types for which `belongs` is true; their qualified name becomes part of the tag."""
     _families.append((belongs, tag, reduce))
 
 
 def find_reduction(kind: type) -> tuple[str, Reduce] | None:
-    """Return the tag of a type and what reduces its instances."""
+    """Return a type's tag and reduction, or None if it has none."""
     found = find_exact(kind) or _find_family(kind)
     if found is None and _enter_rooms(kind):
         return find_exact(kind) or _find_family(kind)
@@ -67,7 +67,7 @@ def find_reduction(kind: type) -> tuple[str, Reduce] | None:
 
 
 def find_exact(kind: type) -> tuple[str, Reduce] | None:
-    """As find_reduction, among the types that are known one by one."""
+    """As find_reduction, without families and libraries."""
     found = _registered.get(kind) or _exact.get(kind)
     if found is not None:
         return found
@@ -81,7 +81,7 @@ def _find_family(kind: type) -> tuple[str, Reduce] | None:
 
 
 def _enter_rooms(kind: type) -> bool:
-    """Make known the types of the libraries that a type comes from; return whether any are new."""
+    """Import the modules for the libraries of a type and its bases; return whether any is new."""
     libraries = {base.__module__.partition(".")[0] for base in kind.__mro__}
     rooms = {_ROOMS[library] for library in libraries & _ROOMS.keys()} - _entered
     for room in rooms:

@@ -1,4 +1,4 @@
-"""The time zones of pytz and dateutil, by what they are pickled as; Python's own are in `builtin`."""
+"""The time zones of pytz and dateutil, by what they pickle; Python's own are in `builtin`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from s3memo.canonical.registry import add_family, add_named_type
 
 
 def _is_pytz(kind: type) -> bool:
-    """Whether it is one of the classes that pytz makes, one for each zone."""
+    """Whether it is one of the classes that pytz creates for each zone."""
     return kind.__module__.partition(".")[0] == "pytz" and hasattr(kind, "localize")
 
 
@@ -19,6 +19,6 @@ def _pickled(zone: Any) -> Any:
 add_family(_is_pytz, "zone", _pickled)
 add_named_type("dateutil.tz.tz:tzutc", vars)
 add_named_type("dateutil.tz.tz:tzoffset", vars)
-add_named_type("dateutil.tz.tz:tzfile", vars)  # its transitions too, for a file of any name may hold any
+add_named_type("dateutil.tz.tz:tzfile", vars)  # with its transitions, since a file of any name may hold any
 add_named_type("dateutil.zoneinfo:tzfile", vars)
 add_named_type("dateutil.tz.tz:_ttinfo", lambda span: span.__getstate__())

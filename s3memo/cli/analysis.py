@@ -1,4 +1,4 @@
-"""What a Python source file is made of: pure functions, from its bytes to values of Python's built-in types."""
+"""Analysis of a Python source file: pure functions from its bytes to built-in values."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ LAYOUT = frozenset(
 
 
 def analyze(source: bytes) -> dict[str, Any]:
-    """Return what a file holds: its lines and tokens by kind, its functions and the use of its identifiers.
+    """Return the file's lines and tokens by kind, its functions, and how often it uses each identifier.
 
-    "functions" lists (qualified name, line, cyclomatic complexity). What is not valid Python gives {"problem": why}.
+    "functions" lists (qualified name, line, cyclomatic complexity). Invalid Python gives {"problem": why}.
     """
     try:
         tree = parse(source)
@@ -41,14 +41,14 @@ def analyze(source: bytes) -> dict[str, Any]:
 
 
 def parse(source: bytes) -> ast.Module:
-    """Return the syntax tree; what the parser only warns of is none of ours."""
+    """Return the syntax tree, without the parser's warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return ast.parse(source)
 
 
 def count_lines(source: bytes, tokens: list[TokenInfo]) -> dict[str, int]:
-    """Return the number of lines of code (docstrings are code), of comment alone, and of neither."""
+    """Return how many lines are code (docstrings included), comment only, or blank."""
     code, comment = set[int](), set[int]()
     for token in tokens:
         if token.type == tokenize.COMMENT:
@@ -60,18 +60,18 @@ def count_lines(source: bytes, tokens: list[TokenInfo]) -> dict[str, int]:
 
 
 def count_kinds(tokens: list[TokenInfo]) -> dict[str, int]:
-    """Return how many tokens there are of each kind that `tokenize` tells apart, layout left out."""
+    """Return the number of tokens of each kind, except layout."""
     return dict(Counter(tokenize.tok_name[token.type] for token in tokens if token.type not in LAYOUT))
 
 
 def count_identifiers(tokens: list[TokenInfo]) -> dict[str, int]:
-    """Return how often each name is used that is not a keyword."""
+    """Return how often each name occurs, except keywords."""
     names = (token.string for token in tokens if token.type == tokenize.NAME)
     return dict(Counter(name for name in names if not keyword.iskeyword(name)))
 
 
 def functions(tree: ast.AST) -> Iterator[tuple[str, FunctionNode]]:
-    """Yield every function with its qualified name, in the order of the source."""
+    """Yield every function with its qualified name, in source order."""
     pending = [("", tree)]
     while pending:
         scope, node = pending.pop()
@@ -86,7 +86,7 @@ def functions(tree: ast.AST) -> Iterator[tuple[str, FunctionNode]]:
 def complexity(function: FunctionNode) -> int:
     """Return the cyclomatic complexity of a function (McCabe 1976): its decision points plus one.
 
-    A function inside another counts by itself alone; a lambda and a class count where they stand.
+    A nested function counts by itself only; a lambda or class counts for the function it stands in.
     """
     pending: list[ast.AST] = list(ast.iter_child_nodes(function))
     total = 1
@@ -99,10 +99,10 @@ def complexity(function: FunctionNode) -> int:
 
 
 def decisions(node: ast.AST) -> int:
-    """Return how many ways a node adds for the program to take.
+    """Return the number of decision points at a node.
 
     One for each if, elif, conditional expression, loop, except, assert, `and`, `or`, each `for` and `if` of a
-    comprehension, and each case and its guard; none for else, finally, with, and a case that takes whatever is left.
+    comprehension, and each case and its guard; none for else, finally, with, and a catch-all case.
     """
     match node:
         case ast.BoolOp():
@@ -128,4 +128,4 @@ PARTS = (
     LAYOUT,
     sys.version_info[:2],
 )
-"""What the results of `analyze` depend on beside its own code; the last, for each Python has its own grammar."""
+"""What the results of `analyze` depend on beside its own code; the Python version, because grammars differ."""

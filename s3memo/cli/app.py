@@ -1,4 +1,4 @@
-"""The console script `s3memo`: runs the commands, and says on one line what went wrong."""
+"""The console script `s3memo`: runs the commands and reports errors on one line."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from s3memo.errors import S3MemoError, SettingsError
 
 _EXTRA = {"typer", "rich", "jinja2"}
 _SPARES_THREADS = (3, 14)
-"""The Python that lets threads hang that would enter it at its end, where those before end them."""
+"""From this Python on, a thread that enters the interpreter at exit hangs; before, it aborts the process."""
 
 
 def main() -> None:
-    """Run the command line and exit: 0 if done, 1 if it failed, 2 if asked wrongly, 130 if interrupted."""
+    """Run the command line and exit: 0 on success, 1 on failure, 2 on wrong usage, 130 if interrupted."""
     try:
         _run()
     except SystemExit as ended:
@@ -28,9 +28,9 @@ def main() -> None:
 
 def _run() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be what no encoding has
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file name need not be valid in any encoding
     try:
-        from s3memo.cli.commands import app  # noqa: PLC0415  it needs the extra, and to say so needs a command line
+        from s3memo.cli.commands import app  # noqa: PLC0415  it needs the extra, and its absence is reported below
 
         app(prog_name="s3memo")
     except ModuleNotFoundError as error:
@@ -39,18 +39,16 @@ def _run() -> None:
         _fail("the command line needs typer, rich and jinja2: pip install 's3memo[cli]'", 1)
     except SettingsError as error:
         _fail(str(error), 2)
-    except S3MemoError as error:
-        _fail(str(error), 1)
-    except OSError as error:  # as when what is printed goes to a disk that is full
+    except (S3MemoError, OSError) as error:  # stdout may be a file on a full disk
         _fail(str(error), 1)
     except KeyboardInterrupt:
         sys.exit(130)
 
 
 def _leave(code: object) -> NoReturn:
-    """End without taking the interpreter down, under which a thread of obstore's that is about to enter it aborts all."""
+    """Exit without finalizing the interpreter: a thread of obstore's that enters it then would abort the process."""
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError, AttributeError):  # it is full, or closed
+        with suppress(OSError, ValueError, AttributeError):  # full, closed or None
             stream.flush()
     os._exit(code if isinstance(code, int) else 0 if code is None else 1)
 

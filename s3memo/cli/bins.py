@@ -1,4 +1,4 @@
-"""What results amount to, by age, by size, and over time. Pure; sums are of whole numbers, so that they are exact."""
+"""Sums of results by age, by size and over time. Pure; integers, so that sums are exact."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AGES: Mapping[int, str] = {
     365 * DAY: "1\N{EN DASH}2 years",
     2 * 365 * DAY: "over 2 years",
 }
-"""From how many seconds on a result belongs to which bin."""
+"""The lowest age of each bin, in seconds, and its label."""
 SIZES: Mapping[int, str] = {
     0: "under 1 kB",
     10**3: "1\N{EN DASH}10 kB",
@@ -31,11 +31,11 @@ SIZES: Mapping[int, str] = {
     10**8: "100 MB\N{EN DASH}1 GB",
     10**9: "over 1 GB",
 }
-"""From how many bytes on."""
+"""The lowest size of each bin, in bytes, and its label."""
 STEPS = (600, HOUR, 6 * HOUR, DAY, WEEK, 4 * WEEK, 12 * WEEK, 48 * WEEK, 480 * WEEK)
-"""How many seconds a column of a timeline may be wide; each is a multiple of the one before."""
+"""The widths a timeline's columns may have, in seconds; each is a multiple of the one before."""
 ORIGIN = 4 * DAY
-"""Where columns are counted from, in POSIX seconds: a Monday, so that weeks begin on one."""
+"""Where column 0 begins, in POSIX seconds: on a Monday, as weeks do."""
 MOST_COLUMNS = 90
 LEAST_COLUMNS = 12
 
@@ -63,7 +63,7 @@ class Amount:
 
 
 class Histogram:
-    """Amounts by what a number is at least, and below the next."""
+    """Amounts by bins of a number, each from its lower bound up to the next."""
 
     def __init__(self, bins: Mapping[int, str]) -> None:
         self._bounds = list(bins)
@@ -76,9 +76,9 @@ class Histogram:
 
 
 class Timeline(Generic[Whose]):
-    """Amounts by whose they are and when they were created, up to `latest`, in POSIX seconds.
+    """Amounts by owner and by the time they were created, up to `latest`, in POSIX seconds.
 
-    Its columns are as narrow as they can be without being more than MOST_COLUMNS, and become wider as older amounts come.
+    Columns are as narrow as MOST_COLUMNS allows, and widen as older amounts come.
     """
 
     def __init__(self, latest: float) -> None:
@@ -89,7 +89,7 @@ class Timeline(Generic[Whose]):
 
     @property
     def step(self) -> int:
-        """Seconds that a column is wide."""
+        """The width of a column, in seconds."""
         return STEPS[self._level]
 
     @property
@@ -104,7 +104,7 @@ class Timeline(Generic[Whose]):
         return range(min(self._first, last - LEAST_COLUMNS + 1), last + 1)
 
     def add(self, whose: Whose, created: float, amount: Amount) -> None:
-        """Count an amount; what was created after `latest` belongs to the last column."""
+        """Count an amount; one created after `latest` goes into the last column."""
         created = min(int(created), self._latest)
         while self._place(self._latest) - self._place(created) >= MOST_COLUMNS:
             self._widen()
@@ -113,7 +113,7 @@ class Timeline(Generic[Whose]):
         self._columns.setdefault(whose, {}).setdefault(place, Amount()).add(amount)
 
     def fold(self, whose: Iterable[Whose], into: Whose) -> None:
-        """Count as somebody else's what was theirs."""
+        """Move what these owners have to another."""
         for each in whose:
             columns = self._columns.pop(each, {})
             target = self._columns.setdefault(into, {})
@@ -121,7 +121,7 @@ class Timeline(Generic[Whose]):
                 target.setdefault(place, Amount()).add(amount)
 
     def amounts(self, whose: Whose) -> list[Amount]:
-        """Return an amount for each of the places."""
+        """Return an owner's amount in each column."""
         columns = self._columns.get(whose, {})
         return [columns.get(place, Amount()) for place in self.places]
 

@@ -1,4 +1,4 @@
-"""What a bucket does with objects by itself: versions, object lock and lifecycle rules."""
+"""A bucket's settings that affect objects: versioning, object lock and lifecycle rules."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from s3memo.errors import NotFoundError, StoreError
 from s3memo.stores.s3 import S3Store
 
 _ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
-"""Storage classes whose objects have to be restored before they can be read."""
+"""Storage classes whose objects must be restored before they can be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A lifecycle rule that is enabled and applies to objects without tags.
+    """An enabled lifecycle rule that applies to untagged objects under `prefix`; a `partial` one to some sizes only.
 
-    `prefix` is where; a `partial` one applies to some sizes only. Times are in days; a date counts as 0.
+    Times are in days; a date counts as 0.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class BucketSettings:
-    """Each setting, or why it is not known; `root` is what stands before the store's object keys."""
+    """Each setting, or the error that hides it; `root` is the prefix of the store's object keys in the bucket."""
 
     root: str
     versioning: str | StoreError
@@ -61,7 +61,7 @@ def read_settings(store: S3Store, root: str) -> BucketSettings:
 
 
 def parse_rules(lifecycle: Mapping[str, Any]) -> tuple[Rule, ...]:
-    """Return the rules that apply to a store's objects, out of a bucket's lifecycle configuration."""
+    """Return the rules of a lifecycle configuration that can apply to a store's objects, which have no tags."""
     parsed = (_parse_rule(rule) for rule in lifecycle.get("Rules", ()) if rule.get("Status") == "Enabled")
     return tuple(rule for rule in parsed if rule is not None)
 

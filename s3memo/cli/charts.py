@@ -1,4 +1,4 @@
-"""The geometry of a report's charts: what is where, in percent of the width and pixels of the height. Pure."""
+"""The geometry of a report's charts, in percent of the width and pixels of the height. Pure."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from s3memo.cli.summary import History, moment
 Measure: TypeAlias = Literal["entries", "bytes", "seconds"]
 
 PLOT_HEIGHT = 112
-"""Pixels from the highest tick to the base line."""
+"""Pixels from the top tick to the base line."""
 _MOST_INTERVALS = 4
-_LABEL_PERCENT = {False: 15, True: 23}  # what a label on a time axis takes on a telephone, with a year
-_NOW_PERCENT = 91  # where "now" begins
+_LABEL_PERCENT = {False: 15, True: 23}  # the width of a time label on a phone, without and with a year
+_NOW_PERCENT = 91  # where the label "now" begins
 _YEAR = 360 * DAY
-_FILLED = 0.84  # of a column's share of the width
+_FILLED = 0.84  # of a column's slot
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30)
 _MINUTES = (60, 120, 300, 600, 1200, 1800)
 _HOURS = (HOUR, 2 * HOUR, 5 * HOUR, 10 * HOUR)
@@ -32,19 +32,19 @@ _STRIDES = {
     6 * HOUR: (4, 8, 12, 28),
     DAY: (7, 14, 21, 28),
     WEEK: (4, 8, 13, 18, 26),
-}  # columns between labels, so that these stand at round moments
+}  # columns between labels, by step, so that labels stand at round moments
 _SPANS = {600: "10 minutes", HOUR: "hour", 6 * HOUR: "6 hours", DAY: "day", WEEK: "week"}
 
 
 class Tick(NamedTuple):
-    """A label on an axis, and where it belongs: pixels from the top, or percent from the left."""
+    """A label on an axis, and its position: pixels from the top, or percent from the left."""
 
     at: float
     label: str
 
 
 class Segment(NamedTuple):
-    """One series' part of a column: its place among the series, and pixels from the top."""
+    """One series' part of a column: the index of the series, and pixels from the top."""
 
     series: int
     y: float
@@ -52,7 +52,7 @@ class Segment(NamedTuple):
 
 
 class Column(NamedTuple):
-    """A column of a chart: percent from the left, segments from the base line up, and what is said of it in words."""
+    """A column of a chart: percent from the left, segments from the base line up, and a tooltip."""
 
     x: float
     width: float
@@ -71,7 +71,7 @@ class Chart:
 
 
 def draw(history: History, measure: Measure, names: Sequence[str]) -> Chart:
-    """Return the chart of a measure; `names` are what its series are called."""
+    """Return the chart of a measure; `names` are those of its series."""
     told = TOLD[measure]
     values = [[getattr(amount, measure) for amount in series.amounts] for series in history.series]
     totals = [sum(column) for column in zip(*values, strict=True)]
@@ -92,23 +92,23 @@ def draw(history: History, measure: Measure, names: Sequence[str]) -> Chart:
 
 
 def per(step: int) -> str:
-    """Say how wide a column is: "day", "4 weeks"."""
+    """Return the width of a column in words: "day", "4 weeks"."""
     return _SPANS.get(step, f"{step // WEEK} weeks")
 
 
 def ticks(most: float, measure: Measure) -> list[float]:
-    """Return round numbers from 0 up to what reaches `most`, few of them, the same distance apart."""
+    """Return a few round numbers, evenly spaced, from 0 to at least `most`."""
     ladder = _durations() if measure == "seconds" else _decimals()
     distance = next(distance for distance in ladder if distance * _MOST_INTERVALS >= most)
     return [distance * place for place in range(max(math.ceil(most / distance), 1) + 1)]
 
 
 def time_ticks(starts: Sequence[int], step: int) -> tuple[Tick, ...]:
-    """Return labels for a time axis, where round moments are and so far apart that they do not meet."""
+    """Return labels for a time axis, at round moments and far enough apart not to overlap."""
     count = len(starts)
     if not count:
         return ()
-    with_year = count * step > _YEAR  # or a day and a month are enough
+    with_year = count * step > _YEAR
     room = _LABEL_PERCENT[with_year]
     strides = itertools.chain(_STRIDES.get(step, ()), itertools.count(1))
     stride = next(stride for stride in strides if 100 * stride / count >= room)
@@ -118,7 +118,7 @@ def time_ticks(starts: Sequence[int], step: int) -> tuple[Tick, ...]:
 
 
 def _offset(starts: Sequence[int], step: int, stride: int) -> int:
-    """Return the first column to label: at a multiple of so many columns, counted from where days and weeks begin."""
+    """Return the first column to label: labels stand at multiples of the stride, counted from a Monday."""
     return -((starts[0] - 4 * DAY) // step) % stride
 
 
@@ -177,4 +177,4 @@ TOLD: dict[Measure, Callable[[Any], str]] = {
 }
 """A measure in words."""
 AXIS: dict[Measure, Callable[[float, float], str]] = {"entries": _count, "bytes": _bytes, "seconds": _duration}
-"""How an axis is labelled: a number, and how far apart the labels are."""
+"""Formats a number on an axis, given the distance between labels."""

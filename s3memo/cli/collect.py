@@ -1,4 +1,4 @@
-"""`s3memo gc` and `s3memo clear`: deleting what nobody needs any more, and what somebody wants gone."""
+"""`s3memo gc` deletes what nobody needs any more, `s3memo clear` all results of a function."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def gc(
 
     Example: s3memo gc --grace 2d --tag jobs.simulate:2dvlbs96ati64794075dveg36rao5i7i
     """
-    logger.addHandler(logging.NullHandler())  # each failure is told below, and once is enough
+    logger.addHandler(logging.NullHandler())  # failures are reported below
     with open_cache(url) as cache, watching("objects seen", streams=dry_run) as watch:
         found = carry_out(
             cache,
@@ -130,7 +130,7 @@ def clear(
 
 
 def _find_prefix(store: Store, function: str, tag: str | None) -> str:
-    """Return what a function's object keys begin with. Raises NotFoundError if there are none."""
+    """Return the prefix of a function's results. Raises NotFoundError if there are none."""
     part = part_of(store, MEMO_ROOT, function)
     if part is None:
         raise no_such("function", function, store, MEMO_ROOT)
@@ -144,7 +144,7 @@ def _find_prefix(store: Store, function: str, tag: str | None) -> str:
 
 
 def _find_tag(store: Store, text: str) -> tuple[str, str]:
-    """Return the function and the tag in "function:tag", either of which may hold colons, so that there are results."""
+    """Split "function:tag", where both may contain colons, at the colon for which there are results."""
     pairs = [(text[:place], text[place + 1 :]) for place in range(1, len(text) - 1) if text[place] == ":"]
     if not pairs:
         raise SettingsError(f"--tag {text!r}: give the function and its tag, as in --tag jobs.simulate:v1")
@@ -155,13 +155,13 @@ def _find_tag(store: Store, text: str) -> tuple[str, str]:
             return original(folder) or folder, original(part) or part
     try:
         _find_prefix(store, *pairs[-1])
-    except NotFoundError as error:  # as when it is run again
+    except NotFoundError as error:  # for example, in a second run
         say(f"s3memo: --tag {text}: {error}")
     return pairs[-1]
 
 
 def _reporter(watch: Watch, *, dry_run: bool, as_json: bool) -> Callable[[Doomed | Kept], None]:
-    """Return what is to be told of each object."""
+    """Return what reports each object."""
     width = screen().width
 
     def report(each: Doomed | Kept) -> None:

@@ -20,7 +20,7 @@ from s3memo.cli.states import state
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
 
-def _show_version(wanted: bool) -> None:  # noqa: FBT001  what typer calls it with
+def _show_version(wanted: bool) -> None:  # noqa: FBT001  typer passes it so
     if wanted:
         typer.echo(f"s3memo {__version__}")
         raise typer.Exit

@@ -1,4 +1,4 @@
-"""`s3memo demo`: an expensive analysis of many real files, remembered file by file."""
+"""`s3memo demo`: an expensive analysis of many files, cached file by file."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from s3memo.functions import CachedFunction
 from s3memo.settings import Location
 
 _INSTALLED = {"site-packages", "dist-packages"}
-_NOT_REMEMBERED = (OSError, MemoryError, RecursionError)  # true of this machine now
+_NOT_REMEMBERED = (OSError, MemoryError, RecursionError)  # they depend on this machine, now
 
 Analyze: TypeAlias = CachedFunction[[bytes], dict[str, Any]]
 
@@ -70,7 +70,7 @@ def demo(
     out.print(f"Results are kept in {location}")
 
     with Cache(str(location)) as cache:
-        next(cache.store.list("v1/", limit=1), None)  # a store that refuses should say so before the work
+        next(cache.store.list("v1/", limit=1), None)  # fail before the work if the store refuses
         analyze = cache.cached(depends=analysis.PARTS)(analysis.analyze)
         findings = Findings()
         names = [file.relative_to(root).as_posix() for file in files]
@@ -80,7 +80,7 @@ def demo(
 
     findings.show(out)
     out.print(account(info, time.perf_counter() - started, location), "")
-    # Unwrapped, for a command that is broken over two lines cannot be copied.
+    # Unwrapped: a command broken over two lines cannot be copied.
     out.print(advice(info, findings.files, len(files), command=_as_typed()), soft_wrap=True)
     if findings.files < len(files):
         raise typer.Exit(130)
@@ -94,16 +94,16 @@ def find_location(url: str | None) -> Location:
 
 
 def find_files(root: Path) -> list[Path]:
-    """Return the .py files below a directory, always in the same order, without packages that were installed there."""
+    """Return the .py files below a directory in a fixed order, without installed packages."""
     files: list[Path] = []
     for folder, subfolders, names in os.walk(root):
-        subfolders[:] = sorted(set(subfolders) - _INSTALLED)  # os.walk goes into what is left here
+        subfolders[:] = sorted(set(subfolders) - _INSTALLED)  # os.walk descends into what is left here
         files += (Path(folder, name) for name in sorted(names) if name.endswith(".py"))
     return files
 
 
 def read(files: list[Path]) -> list[bytes | OSError]:
-    """Return what each file holds, or why it cannot be read."""
+    """Return each file's content, or the error that kept it from being read."""
     return [_content(file) for file in files]
 
 
@@ -115,7 +115,7 @@ def _content(file: Path) -> bytes | OSError:
 
 
 def work(names: list[str], contents: list[bytes | OSError], analyze: Analyze, findings: Findings) -> None:
-    """Add the analysis of each file to `findings`, computed by all processors, and show how far it is."""
+    """Analyze the files on all processors, add the results to `findings`, and show the progress."""
     sources = [content for content in contents if isinstance(content, bytes)]
     with (
         _processes() as executor,
@@ -135,9 +135,9 @@ def _found(result: Mapping[str, Any] | BaseException) -> Mapping[str, Any]:
 
 @contextmanager
 def _processes() -> Iterator[Executor]:
-    """Yield processes that start when they have work, and let the driver decide what an interrupt means."""
+    """Yield an executor whose processes start with the first work, and leave interrupts to this process."""
     executor = ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=_ignore_interrupts)
-    # What is spawned imports the main module, and not every installer keeps its scripts from running then.
+    # Spawned processes import the main module, and some installers' scripts would run on import.
     script = sys.modules["__main__"]
     spec, script.__spec__ = script.__spec__, find_spec("s3memo.cli.app")
     try:
@@ -152,7 +152,7 @@ def _ignore_interrupts() -> None:
 
 
 def account(info: CacheInfo, seconds: float, location: Location) -> Table:
-    """Return a table of where the results came from, and what that cost and saved."""
+    """Return a table of where the results came from, what that cost, and what it saved."""
     requests = ", ".join(f"{number:,} {kind}" for kind, number in info.requests.items()) or "none"
     price = f", about ${info.cost:.4f} at list prices" if location.scheme == "s3" else ""
     return facts(
@@ -170,7 +170,7 @@ def account(info: CacheInfo, seconds: float, location: Location) -> Table:
 
 
 def advice(info: CacheInfo, done: int, total: int, *, command: str) -> str:
-    """Return what to do next."""
+    """Return a hint on what to do next."""
     if done < total:
         return f"Stopped after {done:,} of {total:,} files. To go on from there: {command}"
     if info.errors:
@@ -183,7 +183,7 @@ def advice(info: CacheInfo, done: int, total: int, *, command: str) -> str:
 
 
 def _as_typed() -> str:
-    """Return the command line so that it can be copied: the script by its name only where the shell finds it so."""
+    """Return the command line to copy; the script's name alone only if the shell would find it."""
     program, *arguments = sys.argv
     if program.endswith(".py") or not Path(program).exists():
         return shlex.join(["python", "-m", "s3memo.cli.app", *arguments])

@@ -1,4 +1,4 @@
-"""What the facts about a store mean: findings, each with its remedy, and what works there. Pure functions."""
+"""From facts about a store to findings with remedies, and to what works there. Pure functions."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from s3memo.cli.bucket import BucketSettings, Rule
 from s3memo.cli.examination import Facts
 from s3memo.errors import StoreAccessError, StoreError, StoreNotSupportedError
 from s3memo.events import RequestKind
+from s3memo.sequences import STATE_ROOT
+from s3memo.versions import MAP_ROOT, MEMO_ROOT
 
 Level: TypeAlias = Literal["ok", "note", "warning", "problem"]
 Service: TypeAlias = Literal["memo", "fleet", "state"]
@@ -23,9 +25,9 @@ SERVICES: dict[Service, str] = {
 _ALL: tuple[Service, ...] = ("memo", "fleet", "state")
 _SHARED: tuple[Service, ...] = ("fleet", "state")
 _VERBS: dict[RequestKind, str] = {"LIST": "listed", "GET": "read", "PUT": "written", "DELETE": "deleted"}
-_RESULTS = ("v1/memo/", "v1/map/")
+_RESULTS = (MEMO_ROOT, MAP_ROOT)
 _SKEW = 60.0
-"""Seconds that clocks may differ before it is worth a word; S3 refuses requests at 15 minutes."""
+"""Seconds by which clocks may differ without a warning; S3 refuses requests that are 15 minutes off."""
 
 _VAGUE = 10.0
 _CLOSE = 0.005
@@ -33,7 +35,7 @@ _PERCENTS = (50, 90, 99)
 
 
 class Finding(NamedTuple):
-    """One thing that was found, what to do about it, and what does not work as long as it stays so."""
+    """One finding, its remedy, and the services it breaks."""
 
     level: Level
     subject: str
@@ -44,7 +46,7 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """Findings, and for each service the subjects of those that break it; latencies are in ms, by percentile."""
+    """Findings, for each service the subjects that break it, and latencies in ms by percentile."""
 
     url: str
     findings: tuple[Finding, ...]
@@ -53,7 +55,7 @@ class Diagnosis:
     offset: tuple[float, float] | None
 
     def as_json(self) -> dict[str, Any]:
-        """Return all of it as JSON takes it."""
+        """Return it as JSON for scripts."""
         return {
             "url": self.url,
             "works": {service: not subjects for service, subjects in self.broken.items()},
@@ -64,7 +66,7 @@ class Diagnosis:
 
 
 def diagnose(facts: Facts) -> Diagnosis:
-    """Return what the facts mean."""
+    """Return the diagnosis."""
     findings = tuple(_findings(facts))
     broken = {
         service: tuple(dict.fromkeys(finding.subject for finding in findings if service in finding.breaks))
@@ -76,7 +78,7 @@ def diagnose(facts: Facts) -> Diagnosis:
 
 
 def percentiles(seconds: Sequence[float]) -> dict[str, float]:
-    """Return the percentiles of durations, by nearest rank, in milliseconds."""
+    """Return percentiles of durations by nearest rank, in milliseconds."""
     ranked = sorted(seconds)
     return {f"p{percent}": round(1000 * ranked[math.ceil(len(ranked) * percent / 100) - 1], 2) for percent in _PERCENTS}
 
@@ -112,7 +114,7 @@ def _of_access(facts: Facts) -> Iterator[Finding]:
     remedies = set()
     for error in failures:
         text, remedy = _taken_apart(error)
-        if remedy not in remedies:  # a bucket that does not exist fails in every way, and is one thing to correct
+        if remedy not in remedies:  # a missing bucket fails every request, but is one problem
             yield Finding("problem", "access", text, remedy, _ALL)
         remedies.add(remedy)
     if not failures:
@@ -250,7 +252,7 @@ def _of_rules(bucket: BucketSettings) -> Iterator[Finding]:
 
 def _hazards(rule: Rule, root: str) -> Iterator[Finding]:
     name = f"the rule {rule.name!r} on {rule.prefix + '*'!r}"
-    touches_state = rule.touches(f"{root}v1/state/")
+    touches_state = rule.touches(root + STATE_ROOT)
     touches_any = rule.touches(f"{root}v1/")
     if rule.expires_after is not None and touches_state:
         yield Finding(
@@ -300,6 +302,6 @@ def _offset(low: float, high: float) -> str:
 
 
 def _taken_apart(error: StoreError, mark: str = "; ") -> tuple[str, str]:
-    """Return what an error of ours says happened, and what it says to do."""
+    """Split an error of ours into what happened and what to do."""
     text, _, remedy = str(error).rpartition(mark)
     return (text, remedy.rstrip(",")) if text else (remedy, "")

@@ -1,4 +1,4 @@
-"""`s3memo doctor`: tries a store, and says what works there and what to do about the rest."""
+"""`s3memo doctor`: tries a store, and tells what works there and how to mend the rest."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from s3memo.stores.s3 import S3Store, folder_of
 _STYLES: dict[Level, str] = {"ok": "green", "note": "dim", "warning": "yellow", "problem": "bold red"}
 
 _KILLED = 128
-"""What a shell adds to a signal's number."""
+"""What a shell adds to a signal's number to make the exit code."""
 
 
 def doctor(
@@ -49,7 +49,7 @@ def doctor(
 
 
 def examine(location: Location) -> Facts:
-    """Return the facts about a store, and leave nothing there, interrupted or not."""
+    """Return the facts about a store; clean up even if interrupted."""
     store = open_store(location)
     examination = Examination(store, _another(store, location))
     with _interrupted_once():
@@ -64,13 +64,13 @@ def examine(location: Location) -> Facts:
 
 
 def _another(store: Store, location: Location) -> Store:
-    """Return the same place over connections of its own; what is in this process's memory has but one."""
+    """Return the same store with its own connections; a store in memory is itself."""
     return store if location.scheme == "memory" else open_store(location)
 
 
 @contextmanager
 def _interrupted_once() -> Iterator[None]:
-    """Let an interrupt or SIGTERM end what is under way, and a second one not end the clean-up after the first."""
+    """Let a first SIGINT or SIGTERM end the block, and ignore later ones so that the clean-up is done."""
 
     def interrupt(number: int, _frame: FrameType | None) -> NoReturn:
         for each in before:

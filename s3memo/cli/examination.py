@@ -1,4 +1,4 @@
-"""What a store does when it is tried: the facts, found by requests that touch nothing but names of their own."""
+"""Tries a store and notes the facts; requests touch only names of their own."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from s3memo.cli.bucket import BucketSettings
@@ -19,7 +20,7 @@ SAMPLES = 20
 """How many requests of each kind are timed."""
 
 _SHAPES = ("a-b", "a.b", "a/b", "a0b", "a=b", "aAb", "a_b", "aab")
-"""Names that stand in another order wherever they are sorted by language, by folder or without case."""
+"""Names whose order changes if they are sorted by locale, by folder, or ignoring case."""
 
 T = TypeVar("T")
 
@@ -28,10 +29,10 @@ T = TypeVar("T")
 class Facts:
     """What was found; times are in seconds.
 
-    `failures` has the first failure of each kind of request, and what was never tried is in neither it nor `seconds`.
-    `offset` is how far the store's clock is ahead of this machine's, at least and at most; `tells_absence` whether what
-    is not there was said not to be, and `hidden` the error that it met instead; `late` says what was not seen at once from another connection. Of `create_only`, None is that it
-    holds.
+    `failures` has the first failure of each kind of request; a kind that was not tried is in neither it nor `seconds`.
+    `offset` bounds how far the store's clock is ahead of this machine's. `tells_absence`: an absent object was answered
+    as absent; `hidden` is the error it was answered with instead. `late` tells what another connection did not see at
+    once. `create_only` is None if create-only is enforced.
     """
 
     url: str
@@ -48,7 +49,7 @@ class Facts:
 
 
 class NotedStore:
-    """A store that keeps in `written` the names of all objects that may have been written and not been deleted."""
+    """A store that notes in `written` the objects that may have been written and are not deleted yet."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -71,7 +72,7 @@ class NotedStore:
         return self._store.get(object_key)
 
     def put(self, object_key: str, data: Buffer, *, mode: PutMode = "overwrite") -> None:
-        """See Store; the name is noted first, for a write may take effect though it fails, unless it was forbidden."""
+        """See Store. The name is noted first, for a failed write may take effect unless it was forbidden."""
         is_new = object_key not in self.written
         self.written.add(object_key)
         try:
@@ -93,7 +94,7 @@ class NotedStore:
 
 
 class Examination:
-    """Tries a store, and looks from another connection, `other`, at what it did. `clock` is this machine's, in POSIX seconds."""
+    """Tries a store, and checks the effects from another connection, `other`. `clock` returns POSIX seconds."""
 
     def __init__(self, store: Store, other: Store, *, clock: Callable[[], float] = time.time) -> None:
         self._real = store
@@ -104,7 +105,7 @@ class Examination:
         self.facts = Facts(store.url)
 
     def run(self) -> None:
-        """Find the facts; call `clean_up` afterwards, whatever happened."""
+        """Find the facts; call `clean_up` afterwards in any case."""
         if self._reaches():
             if self._can_write():
                 written = self._write()
@@ -114,7 +115,7 @@ class Examination:
             self._compare_clocks()
 
     def clean_up(self) -> None:
-        """Delete what is left of all that was written."""
+        """Delete all that was written and is left."""
         left = sorted(self._store.written)
         if left:
             try:
@@ -124,7 +125,7 @@ class Examination:
                 self.facts.leftovers = left
 
     def _reaches(self) -> bool:
-        """Return whether a server answers at all; nothing is timed, for a first request also connects."""
+        """Return whether a server answers at all; not timed, since a first request also connects."""
         facts = self.facts
         for store in (self._store, self._other):
             try:
@@ -142,7 +143,7 @@ class Examination:
         return True
 
     def _can_write(self) -> bool:
-        """Return whether an object can be written and deleted again, before there are many that cannot be."""
+        """Return whether an object can be written and deleted, before there are many to delete."""
         failures, trial = self.facts.failures, f"{self._folder}trial"
         try:
             self._store.put(trial, b"")
@@ -155,12 +156,12 @@ class Examination:
         return not failures.keys() & {"PUT", "DELETE"}
 
     def _write(self) -> list[str]:
-        """Write the names, and see each at once from the other connection; return what is there."""
+        """Write the samples, look for each from the other connection, and return the object keys written."""
         names = [*reversed(_SHAPES), *(f"n{number}" for number in range(SAMPLES - len(_SHAPES)))]
         written = []
         for name in names:
             object_key = self._folder + name
-            self._time("PUT", lambda key=object_key: self._store.put(key, key.encode()))  # type: ignore[misc]
+            self._time("PUT", partial(self._store.put, object_key, object_key.encode()))
             if "PUT" in self.facts.failures:
                 break
             written.append(object_key)
@@ -195,7 +196,7 @@ class Examination:
         if sorted(found) != expected:
             self._note_late("a LIST of all that was written does not show all of it")
         elif found != expected:
-            at = next(place for place, key in enumerate(found) if key != expected[place])
+            at = next(place for place, object_key in enumerate(found) if object_key != expected[place])
             self.facts.disorder = f"{self._tail(found[at])!r} is listed before {self._tail(expected[at])!r}"
         elif rest != expected[expected.index(middle) + 1 :]:
             self.facts.disorder = f"a listing that is to start after {self._tail(middle)!r} does not"
@@ -208,13 +209,15 @@ class Examination:
         except StoreError as error:
             self.facts.create_only = error
             if isinstance(error, StoreNotSupportedError):
-                self._store.written |= markers_of(self._real)  # of earlier trials, on which others rely
+                self._store.written |= markers_of(
+                    self._real
+                )  # remove the markers of earlier trials, on which others rely
         else:
             self.facts.create_only = None
 
     def _delete(self, written: list[str]) -> None:
         for object_key in written:
-            self._time("DELETE", lambda key=object_key: self._store.delete([key]))  # type: ignore[misc]
+            self._time("DELETE", partial(self._store.delete, [object_key]))
             if "DELETE" in self.facts.failures:
                 return
         if self._time("LIST", lambda: any(self._other.list(self._folder, limit=1))):
@@ -230,7 +233,7 @@ class Examination:
             self.facts.offset = TimeBounds(earliest - self._clock(), latest - before)
 
     def _time(self, kind: RequestKind, ask: Callable[[], T]) -> T | None:
-        """Return an answer and note how long it took, or return None after noting why there is none; NotFoundError passes."""
+        """Return an answer and note its latency, or note the failure and return None; NotFoundError passes."""
         if kind in self.facts.failures:
             return None
         began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""What an analysis of many source files found, added up and shown."""
+"""The analyses of many source files, added up and shown."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SHOWN = 10
 
 
 class Function(NamedTuple):
-    """A function, and where it stands."""
+    """A function and its place in the source."""
 
     complexity: int
     name: str
@@ -37,7 +37,7 @@ class Findings:
     functions: list[Function] = field(default_factory=list)
 
     def add(self, file: str, result: Mapping[str, Any]) -> None:
-        """Add what was found in one file."""
+        """Add the analysis of one file."""
         self.files += 1
         if "problem" in result:
             self.problems.append(f"{file}: {result['problem']}")

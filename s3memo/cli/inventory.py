@@ -1,4 +1,4 @@
-"""What a store holds, added up from a listing alone. Pure; what is held in memory is one call's names, and the sums."""
+"""What a store holds, added up from a listing alone. Pure; keeps in memory one call's names and the sums."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from s3memo.versions import (
 )
 
 ROOT = "v1/"
-_TAIL = 33  # what a digest and a slash take
+_TAIL = 33  # the length of a digest and its slash
 Kind: TypeAlias = Literal["function", "mapping", "state", "lease", "probe", "foreign"]
 
 
 class Owner(NamedTuple):
-    """Whose an object is: a function's with one tag, a mapping's; all states are one owner, and so are all leases."""
+    """Who an object belongs to: a function with one tag, or a mapping; all states are one owner, and so are all leases."""
 
     kind: Kind
     name: str = ""
@@ -37,10 +37,10 @@ class Owner(NamedTuple):
 
 @dataclass(slots=True)
 class Holding:
-    """What somebody has in the store.
+    """What an owner has in the store.
 
-    `entries` have a result that is served for ever or not expired by the ttl in its name, `expired` one that is.
-    `newest` is when the newest of both was created, in POSIX seconds, and `seconds` what those served took to compute.
+    `entries` counts the calls whose result is fresh by the ttl in its name, `expired` those whose result is not.
+    `newest` is when the newest result was created, in POSIX seconds, and `seconds` what the entries took to compute.
     """
 
     entries: int = 0
@@ -50,8 +50,24 @@ class Holding:
     newest: float = 0.0
     seconds: float = 0.0
 
+    def newest_age(self, at: float) -> float | None:
+        """Return the seconds since the newest result was created; None without results."""
+        return since(self.newest, at) if self.newest else None
+
+    def as_json(self, at: float) -> dict[str, Any]:
+        """Return it for scripts; `at` is when the store was listed, in POSIX seconds."""
+        age = self.newest_age(at)
+        return {
+            "entries": self.entries,
+            "expired": self.expired,
+            "objects": self.objects,
+            "bytes": self.bytes,
+            "newest_age": None if age is None else round(age, 3),
+            "seconds": round(self.seconds, 3),
+        }
+
     def add(self, other: Holding) -> None:
-        """Add another's."""
+        """Add another holding."""
         self.entries += other.entries
         self.expired += other.expired
         self.objects += other.objects
@@ -62,7 +78,7 @@ class Holding:
 
 @dataclass(frozen=True, slots=True)
 class Living:
-    """The result of one call that a reader finds, as a listing at `latest`, in POSIX seconds, tells it."""
+    """The result of one call that a reader finds, by a listing at `latest`, in POSIX seconds."""
 
     prefix: str
     version: Version
@@ -74,7 +90,7 @@ class Living:
 
     @property
     def object_key(self) -> str:
-        """Where it is stored."""
+        """Its full object key."""
         return self.prefix + self.version.name
 
     @property
@@ -84,32 +100,32 @@ class Living:
 
     @property
     def left(self) -> float | None:
-        """Seconds until it expires, negative if it has; None: it never does."""
+        """Seconds until it expires, negative if it has expired; None if it never does."""
         return None if self.version.ttl is None else self.version.ttl - self.age
 
     @property
     def is_expired(self) -> bool:
-        """Whether it is older than the ttl that it was written with."""
+        """Whether it is older than the ttl it was written with."""
         return self.left is not None and self.left <= 0
 
     def as_json(self) -> dict[str, Any]:
-        """Return it for scripts."""
+        """Return it as JSON for scripts."""
         return {"key": str(self), **describe(self.version, self.latest), "size": self.size, "expired": self.is_expired}
 
 
 def since(moment: float, latest: float) -> float:
-    """Return the seconds since a moment; what another's bounds of the clock put a little ahead is of now."""
+    """Return the seconds since a moment; 0 for one slightly ahead, as another writer's clock bounds may put it."""
     return max(0.0, latest - moment)
 
 
 def key_of(prefix: str) -> str:
-    """Return the key of the call whose object keys begin with `prefix`, as `str(key)` is."""
+    """Return the key, as `str(key)` gives it, of the call with this prefix."""
     owner, digest = split_prefix(prefix)
     return "/".join(filter(None, (owner.name, owner.tag, digest)))
 
 
 def describe(version: Version, latest: float) -> dict[str, Any]:
-    """Return what a version's name tells, for scripts; durations are in seconds."""
+    """Return what a version's name tells, as JSON for scripts; durations in seconds."""
     return {
         "created": version.created_at.isoformat(),
         "age": round(since(version.created / MICROSECONDS, latest), 3),
@@ -119,7 +135,7 @@ def describe(version: Version, latest: float) -> dict[str, Any]:
 
 
 class Share(NamedTuple):
-    """What an owner has below one prefix; of results the versions, with their sizes, and the one that a reader finds."""
+    """What an owner has below one prefix; for results also the versions with their sizes, and the one a reader finds."""
 
     owner: Owner
     holding: Holding
@@ -128,7 +144,7 @@ class Share(NamedTuple):
 
 
 def survey(infos: Iterable[ObjectInfo], *, latest: float) -> dict[Owner, Holding]:
-    """Return what each owner has, of an ascending listing; `latest` is the store's time at the most."""
+    """Return what each owner has in an ascending listing; `latest` bounds the store's time."""
     found: dict[Owner, Holding] = {}
     for share in itertools.chain.from_iterable(shares(prefix, group, latest) for prefix, group in by_prefix(infos)):
         found.setdefault(share.owner, Holding()).add(share.holding)
@@ -136,22 +152,22 @@ def survey(infos: Iterable[ObjectInfo], *, latest: float) -> dict[Owner, Holding
 
 
 def living(infos: Iterable[ObjectInfo], *, latest: float) -> Iterator[Living]:
-    """Yield the result that a reader finds of each call in an ascending listing."""
+    """Yield, for each call in an ascending listing, the result that a reader finds."""
     for prefix, group in by_prefix(infos):
         if is_result_prefix(prefix):
-            result = newest(prefix, versions(group, latest), latest)
+            ours, _ = versions(group, latest)
+            result = newest(prefix, ours, latest)
             if result is not None:
                 yield result
 
 
 def shares(prefix: str, group: Iterable[ObjectInfo], latest: float) -> Iterator[Share]:
-    """Yield who has what of the objects of one prefix."""
+    """Yield who has what among the objects of one prefix."""
     if not is_result_prefix(prefix):
         for info in group:
             yield Share(_other_owner(prefix, info), Holding(objects=1, bytes=info.size))
         return
-    foreign = Holding()
-    ours = versions(group, latest, foreign)
+    ours, foreign = versions(group, latest)
     if foreign.objects:
         yield Share(Owner("foreign"), foreign)
     if ours:
@@ -164,17 +180,17 @@ def shares(prefix: str, group: Iterable[ObjectInfo], latest: float) -> Iterator[
         yield Share(split_prefix(prefix)[0], holding, ours, result)
 
 
-def versions(infos: Iterable[ObjectInfo], latest: float, foreign: Holding | None = None) -> dict[Version, int]:
-    """Return the versions among the objects of one prefix, newest first, with their sizes; add up the others."""
+def versions(infos: Iterable[ObjectInfo], latest: float) -> tuple[dict[Version, int], Holding]:
+    """Return the versions among one prefix's objects, newest first, with their sizes; and the foreign objects added up."""
     ours: dict[Version, int] = {}
+    foreign = Holding()
     for info in infos:
         version = parse_version(info.key.rpartition("/")[2])
-        if version is not None and not version.is_foreign(latest):
+        if version is None or version.is_foreign(latest):
+            foreign.add(Holding(objects=1, bytes=info.size))
+        else:
             ours[version] = info.size
-        elif foreign is not None:
-            foreign.objects += 1
-            foreign.bytes += info.size
-    return ours
+    return ours, foreign
 
 
 def newest(prefix: str, ours: dict[Version, int], latest: float) -> Living | None:
@@ -184,7 +200,7 @@ def newest(prefix: str, ours: dict[Version, int], latest: float) -> Living | Non
 
 
 def split_prefix(prefix: str) -> tuple[Owner, str]:
-    """Return whose results a prefix is of, and their digest."""
+    """Return the owner and the digest in a result's prefix."""
     return _owner_of(prefix[:-_TAIL]), prefix[-_TAIL:-1]
 
 

@@ -1,4 +1,4 @@
-"""`s3memo lifecycle`: the rules by which a bucket itself removes what no reader can see."""
+"""`s3memo lifecycle`: lifecycle rules by which the bucket removes what no reader can see."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import typer
 from s3memo.cli.policy import BucketUrl, bucket_location
 from s3memo.settings import Location
 from s3memo.stores.s3 import folder_of
+from s3memo.versions import MAP_ROOT, MEMO_ROOT
 
 _UPLOAD_DAYS = 3
 _NONCURRENT_DAYS = 7
-"""How long something that was deleted can be brought back in a versioned bucket."""
+"""How long a deleted object can be restored in a versioned bucket."""
 
-_RESULTS = ("v1/memo/", "v1/map/")
+_RESULTS = (MEMO_ROOT, MAP_ROOT)
 
 
 def lifecycle(

@@ -1,4 +1,4 @@
-"""`s3memo ls` and `s3memo du`: what a store holds, by names and sizes alone; no object is read."""
+"""`s3memo ls` and `s3memo du`: what a store holds, by names and sizes; no object is read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from s3memo.cli.inventory import ROOT, Holding, Kind, Living, Owner, living, since, survey
+from s3memo.cli.inventory import ROOT, Holding, Kind, Living, Owner, living, survey
 from s3memo.cli.place import Url, check_name, no_such, nothing_in, open_cache, part_of
 from s3memo.cli.plain import plain
 from s3memo.cli.screen import NARROW, JsonDocument, print_json, say, screen, size, span, table, watching
@@ -78,7 +78,7 @@ def du(
 
 
 def _survey(store: Store) -> tuple[dict[Owner, Holding], float]:
-    """Return what each owner has, and the time; say so if there is nothing."""
+    """Return what each owner has, and the store's time; tell the user if there is nothing."""
     latest = store.time().latest
     with watching("objects listed") as watch:
         found = survey(watch(store.list(ROOT)), latest=latest)
@@ -88,7 +88,7 @@ def _survey(store: Store) -> tuple[dict[Owner, Holding], float]:
 
 
 def _by_name(found: Mapping[Owner, Holding]) -> dict[Owner, Holding]:
-    """Return what there is with the tags of each function taken together."""
+    """Add up the tags of each function."""
     named: defaultdict[Owner, Holding] = defaultdict(Holding)
     for owner, holding in found.items():
         named[owner._replace(tag="")].add(holding)
@@ -112,9 +112,9 @@ def _summary(found: Mapping[Owner, Holding], latest: float) -> dict[str, Any]:
     told: dict[str, Any] = {"functions": [], "mappings": []}
     for owner, holding in named.items():
         if owner.kind == "function":
-            told["functions"].append({"name": owner.name, "tags": tags[owner.name], **_numbers(holding, latest)})
+            told["functions"].append({"name": owner.name, "tags": tags[owner.name], **holding.as_json(latest)})
         elif owner.kind == "mapping":
-            told["mappings"].append({"name": owner.name, **_numbers(holding, latest)})
+            told["mappings"].append({"name": owner.name, **holding.as_json(latest)})
     for kind in _OTHERS:
         holding = named.get(Owner(kind), Holding())
         told[kind] = {"objects": holding.objects, "bytes": holding.bytes}
@@ -128,17 +128,6 @@ def _tags(found: Iterable[Owner]) -> dict[str, list[str]]:
         if owner.kind == "function":
             tags[owner.name].append(owner.tag)
     return tags
-
-
-def _numbers(holding: Holding, latest: float) -> dict[str, Any]:
-    return {
-        "entries": holding.entries,
-        "expired": holding.expired,
-        "objects": holding.objects,
-        "bytes": holding.bytes,
-        "newest_age": round(since(holding.newest, latest), 3) if holding.newest else None,
-        "seconds": round(holding.seconds, 3),
-    }
 
 
 def _show_summary(found: Mapping[Owner, Holding], latest: float) -> None:
@@ -164,12 +153,13 @@ def _show_summary(found: Mapping[Owner, Holding], latest: float) -> None:
 
 
 def _cells(holding: Holding, latest: float) -> dict[str, str]:
+    age = holding.newest_age(latest)
     return {
         "entries": f"{holding.entries:,}",
         "expired": f"{holding.expired:,}",
         "objects": f"{holding.objects:,}",
         "size": size(holding.bytes),
-        "newest": span(since(holding.newest, latest)) if holding.newest else "",
+        "newest": "" if age is None else span(age),
         "holds": span(holding.seconds),
     }
 
@@ -192,7 +182,7 @@ def _list_results(store: Store, name: str, limit: int | None, *, as_json: bool) 
 
 
 def _lines(found: Iterator[Living]) -> Iterator[str]:
-    """Yield a line for each result; where the key does not fit behind the numbers it follows them."""
+    """Yield a line for each result; a key that does not fit goes on a line of its own."""
     width, numbers = screen().width, "{:>7} {:>8} {:>9} {:>7}"
     yield numbers.format("age", "ttl left", "size", "took") + "  key"
     for result in found:

@@ -1,4 +1,4 @@
-"""The file that a command writes: whole or not at all."""
+"""The file a command writes: whole or not at all."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _BEGINNING = 1024  # bytes
 
 @contextmanager
 def replacing(path: Path, *, mark: str) -> Iterator[BinaryIO]:
-    """Yield what takes the bytes of a file, which is there, or replaced, only at the end and if nothing failed.
+    """Yield a buffer for a file's content; the file is created or replaced on success only.
 
-    A file without `mark` in its beginning is not replaced; a device or pipe is written to. Raises SettingsError before
-    anything is done if there can be no such file, and S3MemoError if it cannot be written in the end.
+    A file without `mark` near its beginning is not replaced; a device or pipe is written to. Raises SettingsError at once if
+    the path cannot be written, and S3MemoError if writing fails in the end.
     """
     content = io.BytesIO()
     with _telling(path, SettingsError):
         is_file = path.is_file() or not path.exists()
         if is_file:
-            path = path.resolve()  # a link stays, and what it leads to is replaced
+            path = path.resolve()  # replace what a link points to, not the link
         _check(path, mark)
         target = path.with_name(f".{secrets.token_hex(8)}.tmp") if is_file else path
-        if is_file:  # try it, and leave nothing to whoever kills us meanwhile
+        if is_file:  # try whether it can be written, but leave nothing behind if we are killed
             target.touch()
             target.unlink()
     try:

@@ -1,7 +1,7 @@
-"""A report as one page of HTML that needs nothing else: a pure function of its data.
+"""A report as one self-contained HTML page: a pure function of its data.
 
-All text of a store reaches the page through a template that escapes it, and there is no script; the page's own
-security policy forbids any, and every request.
+All text from a store is escaped by the template. The page has no script, and its own security policy forbids scripts
+and requests.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from s3memo._about import __version__
 from s3memo.cli.bins import DAY, Amount
 from s3memo.cli.charts import PLOT_HEIGHT, Measure, draw, per
-from s3memo.cli.inventory import Living, since, split_prefix
+from s3memo.cli.inventory import Living, split_prefix
 from s3memo.cli.plain import plain
 from s3memo.cli.screen import moment as in_words
 from s3memo.cli.screen import size, span
@@ -28,7 +28,7 @@ from s3memo.cli.tally import COLOURED
 from s3memo.garbage import Reason, Standing
 
 MARK = '<meta name="generator" content="s3memo '
-"""What tells a report from any other file."""
+"""Identifies a file as a report."""
 
 _WHY: Mapping[Reason, str] = {
     "expired": "results that expired over a week ago",
@@ -49,7 +49,7 @@ _STAYS: Mapping[Standing, str] = {
     "foreign": "not written by s3memo",
 }
 _NAMES = {"state": "states", "lease": "leases", "probe": "probes", "foreign": "foreign objects"}
-_MANY = 10**7  # where figures become too wide
+_MANY = 10**7  # from here on numbers are too wide
 _LONG = 10_000 * DAY
 _YEAR = 365.25 * DAY
 _GREY = COLOURED  # the colour after the others
@@ -57,7 +57,7 @@ _CHARTS: Mapping[Measure, str] = {"entries": "Entries", "bytes": "Stored bytes",
 
 
 class Cell(NamedTuple):
-    """A number in a table: in words, its unit, and what it is of the largest there, in percent."""
+    """A number in a table: its text, its unit, and its percentage of the largest in the column."""
 
     number: str
     unit: str = ""
@@ -65,7 +65,7 @@ class Cell(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A line of a table; `colour` is its place among the series, if it is one, and `notes` say more about it."""
+    """A line of a table; `colour` is the index of its series, if it has one."""
 
     name: str
     cells: tuple[Cell, ...]
@@ -76,7 +76,7 @@ class Line(NamedTuple):
 
 
 def render(summary: Summary) -> str:
-    """Return the page."""
+    """Return the page as HTML."""
     folder = files("s3memo.cli").joinpath("templates")
     style = folder.joinpath("report.css").read_text(encoding="utf-8")
     environment = Environment(
@@ -141,15 +141,13 @@ def _functions(summary: Summary) -> list[Line]:
     lines = []
     for row in rows:
         entries, held, seconds = _measures(row)
-        newest = Cell("")
-        if row.holding.newest:
-            newest = _span(since(row.holding.newest, summary.at))
+        age = row.holding.newest_age(summary.at)
         is_rest = row is summary.rest
         cells = (
             _count(entries, None if is_rest else most[0]),
             _size(held, None if is_rest else most[1]),
             _span(seconds, None if is_rest else most[2]),
-            newest,
+            Cell("") if age is None else _span(age),
         )
         name = _counted(summary.unnamed, "other") if is_rest else plain(row.name)
         lines.append(Line(name, cells, places.get(id(row)), _notes(row)))
@@ -198,7 +196,7 @@ def _distribution(amounts: Mapping[str, Amount]) -> list[Line]:
 
 
 def _call(result: Living) -> Line:
-    """Return a line on one call: its function, and the rest of its key."""
+    """Return a line for one call: its function, with the rest of the key as a note."""
     owner, digest = split_prefix(result.prefix)
     version, left = result.version, result.left
     until = Cell("never") if left is None else Cell("expired") if result.is_expired else _span(left)
@@ -225,7 +223,7 @@ def _by_number(kept: Mapping[Standing, int]) -> list[tuple[Standing, int]]:
 
 
 def _parts(name: str) -> list[str]:
-    """Return a name in the parts between which a line may be broken."""
+    """Split a name where a line may be broken."""
     return re.split(r"(?<=[._/])(?=[^._/])", name)
 
 

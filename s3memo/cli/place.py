@@ -1,4 +1,4 @@
-"""Which store a command is about."""
+"""Which store a command works on, and finding names in it."""
 
 from __future__ import annotations
 
@@ -38,26 +38,26 @@ _SHOWN = 20
 
 
 def location_of(url: str | None) -> Location:
-    """Return what a URL names, or if there is none what a program's caches use. Raises SettingsError."""
+    """Return the location a URL names, by default the one caches use. Raises SettingsError."""
     return parse_url(url) if url else default_location()
 
 
 def open_cache(url: str | None) -> Cache:
-    """Return a cache on the store that is meant. Raises SettingsError, and StoreAccessError for a directory without one."""
+    """Return a cache on the store. Raises SettingsError, and StoreAccessError for a directory without a store."""
     location = location_of(url)
-    if location.scheme == "file" and not Path(location.root, FILE_NAME).exists():  # or it would be made now
+    if location.scheme == "file" and not Path(location.root, FILE_NAME).exists():  # opening would create it
         raise StoreAccessError(f"there is no store in {location}: name another with --url or S3MEMO_URL")
     return Cache(open_store(location), memory=None)
 
 
 def check_name(name: str) -> None:
-    """Raise SettingsError if what is to name a function, a key or a state is a URL: it is easily taken for the argument."""
+    """Raise SettingsError if the name of a function, key or state is a URL, which is easily given in its place."""
     if re.match(r"[a-z0-9+]+://", name):
         raise SettingsError(f"{name!r} is a store: give it as --url {name}, or as S3MEMO_URL")
 
 
 def names_below(store: Store, root: str, beginning: str = "") -> Iterator[str]:
-    """Yield the names that follow a root in object keys and begin so, at the price of one LIST each."""
+    """Yield the names directly below a root that start with `beginning`; each costs one LIST."""
     start_after = ""
     while name := _next_folder(store, root, beginning, start_after):
         yield unescape(name)
@@ -65,7 +65,7 @@ def names_below(store: Store, root: str, beginning: str = "") -> Iterator[str]:
 
 
 def _next_folder(store: Store, root: str, beginning: str, start_after: str) -> str:
-    """Return the name of the next folder, or ""; objects beside the folders are passed, a page at a time."""
+    """Return the name of the next folder, or ""; objects that are in no folder are skipped."""
     for info in store.list(root + beginning, start_after=start_after):
         name, slash, _ = info.key.removeprefix(root).partition("/")
         if slash and name:
@@ -74,19 +74,19 @@ def _next_folder(store: Store, root: str, beginning: str, start_after: str) -> s
 
 
 def part_of(store: Store, root: str, name: str) -> str | None:
-    """Return how a name stands after a root in object keys, or None if it does not: it may be given as it is shown."""
+    """Return a name as object keys below a root have it, or None if none does; it may be given escaped, as shown."""
     parts = (escape(name), name)
     return next((part for part in parts if next(store.list(f"{root}{part}/", limit=1), None) is not None), None)
 
 
 def name_of(store: Store, root: str, name: str) -> str:
-    """Return the name that is meant by one that may be given as it is shown, where what no terminal takes is escaped."""
+    """Return the name that is meant: what was given may be its escaped form, as shown."""
     part = None if original(name) in {None, name} else part_of(store, root, name)
     return name if part != name else original(name) or name
 
 
 def find_call(store: Store, text: str) -> str:
-    """Return what the object keys of a call begin with, whose digest may be given in part.
+    """Return the prefix of a call's object keys; the beginning of its digest suffices.
 
     Raises SettingsError, and NotFoundError if there is no such call or several.
     """
@@ -111,7 +111,7 @@ def find_call(store: Store, text: str) -> str:
 
 
 def _folders(names: list[str]) -> Iterator[str]:
-    """Yield where a call may be whose key begins so: names may hold slashes, and may be given as they are escaped."""
+    """Yield the folders a call may be in: names may contain slashes, and may be given escaped."""
     for written in (escape, str):
         for place in range(len(names) - 1, 0, -1):
             yield f"{MEMO_ROOT}{written('/'.join(names[:place]))}/{written('/'.join(names[place:]))}/"
@@ -119,14 +119,14 @@ def _folders(names: list[str]) -> Iterator[str]:
 
 
 def nothing_in(store: Store) -> str:
-    """Say of a store that has nothing of s3memo's what else it has."""
+    """Return a message for a store without objects of s3memo's: whether others are there."""
     has_others = next(store.list("", limit=1), None) is not None
     hint = "but other objects are there: is the URL right?" if has_others else "nor is anything else there"
     return f"Nothing of s3memo's is in {store.url}, {hint}"
 
 
 def no_such(kind: str, name: str, store: Store, root: str) -> NotFoundError:
-    """Return the error for a name that nothing in the store has; it says which there are."""
+    """Return the error for an unknown name; it lists the known ones."""
     names = list(islice(names_below(store, root), _SHOWN + 1))
     if not names:
         return NotFoundError(f"{store.url} holds no {kind} {name!r}, and no other {kind} either: is the URL right?")

@@ -1,4 +1,4 @@
-"""`s3memo policy`: the IAM policy that lets somebody use one store and nothing else."""
+"""`s3memo policy`: the IAM policy that grants use of one store and nothing else."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def policy(
 
 
 def bucket_location(url: str | None) -> Location:
-    """Return the bucket and prefix that a URL names, or S3MEMO_URL. Raises SettingsError if it is none in S3."""
+    """Return the bucket and prefix that a URL, or S3MEMO_URL, names. Raises SettingsError if it is not in S3."""
     location = location_of(url)
     if location.scheme not in {"s3", "s3+obstore"}:
         raise SettingsError(f"'{location}' is not in S3: policies and lifecycle rules are for s3://bucket/prefix")
@@ -50,7 +50,7 @@ def bucket_location(url: str | None) -> Location:
 
 
 def make_policy(location: Location, *, read_only: bool = False, kms_key: str | None = None) -> dict[str, Any]:
-    """Return the policy document for one store; raises SettingsError for buckets that are granted by other means."""
+    """Return the policy document for one store. Raises SettingsError for directory buckets."""
     if location.root.endswith(DIRECTORY_BUCKET):
         raise SettingsError(
             f"{location} is a directory bucket, which knows no permission by prefix: "
@@ -64,7 +64,7 @@ def make_policy(location: Location, *, read_only: bool = False, kms_key: str | N
             "Effect": "Allow",
             "Action": ["s3:ListBucket"],
             "Resource": [bucket],
-            # The root alone is listed to learn what time the server has.
+            # The root alone is listed to learn the server's time.
             "Condition": {"StringLike": {"s3:prefix": [root, f"{root}v1/*"]}},
         },
         {
@@ -87,5 +87,5 @@ def make_policy(location: Location, *, read_only: bool = False, kms_key: str | N
 
 
 def _literal(text: str) -> str:
-    """Return text that means itself in a policy, where some characters are wildcards or begin a variable."""
+    """Escape the characters that are wildcards, or begin a variable, in a policy."""
     return re.sub(r"[*?$]", r"${\g<0>}", text)

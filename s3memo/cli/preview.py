@@ -1,4 +1,4 @@
-"""Stored values in a few words. Nothing in them is run: they are of the codec's own types, or not decoded at all."""
+"""Previews of stored values. No stored code runs: only values of the codec's own types are decoded."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ _BUILTIN = (type(None), bool, int, float, complex, str, bytes, bytearray, tuple,
 
 
 def decoded(sealed: Envelope) -> Any:
-    """Return the value in an envelope, or raise DecodeError, which says why it is not shown."""
+    """Return the value in an envelope, or raise DecodeError with the reason not to show it."""
     if sealed.header.codec != "msgpack":
         raise DecodeError(f"it was written with codec={sealed.header.codec!r}, which runs code when it is loaded")
     return codec.decode(sealed.payload())
 
 
 def preview(value: Any) -> str:
-    """Return a value as Python writes it, shortened."""
+    """Return the value's repr, shortened."""
     try:
         text = _short.repr(value) if type(value) in _BUILTIN else repr(value)
-    except Exception as error:  # noqa: BLE001  an int of over 4,300 digits, a table that its library cannot show
+    except Exception as error:  # noqa: BLE001  such as an int of over 4,300 digits, or a table its library cannot show
         return f"<{type(value).__qualname__}, which cannot be shown: {error}>"
     return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 1]}…"
 
 
 def as_json(value: Any) -> dict[str, Any]:
-    """Return a value for scripts: itself where JSON has it, and as Python writes it."""
+    """Return a preview for scripts, with the value itself if JSON can represent it."""
     told = {"preview": preview(value)}
     try:
         json.dumps(value, allow_nan=False)

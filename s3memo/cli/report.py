@@ -1,4 +1,4 @@
-"""`s3memo report`: a page that shows what a store holds, for people; or the same as data, for scripts."""
+"""`s3memo report`: what a store holds, as a page for people or as JSON for scripts."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def report(
         raise SettingsError("where to? Give -o report.html, -o - for stdout, or --json")
     if output == "-" and as_json:
         raise SettingsError("-o - and --json both write to stdout: give -o a file, or one of them")
-    from s3memo.cli.page import MARK, render  # noqa: PLC0415  jinja2 is for this command alone
+    from s3memo.cli.page import MARK, render  # noqa: PLC0415  only this command needs jinja2
 
     with open_cache(url) as cache, _page(output, MARK) as page:
         summary = summarize(cache.store)
@@ -63,7 +63,7 @@ def report(
 
 
 def summarize(store: Store) -> Summary:
-    """List a store; return what a report tells of it."""
+    """List a store and summarize it."""
     now = store.time()
     with watching("objects listed") as watch:
         found = tally(store.url, watch(store.list(ROOT)), now)
@@ -74,7 +74,7 @@ def summarize(store: Store) -> Summary:
 
 @contextmanager
 def _page(output: str | None, mark: str) -> Iterator[BinaryIO | None]:
-    """Yield what takes the page, if one is wanted."""
+    """Yield the file to write the page to, None if no page is wanted."""
     if output is None:
         yield None
     elif output == "-":

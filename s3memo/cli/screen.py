@@ -1,4 +1,4 @@
-"""What commands print: data on stdout, as tables that fit the terminal or as JSON; messages and progress on stderr."""
+"""What commands print: data on stdout, as tables or JSON; messages and progress on stderr."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ JsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON document
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 NARROW = 80
-"""Columns below which a table shows what matters most."""
+"""Columns; narrower terminals get only the most important columns of a table."""
 
 _UNBROKEN = 10_000  # columns
 _LEAST = 10
-"""Columns that a table's first has, if it needs them, however narrow the terminal."""
+"""Columns that the first column of a table may take, however narrow the terminal."""
 
 _GAP = 2
 _SECONDS_BETWEEN_FRAMES = 0.1
@@ -39,7 +39,7 @@ _UNITS = (("d", 86_400.0), ("h", 3600.0), ("min", 60.0))
 
 
 def screen(*, stderr: bool = False) -> Console:
-    """Return stdout, or stderr, as text is printed there: as it is, whatever is in it; in a pipe no line is broken."""
+    """Return a console for stdout or stderr that prints text literally and breaks no lines in a pipe."""
     console = Console(stderr=stderr, markup=False, emoji=False, highlight=False)
     if not _is_terminal(console.file) and "COLUMNS" not in os.environ:
         console.width = _UNBROKEN
@@ -47,7 +47,7 @@ def screen(*, stderr: bool = False) -> Console:
 
 
 def _is_terminal(stream: IO[str] | None) -> bool:
-    """Whether it really is one: FORCE_COLOR, which rich goes by, says only that colours are welcome."""
+    """Whether it really is a terminal: rich also takes FORCE_COLOR for one."""
     return stream is not None and stream.isatty()
 
 
@@ -62,9 +62,9 @@ def print_json(document: Any) -> None:
 
 
 def table(columns: Mapping[str, bool], rows: Iterable[tuple[str, ...]], *, title: str = "") -> Table:
-    """Return a table of columns, of which those that are true are numbers.
+    """Return a table; `columns` maps each name to whether it holds numbers.
 
-    The first one's text is broken where it must; the last ones are left out where there is no room for them.
+    The first column is wrapped if need be; the last ones are left out if they do not fit.
     """
     cells = [tuple(columns), *rows]
     widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
@@ -80,7 +80,7 @@ def table(columns: Mapping[str, bool], rows: Iterable[tuple[str, ...]], *, title
 
 
 def facts(rows: Mapping[str, str], *, title: str = "") -> Table:
-    """Return a table of names and what there is to say of each; what is empty is left out."""
+    """Return a table of names and texts, without those whose text is empty."""
     made = titled(title)
     made.show_header = False
     made.add_column(style="dim", no_wrap=True)
@@ -92,22 +92,22 @@ def facts(rows: Mapping[str, str], *, title: str = "") -> Table:
 
 
 def titled(title: str) -> Table:
-    """Return a table without columns, rows and lines."""
+    """Return an empty table in our style."""
     return Table(title=title or None, title_style="bold", title_justify="left", box=None, pad_edge=False)
 
 
 def moment(when: datetime) -> str:
-    """Return a time by the store's clock in words."""
+    """Return a time as text."""
     return f"{when:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def size(count: int) -> str:
-    """Return a number of bytes in words."""
+    """Return a number of bytes as text: "1.5 MB"."""
     return decimal(count)
 
 
 def span(seconds: float) -> str:
-    """Return a duration in few words: "7.1 s", "15 min", "3 h", "12 d"."""
+    """Return a duration as short text: "7.1 s", "15 min", "3 h", "12 d"."""
     for unit, length in _UNITS:
         if seconds >= 2 * length:
             return f"{seconds / length:,.0f} {unit}"
@@ -115,7 +115,7 @@ def span(seconds: float) -> str:
 
 
 class Watch:
-    """Counts things on stderr as they pass, if that is a terminal."""
+    """Counts items as they pass, and shows the count now and then."""
 
     def __init__(self, show: Callable[[int], None] | None) -> None:
         self._show = show
@@ -131,7 +131,7 @@ class Watch:
             self._show(self._count)
 
     def __call__(self, things: Iterable[T]) -> Iterable[T]:
-        """Return the same things, counted as they are taken."""
+        """Return the same items, counted as they are taken."""
         return things if self._show is None else self._counted(things)
 
     def _counted(self, things: Iterable[T]) -> Iterator[T]:
@@ -142,7 +142,7 @@ class Watch:
 
 @contextmanager
 def watching(what: str, *, streams: bool = False) -> Iterator[Watch]:
-    """Yield what counts on stderr, if that is a terminal; with `streams` only if stdout is none, whose lines come between."""
+    """Yield a counter that shows on stderr if that is a terminal; with `streams` only if stdout is not one too."""
     console = screen(stderr=True)
     if not (console.is_interactive and _is_terminal(sys.stderr)) or (streams and _is_terminal(sys.stdout)):
         yield Watch(None)
@@ -152,13 +152,13 @@ def watching(what: str, *, streams: bool = False) -> Iterator[Watch]:
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Ask before something is done. Exits with 2 if there is nobody to ask, with 1 if they say no."""
+    """Ask for confirmation. Exits with 2 without a terminal to ask on, with 1 if the answer is no."""
     if yes:
         return
     if not sys.stdin.isatty():
         say(f"s3memo: {question} There is no terminal to ask on: give --yes")
         raise typer.Exit(2)
     screen(stderr=True).print(f"{question} [y/N] ", end="", soft_wrap=True)
-    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:  # typer.confirm takes an interrupt for a no
+    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:  # typer.confirm takes an interrupt for "no"
         say("Nothing was done.")
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""`s3memo show` and `s3memo history`: one call, and all that the store has of it."""
+"""`s3memo show` and `s3memo history`: one call's result, and all its versions."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _SIGNATURES = {
     "verified": "verified",
 }
 _MOST = 64_000_000
-"""Bytes that are read, or unpacked, for a preview at the most."""
+"""The most bytes that are read, or unpacked, for a preview."""
 
-_CODECS = {"msgpack", "pickle"}  # the header of either is read, the value of one
+_CODECS = {"msgpack", "pickle"}  # the headers of both are read, but no pickled value
 
 
 def show(key: KeyArgument, *, url: Url = None, as_json: JsonDocument = False) -> None:
@@ -68,7 +68,7 @@ def history(key: KeyArgument, *, url: Url = None, as_json: JsonDocument = False)
     with open_cache(url) as cache:
         latest = cache.store.time().latest
         prefix = find_call(cache.store, key)
-        found = versions(cache.store.list(prefix), latest)
+        found, _ = versions(cache.store.list(prefix), latest)
     statuses = judged(found, latest)
     if as_json:
         told = [
@@ -91,7 +91,7 @@ def history(key: KeyArgument, *, url: Url = None, as_json: JsonDocument = False)
 
 
 def judged(found: Mapping[Version, int], latest: float) -> dict[Version, str]:
-    """Return what each of one call's versions is to a reader."""
+    """Return the status of each of one call's versions."""
     listing = Listing(tuple(found))
     statuses = {}
     for version in found:
@@ -106,10 +106,10 @@ def judged(found: Mapping[Version, int], latest: float) -> dict[Version, str]:
 
 
 def _find(store: Store, key: str) -> tuple[Living, int]:
-    """Return the result that a reader finds, and how many versions there are. Raises NotFoundError."""
+    """Return the result that a reader finds, and the number of versions. Raises NotFoundError."""
     prefix = find_call(store, key)
     latest = store.time().latest
-    found = versions(store.list(prefix), latest)
+    found, _ = versions(store.list(prefix), latest)
     result = newest(prefix, found, latest)
     if result is None:
         raise NotFoundError(f"{key!r} has no result: it was invalidated, or is foreign; see s3memo history {key}")
@@ -117,7 +117,7 @@ def _find(store: Store, key: str) -> tuple[Living, int]:
 
 
 def _read(data: Buffer, object_key: str) -> dict[str, Any]:
-    """Return what an object tells of itself, and of its value. Raises CodecError if it is none that is believed."""
+    """Return an object's header and a preview of its value. Raises CodecError if its header is not valid."""
     sealed = envelope.unseal(data, object_key=object_key, keys=current().signing_keys, codecs=_CODECS)
     told = _header(sealed)
     if sealed.header.raw_size > _MOST:

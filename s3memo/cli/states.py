@@ -1,4 +1,4 @@
-"""`s3memo state`: what jobs keep in a store between their runs, and going back to what it was."""
+"""`s3memo state`: lists, reads and rolls back what jobs keep between their runs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from s3memo.cli import preview
+from s3memo.cli.inventory import since
 from s3memo.cli.place import Url, check_name, name_of, no_such, open_cache
 from s3memo.cli.plain import plain
 from s3memo.cli.screen import (
@@ -61,7 +62,7 @@ def list_states(*, url: Url = None, as_json: JsonLines = False) -> None:
             if count == 1:
                 typer.echo(line("version", "versions", "size", "age", "name"))
             held = "cleared" if newest.cleared else size(newest.size)
-            age = span(max(0.0, latest - newest.last_modified))
+            age = span(since(newest.last_modified, latest))
             typer.echo(line(newest.number, found.versions, held, age, plain(found.name)))
         if not count:
             say(f"There is no state in {cache.store.url}")
@@ -106,7 +107,7 @@ def list_versions(name: Name, *, url: Url = None, as_json: JsonDocument = False)
         (
             f"{version.number}",
             moment(version.written_at),
-            span(max(0.0, latest - version.last_modified)),
+            span(since(version.last_modified, latest)),
             "cleared" if version.cleared else size(version.size),
         )
         for version in versions
@@ -131,7 +132,7 @@ def rollback(
     with open_cache(url) as cache:
         cache.check_writable("state rollback")
         name = name_of(cache.store, STATE_ROOT, name)
-        found = ServiceState(name, cache, keep=_ALL)  # how many stay is for the job to say
+        found = ServiceState(name, cache, keep=_ALL)  # pruning is left to the job
         versions = found.history()
         _check_known(cache.store, name, versions)
         if number not in {version.number for version in versions}:
@@ -156,7 +157,7 @@ def _told(version: StateVersion, latest: float) -> dict[str, Any]:
     return {
         "version": version.number,
         "written": version.written_at.isoformat(),
-        "age": round(max(0.0, latest - version.last_modified), 3),
+        "age": round(since(version.last_modified, latest), 3),
         "size": version.size,
         "cleared": version.cleared,
     }

@@ -1,4 +1,4 @@
-"""What a report tells of a store: the data, without a word on how it looks."""
+"""The data of a report, independent of how it looks."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from itertools import pairwise
 from typing import Any, Literal
 
 from s3memo.cli.bins import AGES, SIZES, Amount
-from s3memo.cli.inventory import Holding, Kind, Living, since
+from s3memo.cli.inventory import Holding, Kind, Living
 from s3memo.garbage import Reason, Standing
 
 
 @dataclass(slots=True)
 class Row:
-    """What a function has with all its tags, or a mapping; of kind "rest" what all those have that are not told apart."""
+    """What a function, with all its tags, or a mapping has; "rest" is all those not shown separately."""
 
     kind: Literal["function", "mapping", "rest"]
     name: str
@@ -23,24 +23,13 @@ class Row:
     holding: Holding = field(default_factory=Holding)
 
     def as_json(self, at: float) -> dict[str, Any]:
-        """Return it for scripts; `at` is when the store was listed, in POSIX seconds."""
-        held = self.holding
-        return {
-            "kind": self.kind,
-            "name": self.name,
-            "tags": self.tags,
-            "entries": held.entries,
-            "expired": held.expired,
-            "objects": held.objects,
-            "bytes": held.bytes,
-            "newest_age": round(since(held.newest, at), 3) if held.newest else None,
-            "seconds": round(held.seconds, 3),
-        }
+        """Return it as JSON for scripts; `at` is when the store was listed, in POSIX seconds."""
+        return {"kind": self.kind, "name": self.name, "tags": self.tags, **self.holding.as_json(at)}
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """What one of the rows, or the others together (None), amounts to in each column of a timeline."""
+    """The amounts of one row, or of all others (None), in each column of a timeline."""
 
     row: Row | None
     amounts: tuple[Amount, ...]
@@ -48,7 +37,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Amounts by when they were created: columns of `step` seconds, the first from `start` on, in POSIX seconds."""
+    """Amounts over time, in columns of `step` seconds; the first begins at `start`, in POSIX seconds."""
 
     step: int
     start: int
@@ -62,19 +51,24 @@ class History:
 
 @dataclass(slots=True)
 class Pile:
-    """Objects, and their bytes."""
+    """A number of objects, and their bytes."""
 
     objects: int = 0
     bytes: int = 0
+
+    def add(self, objects: int, size: int) -> None:
+        """Add objects of `size` bytes together."""
+        self.objects += objects
+        self.bytes += size
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
     """What a store held when it was listed, `at` POSIX seconds by its clock.
 
-    `rows` are the largest functions and mappings, largest first, `rest` the others, of which there are `unnamed`, and
-    `total` all of them. `garbage` is what `s3memo gc` would delete with its defaults, and `kept` counts what stays.
-    `hint` says what else is there if nothing of s3memo's is.
+    `rows` are the largest functions and mappings, largest first, `rest` adds up the `unnamed` others, and `total` all of
+    them. `garbage` is what `s3memo gc` would delete by default, and `kept` counts what stays. `hint` is set if the store
+    has no object of s3memo's.
     """
 
     url: str
@@ -95,12 +89,12 @@ class Summary:
 
     @property
     def objects(self) -> int:
-        """How many objects there are, foreign ones too."""
+        """The number of objects, foreign ones included."""
         return self.total.objects + sum(pile.objects for pile in self.others.values())
 
     @property
     def bytes(self) -> int:
-        """How large they are."""
+        """Their size."""
         return self.total.bytes + sum(pile.bytes for pile in self.others.values())
 
     @property
@@ -110,7 +104,7 @@ class Summary:
         return Pile(sum(pile.objects for pile in piles), sum(pile.bytes for pile in piles))
 
     def as_json(self) -> dict[str, Any]:
-        """Return it for scripts, in the words of `ls`, `du` and `gc`."""
+        """Return it as JSON for scripts, with the names that `ls`, `du` and `gc` use."""
         return {
             "url": self.url,
             "at": moment(self.at).isoformat(),
@@ -139,12 +133,12 @@ class Summary:
 
 
 def moment(at: float) -> datetime:
-    """Return a moment of the store's clock, given in POSIX seconds."""
+    """Return POSIX seconds as a datetime."""
     return datetime.fromtimestamp(at, UTC)
 
 
 def _classes(bins: Mapping[int, str], amounts: Mapping[str, Amount]) -> dict[str, Any]:
-    """Return each class by its label, with its bounds: seconds, or bytes."""
+    """Return each bin by its label, with its bounds in seconds or bytes."""
     bounds = zip(pairwise([*bins, None]), bins.values(), strict=True)
     return {label: {"from": low, "below": high, **_amount(amounts[label])} for (low, high), label in bounds}
 

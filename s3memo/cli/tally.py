@@ -1,9 +1,8 @@
-"""Adds up what a report tells while a store is listed. Pure; what is held at a time is what lies below one call."""
+"""Adds up a report while a store is listed. Pure; holds the objects of one call at a time."""
 
 from __future__ import annotations
 
 import heapq
-import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
@@ -13,17 +12,18 @@ from s3memo.cli.inventory import Holding, Kind, Living, Owner, Share, shares
 from s3memo.cli.summary import History, Pile, Row, Series, Summary
 from s3memo.garbage import Policy, Reason, Standing, by_prefix, plan
 from s3memo.sequences import is_prefix
-from s3memo.stores.base import PAGE_SIZE, ObjectInfo, TimeBounds
+from s3memo.stores.base import ObjectInfo, TimeBounds
+from s3memo.stores.paging import batches
 from s3memo.versions import MICROSECONDS, is_result_prefix
 
 COLOURED = 5
-"""Functions that a timeline tells apart."""
+"""How many functions a timeline shows separately."""
 ROWS = 15
-"""Functions that are told apart by their bytes."""
+"""How many functions the table shows separately, by their bytes."""
 CALLS = 10
-"""How many of the largest and the oldest results are told."""
+"""How many of the largest and of the oldest results are shown."""
 
-_MOST_ROWS = 120  # held at a time; the first ROWS by each of the measures are at most half of it
+_MOST_ROWS = 120  # held at a time; at most half of them are among the first ROWS by some measure
 _OTHERS: tuple[Kind, ...] = ("state", "lease", "probe", "foreign")
 _Whose: TypeAlias = "Owner | None"  # None: the rest
 _Measure: TypeAlias = Callable[[Holding], float]
@@ -35,7 +35,7 @@ _MEASURES: tuple[_Measure, ...] = (
 
 
 def tally(url: str, infos: Iterable[ObjectInfo], now: TimeBounds) -> Summary:
-    """Return what an ascending listing, begun `now` by the store's clock, amounts to."""
+    """Return the summary of an ascending listing that began `now` by the store's clock."""
     found = Tally(now)
     for prefix, group in by_prefix(infos):
         for part in _parts(prefix, group):
@@ -44,16 +44,15 @@ def tally(url: str, infos: Iterable[ObjectInfo], now: TimeBounds) -> Summary:
 
 
 def _parts(prefix: str, group: Iterator[ObjectInfo]) -> Iterator[list[ObjectInfo]]:
-    """Yield the objects of a prefix, at once if they are to be judged together."""
+    """Yield the objects of a prefix: all at once if they must be judged together, else in pages."""
     if is_result_prefix(prefix) or is_prefix(prefix):
         yield list(group)
     else:
-        while part := list(itertools.islice(group, PAGE_SIZE)):
-            yield part
+        yield from batches(group)
 
 
 class Tally:
-    """Sums by function, age, size and time, and what leads."""
+    """Sums by function, age, size and time, and the largest and oldest results."""
 
     def __init__(self, now: TimeBounds) -> None:
         self._now = now
@@ -70,14 +69,14 @@ class Tally:
         self._kept: Counter[Standing] = Counter()
 
     def add(self, prefix: str, infos: list[ObjectInfo]) -> None:
-        """Count the objects of one prefix: all that it has if they are results, or of a state or lease."""
+        """Count objects of one prefix; all of them if it is a call's, a state's or a lease's."""
         for doomed, kept in plan(infos, self._policy, earliest=self._now.earliest, latest=self._now.latest):
             for each in doomed:
-                _add(self._garbage.setdefault(each.reason, Pile()), each.size)
+                self._garbage.setdefault(each.reason, Pile()).add(1, each.size)
             self._kept.update(each.reason for each in kept)
         for share in shares(prefix, infos, self._now.latest):
             if share.owner.kind in self._others:
-                _add(self._others[share.owner.kind], share.holding.bytes, share.holding.objects)
+                self._others[share.owner.kind].add(share.holding.objects, share.holding.bytes)
             else:
                 self._add_results(share)
 
@@ -96,7 +95,7 @@ class Tally:
             self._sizes.add(size, amount)
 
     def _row_of(self, owner: Owner, holding: Holding) -> Owner:
-        """Count what an owner has; return it without its tag. An ascending listing has all of one function in a row."""
+        """Count what an owner has; return the owner without its tag. A listing shows all of one function in a row."""
         named = owner._replace(tag="")
         row = self._rows.get(named)
         if row is None:
@@ -110,7 +109,7 @@ class Tally:
         return named
 
     def _fold(self) -> None:
-        """Keep the rows that may be told apart in the end, whatever comes; add the others to the rest."""
+        """Keep the rows that may still be shown in the end; add the others to the rest."""
         leading = {owner for measure in _MEASURES for owner in heapq.nlargest(ROWS, self._rows, key=self._by(measure))}
         self._give_up(self._rows.keys() - leading)
 
@@ -124,7 +123,7 @@ class Tally:
         return lambda owner: measure(self._rows[owner].holding)
 
     def summary(self, url: str) -> Summary:
-        """Return what was counted."""
+        """Return the sums."""
         total = Holding()
         for row in (self._rest, *self._rows.values()):
             total.add(row.holding)
@@ -151,7 +150,7 @@ class Tally:
         )
 
     def _share(self, owner: Owner, total: Holding) -> float:
-        """Return what an owner has of the whole, by the measure of which it has most."""
+        """Return an owner's largest share of the total, over all measures."""
         return max(measure(self._rows[owner].holding) / (measure(total) or 1) for measure in _MEASURES)
 
     def _history(self, coloured: list[Owner]) -> History:
@@ -163,13 +162,13 @@ class Tally:
 
 
 class _Leading:
-    """Keeps the results of the highest rank."""
+    """Keeps the CALLS results of the highest rank."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[int, str, Living]] = []
 
     def add(self, rank: int, result: Living) -> None:
-        """Take a result into account."""
+        """Consider a result."""
         item = rank, result.prefix, result
         if len(self._heap) < CALLS:
             heapq.heappush(self._heap, item)
@@ -177,10 +176,5 @@ class _Leading:
             heapq.heapreplace(self._heap, item)
 
     def __iter__(self) -> Iterator[Living]:
-        """Yield those kept, the highest rank first."""
+        """Yield them, highest rank first."""
         return (result for _, _, result in sorted(self._heap, reverse=True))
-
-
-def _add(pile: Pile, size: int, objects: int = 1) -> None:
-    pile.objects += objects
-    pile.bytes += size

@@ -1,19 +1,18 @@
 """Values to bytes and back, exactly: `decode(encode(value))` equals `value`, and so do all types inside it.
 
-The body is msgpack. What msgpack has no exact form for is an array that begins with a tag, an empty extension type
-whose code names an entry of a table; the value's parts follow. So all of a value is one flat msgpack document, however
-deep it is.
+The body is msgpack. A value for which msgpack has no exact form is an array: first a tag, an empty extension type whose
+code names an entry of a table, then the value's parts. So a value is one msgpack document, without documents inside it.
 
     (1, 2j)  →  [ext 1, 1, [ext 7, 0.0, 2.0]]
 
-Large buffers follow the body, each at the next multiple of 64, so that arrays can be used where they lie. The body
-refers to each once, in their order, by an extension type that holds its length.
+Large buffers follow the body, each at the next multiple of 64, so that arrays can be used in place. The body refers to
+each once, in their order, by an extension type that holds its length.
 
-Types are told apart exactly, so a subclass is never taken for its base. Decoding runs the constructors of the tables and
-nothing else: no name in the data is imported, looked up or called. Classes of the user's are rebuilt only if they are
-among those that the caller allows.
+Types are matched exactly, so a subclass is never taken for its base. Decoding runs the constructors of the tables and
+nothing else: no name in the data is imported, looked up or called. Users' classes are rebuilt only if the caller allows
+them.
 
-A part that is in several places of a value is stored in each, and comes back as so many equal parts.
+An object that occurs several times in a value is stored each time, and comes back as separate equal objects.
 """
 
 from __future__ import annotations
@@ -29,15 +28,15 @@ __all__ = ["MAX_DEPTH", "NO_CLASSES", "Classes", "decode", "encode", "is_immutab
 
 
 def encode(value: object, classes: Classes = NO_CLASSES) -> list[Buffer]:
-    """Return `value` as pieces to be joined; EncodeError says what in it cannot be stored, and where.
+    """Return `value` as pieces to be joined. Raises EncodeError, which says what cannot be stored, and where it is.
 
-    The first is a copy; the others show buffers of `value` itself, and zeros between them. The same value gives the same
-    bytes in every process; equal values need not.
+    The first piece is a copy; the others are views of buffers in `value`, and padding. A value gives the same bytes in
+    every process; equal values may give different ones.
     """
     encoder = Encoder(value, classes)
     try:
         body = encoder.encode()
-    except RuntimeError as error:  # RecursionError on a stack that is deep already; a dict that another thread changes
+    except RuntimeError as error:  # RecursionError on a deep stack; a dict that another thread changes
         raise EncodeError(f"{encoder.place} could not be read to its end: {error}") from error
     except ValueError as error:
         raise EncodeError(
@@ -54,14 +53,14 @@ def encode(value: object, classes: Classes = NO_CLASSES) -> list[Buffer]:
 
 
 def decode(data: Buffer, classes: Classes = NO_CLASSES) -> object:
-    """Return the value that `encode` made these bytes of, or raise DecodeError; safe on bytes from anywhere.
+    """Return the value that `encode` turned into these bytes. Raises DecodeError; safe on untrusted bytes.
 
-    Arrays lie over `data` itself if it may be written to, so whoever passes such a buffer gives it away; else over
-    copies. Nothing is built out of proportion to `data`, and nesting ends at the 1,024 levels of msgpack's own stack.
+    Arrays use `data` itself if it is writable, so the caller must not use such a buffer any more; else they use copies.
+    Memory is bounded by the size of `data`, and nesting by the 1,024 levels of msgpack's stack.
     """
     try:
         return Decoder(memoryview(data).cast("B"), classes).decode()
     except DecodeError:
         raise
-    except Exception as error:  # whatever foreign bytes make msgpack or a hash raise: they are not ours
+    except Exception as error:  # whatever foreign bytes make msgpack or a hash raise
         raise DecodeError(f"these bytes are not a stored value: {type(error).__name__}: {error}") from error

@@ -1,7 +1,7 @@
-"""How NumPy's arrays and scalars are stored: their bytes, in a buffer of its own if they are many.
+"""How NumPy's arrays and scalars are stored: as their bytes, in a buffer of its own if there are many.
 
-Bytes are laid under no dtype that would read addresses from them. An array comes back writable, in the memory order that
-it had, C's or Fortran's; one that had neither, as a strided view has, in C's.
+Bytes are never read as a dtype that contains addresses. An array comes back writable and in its memory order, C or
+Fortran; one with neither, such as a strided view, in C order.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 _MAX_UNICODE = 0x10FFFF
 _MAX_PADDING, _MIN_SIZE = 16, 1024
-_MAX_EMPTY_ITEMS = 1 << 20  # of no bytes each, which nothing else bounds
+_MAX_EMPTY_ITEMS = 1 << 20  # of zero bytes each, which nothing else bounds
 _ARRAY = (np.ndarray,)
-_NUMBERS = (*{np.dtype(char).type for char in "?bhilqBHILQefdgFDGMm"}, np.generic)  # the last names them all
+_NUMBERS = (*{np.dtype(char).type for char in "?bhilqBHILQefdgFDGMm"}, np.generic)  # the last covers the remaining ones
 _FILL_VALUE: Kinds = (*PLAIN, complex, *_NUMBERS, np.str_, np.bytes_, np.void)
 
 
@@ -57,7 +57,7 @@ def _build_array(description: object, shape: list[Any], order: Any, data: memory
 
 
 def _over_bytes(data: memoryview, dtype: np.dtype[Any], shape: tuple[int, ...], order: Any) -> Array:
-    """Lay an array over bytes: over addresses never."""
+    """Return an array over the bytes, which are never read as addresses."""
     if dtype.hasobject:
         raise TypeError(f"its dtype {dtype} holds objects, which are no bytes")
     if size_of(shape, dtype) != data.nbytes:
@@ -70,7 +70,7 @@ def _over_bytes(data: memoryview, dtype: np.dtype[Any], shape: tuple[int, ...], 
 
 
 def _of_fields(arrays: list[Any], dtype: Any, shape: tuple[int, ...], order: Any) -> Array:
-    """Return a structured array with objects in it, of an array for each field."""
+    """Return a structured array with objects, given an array for each field."""
     expected = [(np.ndarray, dtype[name].base, shape + dtype[name].shape) for name in dtype.names]
     if [(type(part), part.dtype, part.shape) for part in arrays] != expected:
         raise TypeError(f"its fields are not arrays of {dtype} in the shape {shape}")
@@ -89,7 +89,7 @@ def _of_strings(items: list[Any], dtype: np.dtype[Any]) -> Array:
 
 
 def _check_content(array: Array) -> None:
-    """Raise ValueError for items that are none: numpy itself would count on every bool to be 0 or 1."""
+    """Raise ValueError for invalid items, since numpy relies on, for example, every bool being 0 or 1."""
     if array.dtype.names is not None:
         for name in array.dtype.names:
             _check_content(array[name])
@@ -102,7 +102,7 @@ def _check_content(array: Array) -> None:
 
 
 def _viewed(kind: type[Array]) -> Any:
-    """Return what makes a subclass's instance of the plain array that holds its items."""
+    """Return a builder of a subclass's instance from a plain array."""
 
     def build(array: Array) -> Array:
         view = array.view(kind)
@@ -128,7 +128,7 @@ def _take_masked(array: Any) -> list[object]:
 
 
 def _has_default_fill_value(array: Any) -> bool:
-    """Whether the fill value is what numpy itself gave, which may not fit into the array's dtype."""
+    """Whether the fill value is numpy's default, which may not fit into the array's dtype."""
     one, other = (np.asarray(some.fill_value) for some in (array, np.ma.MaskedArray(np.empty(0, array.dtype))))
     return one.dtype == other.dtype and one.tobytes() == other.tobytes()
 
@@ -167,9 +167,9 @@ def _records() -> Iterator[Extension]:
     yield Record(32, np.ndarray, fields, take=_take_array, build=_build_array, mutable=True, trial=False)
     for kind in vars(np.dtypes).values():
         if isinstance(kind, type) and issubclass(kind, np.dtype):
-            can_change = kind is np.dtypes.VoidDType  # its fields can be renamed
+            is_mutable = kind is np.dtypes.VoidDType  # its fields can be renamed
             yield Record(
-                33, kind, {"": DESCRIPTION}, take=lambda dtype: [describe(dtype)], build=parse, mutable=can_change
+                33, kind, {"": DESCRIPTION}, take=lambda dtype: [describe(dtype)], build=parse, mutable=is_mutable
             )
     for code, subclass in ((34, np.matrix), (35, np.recarray)):
         yield Record(

@@ -1,7 +1,7 @@
-"""How what pyarrow holds is stored: as Arrow IPC streams, which are read where they lie.
+"""How pyarrow's types are stored: as Arrow IPC streams, which are read in place.
 
-Only extension types that are built into Arrow are stored. Every other one is a class that the process has registered,
-and reading would run its code on whatever a stream claims.
+Only extension types built into Arrow are stored. Any other is a class registered in the process, whose code would run on
+whatever a stream claims.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _EXTENSION_TYPES = {
 
 
 class _Pieces:
-    """A file that keeps what is written to it, buffers without a copy."""
+    """A file that keeps the pieces written to it, without a copy."""
 
     closed = False
 
@@ -40,11 +40,11 @@ class _Pieces:
         self.pieces.append(piece)
 
     def flush(self) -> None:
-        """Do nothing: all is there."""
+        """Do nothing."""
 
 
 def write_stream(schema: pa.Schema, batches: Iterable[pa.RecordBatch] = ()) -> Raw | bytes:
-    """Return one Arrow IPC stream, over the buffers of the batches. Raises ValueError for a schema that is not stored."""
+    """Return an Arrow IPC stream, over the batches' own buffers. Raises ValueError for an unsupported schema."""
     check_stream(memoryview(schema.serialize().to_pybytes() + END), _EXTENSION_TYPES)
     file = _Pieces()
     with pa.ipc.new_stream(file, schema) as writer:
@@ -54,9 +54,9 @@ def write_stream(schema: pa.Schema, batches: Iterable[pa.RecordBatch] = ()) -> R
 
 
 def read_stream(stream: memoryview) -> tuple[pa.Schema, list[pa.RecordBatch]]:
-    """Return the schema and the batches of an Arrow IPC stream from anywhere, over its own bytes.
+    """Return the schema and the batches of an untrusted Arrow IPC stream, over its own bytes.
 
-    Raises ValueError, and whatever pyarrow raises for a stream that is not valid.
+    Raises ValueError, and whatever pyarrow raises for an invalid stream.
     """
     check_stream(stream, _EXTENSION_TYPES)
     with pa.ipc.open_stream(pa.py_buffer(stream)) as reader:
@@ -72,7 +72,7 @@ def _batch_of(stream: memoryview) -> pa.RecordBatch:
 
 
 def _table_parts(table: pa.Table) -> list[object]:
-    """Return a stream of the batches that the chunks are, or, if columns are chunked differently, each by itself."""
+    """Return a stream with a batch for each chunk; if the columns are chunked differently, each column by itself."""
     chunks = {tuple(map(len, column.chunks)) for column in table.columns}
     if len(chunks) > 1:
         return [write_stream(table.schema), table.columns]
@@ -136,7 +136,7 @@ def _only_field(schema: pa.Schema) -> pa.Field:
 
 
 def _kinds(base: type[Any]) -> Iterator[type[Any]]:
-    """Yield a class and all below it that are pyarrow's own."""
+    """Yield a class and its subclasses that are pyarrow's own."""
     for kind in base.__subclasses__():
         yield from _kinds(kind)
     if base.__module__.partition(".")[0] == "pyarrow":
@@ -155,7 +155,7 @@ def _records(
         yield Record(code, kind, {"stream": BUFFER}, take=take, build=build, mutable=mutable, trial=False)
 
 
-EXTENSIONS: tuple[Extension, ...] = (  # data is mutable: numpy arrays that others hold may lie below it
+EXTENSIONS: tuple[Extension, ...] = (  # data is mutable: it may share memory with numpy arrays
     *_records(48, pa.RecordBatch, lambda batch: [write_stream(batch.schema, [batch])], _batch_of, mutable=True),
     Record(
         49,

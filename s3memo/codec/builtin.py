@@ -1,4 +1,4 @@
-"""How the types are stored that are built in, and those of modules that each program has loaded."""
+"""How built-in types are stored, and those of modules that every program has loaded."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _pairs(parts: list[Any]) -> dict[object, object]:
 
 
 def pack_int(value: int) -> list[object]:
-    """Return an int beyond 64 bits, which is all that msgpack still asks about, as its two's complement."""
+    """Return an int beyond 64 bits, which msgpack cannot pack, as its two's complement."""
     return [LONG.tag, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True)]
 
 
@@ -32,12 +32,12 @@ def _pattern(pattern: str | bytes, flags: int) -> re.Pattern[Any]:
 
 
 def _layout(code: str, itemsize: int) -> str:
-    """Return what a number's format is on this machine, where a C type has a size of its own: "<l8"."""
+    """Return a number format with the byte order and size that it has on this machine: "<l8"."""
     return f"{'<' if sys.byteorder == 'little' else '>'}{code}{itemsize}"
 
 
 def _format(layout: str) -> Any:
-    """Return the format in a layout. Raises ValueError if it is none, or not the same here as where it was written."""
+    """Return the format in a layout. Raises ValueError if it is unknown, or differs on this machine."""
     code = layout[1:2]
     if code not in _NUMBER_FORMATS or layout != _layout(code, struct.calcsize(code)):
         raise ValueError(f"{short_repr(layout)} is no format of numbers on this machine")
@@ -92,7 +92,7 @@ _NUMBER_FORMATS = "bBhHiIlLqQfd?c"
 _FACTORIES = {
     kind.__name__: kind for kind in (bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset)
 }
-_MAX_PATTERN = 10_000  # to compile a pattern may take a millisecond a character
+_MAX_PATTERN = 10_000  # compiling may take a millisecond a character
 _FLAGS = int(re.ASCII | re.IGNORECASE | re.LOCALE | re.MULTILINE | re.DOTALL | re.UNICODE | re.VERBOSE)
 
 _INT, _FLOAT, _STR, _BYTES = (int,), (float,), (str,), (bytes,)

@@ -1,4 +1,4 @@
-"""The classes whose instances may be rebuilt, and what to say of all others."""
+"""The classes whose instances may be rebuilt, and the advice for all others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from s3memo.codec.table import PLAIN, Extension, type_name
 
 
 class Classes:
-    """The classes whose instances may be rebuilt from stored bytes, by the names under which they are stored."""
+    """The classes whose instances may be rebuilt from stored bytes, by their stored names."""
 
     def __init__(self, named: Mapping[str, type]) -> None:
         instances = [instance for name, kind in named.items() if (instance := instance_of(kind, name))]
@@ -20,11 +20,11 @@ class Classes:
         self._by_code = {code: Extension(code, object, rebuild=self._rebuild) for code in CODES}
 
     def by_kind(self, kind: type) -> Instance | None:
-        """Return what stores instances of exactly this class, if they may be rebuilt."""
+        """Return the extension for exactly this class, if its instances may be rebuilt."""
         return self._by_kind.get(kind)
 
     def by_code(self, code: int) -> Extension | None:
-        """Return what rebuilds instances that are stored under this code."""
+        """Return the extension that rebuilds instances stored with this code."""
         return self._by_code.get(code)
 
     def _rebuild(self, parts: list[Any]) -> object:
@@ -41,7 +41,7 @@ NO_CLASSES = Classes({})
 
 
 def remedy(kind: type) -> str:
-    """Say why a type cannot be stored, and what to do."""
+    """Return why a type cannot be stored, and what to do."""
     name = kind.__name__
     if is_storable(kind):
         return (

@@ -1,4 +1,4 @@
-"""Puts a value together again, from bytes that may come from anywhere."""
+"""Rebuilds a value from untrusted bytes."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _LENGTH_SIZE = 8
 
 
 class Decoder:
-    """Decodes one value; its methods are msgpack's hooks, which are called in the order of the body, innermost first."""
+    """Decodes one value, by msgpack's hooks, which are called in the order of the body, innermost first."""
 
     def __init__(self, view: memoryview, classes: Classes) -> None:
         self._view = view
         self._classes = classes
-        self._position = 0  # of the first byte that nothing has referred to
-        self._loose = 0  # how many tags and buffers await the array that they belong to
+        self._position = 0  # of the first byte not yet referred to
+        self._loose = 0  # tags and buffers whose array is not complete yet
 
     def decode(self) -> object:
         """Return the value. Raises DecodeError, and whatever foreign bytes make msgpack or a hash raise."""
@@ -35,7 +35,7 @@ class Decoder:
             ext_hook=self._tag,
             strict_map_key=False,
             unicode_errors="surrogatepass",
-            timestamp=1,  # encode writes none, and a number is one of our types
+            timestamp=1,  # encode writes none, and as a number it is harmless
         )
         if self._loose:
             raise DecodeError("these bytes are not a stored value: a tag or buffer stands where it belongs to nothing")
@@ -56,7 +56,7 @@ class Decoder:
         return extension
 
     def _raw(self, size: int) -> Raw:
-        """Return the next buffer, which nobody else holds: over the data if that may be written to, else a copy."""
+        """Return the next buffer: a view of the data if that is writable, else a copy."""
         start = self._position + -self._position % ALIGNMENT
         end = start + size
         if end > len(self._view) or any(self._view[self._position : start]):
@@ -81,9 +81,9 @@ class Decoder:
 
 
 def _body_size(view: memoryview) -> int:
-    """Walk through the body and build nothing, so that every length that it claims is known before one is believed.
+    """Return the size of the body. It is scanned without building anything, so that no claimed length is trusted.
 
-    Without it, nested arrays that claim to be as long as all of `view` would each reserve that much.
+    Otherwise nested arrays that each claim to be as long as `view` would each reserve that much.
     """
     unpacker = msgpack.Unpacker(max_buffer_size=len(view))
     for start in range(0, len(view), _CHUNK):

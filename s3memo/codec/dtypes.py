@@ -1,4 +1,4 @@
-"""NumPy's dtypes as plain values, and back by a grammar of our own: numpy's is wider than anything that is stored."""
+"""NumPy's dtypes as plain values, and back by a grammar of our own, since numpy's accepts far more."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import numpy as np
 from s3memo.codec.table import ANY, PLAIN, Fields, Items, Kinds, check_parts, short_repr, type_name
 
 Description: TypeAlias = str | list[Any]
-"""A string for most; a list that begins with "fields", "array" or "string" for a dtype with parts."""
+"""A string, or for a dtype with parts a list that begins with "fields", "array" or "string"."""
 
 DESCRIPTION: Kinds = (str, list)
-"""Of a part that is a Description."""
+"""The kinds of a part that is a Description."""
 
 SHAPE = Items(list, int)
 """The kind of a part that is a shape."""
@@ -26,7 +26,7 @@ _NATIVE = re.compile(
     re.ASCII,
 )
 _OF_C = re.compile(r"[<>|][iufc][0-9]{1,2}:(?P<char>[qQlLiIgG])[0-9]*", re.ASCII)
-_LAST_OWN_NUMBER = 23  # of the types that numpy itself brings; those of other packages come after
+_LAST_OWN_NUMBER = 23  # of numpy's own types; other packages' have higher ones
 _MAX_DEPTH = 32
 _SUPPORTED_VOIDS = (np.void, np.record)
 _ARRAY: Fields = {"base": DESCRIPTION, "shape": (SHAPE,)}
@@ -38,7 +38,7 @@ _TITLE: Fields = {"title": (str,)}
 
 
 def describe(dtype: Any, depth: int = 0) -> Description:
-    """Return a dtype as a plain value. Raises TypeError for one that would not come back as it is."""
+    """Return a dtype as a plain value. Raises TypeError if it would not come back unchanged."""
     if depth > _MAX_DEPTH:
         raise TypeError(f"its dtype is nested more than {_MAX_DEPTH} levels deep")
     if dtype.metadata:
@@ -54,7 +54,7 @@ def describe(dtype: Any, depth: int = 0) -> Description:
     if dtype.num > _LAST_OWN_NUMBER or dtype.type is np.record:
         raise TypeError(f"its dtype {dtype} is none of numpy's own")
     if dtype.char in "gG":
-        return f"{dtype.str}:{dtype.char}{np.finfo(dtype).nmant}"  # the same name has other bits on other processors
+        return f"{dtype.str}:{dtype.char}{np.finfo(dtype).nmant}"  # its layout depends on the processor
     if dtype.num != np.dtype(dtype.str).num:
         return f"{dtype.str}:{dtype.char}"
     return str(dtype.str)
@@ -69,7 +69,7 @@ def parse(description: Any) -> np.dtype[Any]:
 
 
 def _checked_na(na: object) -> object:
-    """Return what stands for a missing string. Numpy compares it with itself, which may take as long as it likes."""
+    """Return the mark of a missing string. Only safe ones pass, since numpy compares it with itself."""
     if type(na) not in PLAIN and na is not getattr(sys.modules.get("pandas"), "NA", na):
         raise TypeError(f"its missing strings are of type {type_name(type(na))}")
     return na
@@ -130,7 +130,7 @@ def _parse_fields(parts: list[Any], depth: int) -> np.dtype[Any]:
         check_parts(_FIELD if len(field) == len(_FIELD) else _FIELD | _TITLE, field)
     formats = [_parse(description, depth + 1) for _, _, description, *_ in fields]
     for (name, offset, *_), dtype in zip(fields, formats, strict=True):
-        if not 0 <= offset <= itemsize - dtype.itemsize:  # numpy adds them as ints of C, which may overflow
+        if not 0 <= offset <= itemsize - dtype.itemsize:  # numpy adds them as C ints, which may overflow
             raise ValueError(f"the field {short_repr(name)} lies outside of its dtype")
     dtype = np.dtype(
         {
@@ -146,12 +146,12 @@ def _parse_fields(parts: list[Any], depth: int) -> np.dtype[Any]:
 
 
 def checked_shape(shape: list[int]) -> tuple[int, ...]:
-    """Return a shape, which is a part of the kind SHAPE, as numpy wants it, or raise ValueError."""
+    """Return a shape as a tuple. Raises ValueError for negative numbers."""
     if min(shape, default=0) < 0:
         raise ValueError(f"{short_repr(shape)} is no shape")
     return tuple(shape)
 
 
 def size_of(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
-    """Return how many bytes an array takes."""
+    """Return the size of an array in bytes."""
     return math.prod(shape) * dtype.itemsize

@@ -1,4 +1,4 @@
-"""Takes a value apart into what msgpack packs, and the buffers beside it."""
+"""Lowers a value to what msgpack packs, and the buffers beside it."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from s3memo.codec.walk import walk
 from s3memo.errors import EncodeError
 
 MAX_DEPTH = 200
-"""How many steps may lead from a value that is encoded to its innermost container."""
+"""How deep containers may be nested."""
 
 ALIGNMENT = 64
-"""Every buffer beside the body begins at a multiple of so many bytes."""
+"""Bytes. Every buffer beside the body begins at a multiple of this."""
 
 RAW_CODE = 0
-"""Of the extension type that stands in the body for a buffer beside it and holds its length, 8 bytes big endian."""
+"""The extension type that refers to a buffer beside the body; it holds the length, 8 bytes big endian."""
 
 _STEPS_SHOWN = 10
-_MANY = 1 << 20  # containers of containers; with fewer it does not matter how often each of them is met
+_MANY = 1 << 20  # containers of containers; up to here repetitions do not matter
 _MAX_UNFOLDING = 16
 _all_plain = PLAIN.issuperset
 
 
 class Encoder:
-    """Takes one value apart; `path` leads to the part that it is at, so its length is the depth.
+    """Encodes one value; `path` leads to the current part, so its length is the depth.
 
-    `buffers` are those that stand beside the body, in the order in which the body refers to them.
+    `buffers` are those beside the body, in the order in which the body refers to them.
     """
 
     def __init__(self, value: object, classes: Classes) -> None:
@@ -51,14 +51,14 @@ class Encoder:
 
     @property
     def place(self) -> str:
-        """Where in the result the encoder is, as Python would write it."""
+        """The current part as a Python expression on the result."""
         steps = [step if type(step) is Place else f"[{short_repr(step)}]" for step in self.path]
         if len(steps) > 2 * _STEPS_SHOWN:
             steps[_STEPS_SHOWN:-_STEPS_SHOWN] = ["…"]
         return "result" + "".join(steps)
 
     def _lower(self, value: Any) -> object:
-        """Return `value` in terms of what msgpack packs; a container of nothing but that, as it is."""
+        """Return `value` in types that msgpack packs; a container of only such types is returned as it is."""
         kind = type(value)
         if kind in PLAIN or kind is Raw:
             return value
@@ -127,7 +127,7 @@ class Encoder:
         try:
             parts = list(record.take(value))
             if record.trial:
-                record.rebuild(parts)  # what cannot be rebuilt here could not be rebuilt by a reader either
+                record.rebuild(parts)  # a reader could not rebuild it either
         except Exception as error:  # each type has its own ways to refuse
             raise EncodeError(
                 f"{self.place}, a {type_name(record.kind)}, cannot be stored so that it comes back: {error}"
@@ -137,7 +137,7 @@ class Encoder:
         return [record.tag, *self._lower_parts(zip(record.steps, parts, strict=True))]
 
     def _make_room(self) -> None:
-        """Let a large value be taken apart to its end, but not one that is small and unfolds without end.
+        """Allow a large value more containers, but not a small one whose repetitions unfold without end.
 
         `x = [x, x]`, forty times over, is forty lists and would be stored as 2**40.
         """
@@ -150,7 +150,7 @@ class Encoder:
         self._room = _MAX_UNFOLDING * sum(1 for _ in walk(self._value, self._classes))
 
     def _pack_rest(self, part: Any) -> object:
-        """Return what msgpack asks about: buffers, in the order of the body, and ints beyond 64 bits."""
+        """Pack what msgpack asks about: buffers, in the order of the body, and ints beyond 64 bits."""
         if type(part) is not Raw:
             return pack_int(part)
         self.buffers.append(part)

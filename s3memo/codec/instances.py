@@ -1,7 +1,7 @@
-"""How an instance of a user's class is stored: its class's name with those of its fields, and the fields' values.
+"""How instances of users' classes are stored: the names of the class and its fields, and the fields' values.
 
-It is rebuilt as it was: the fields are set, and neither `__init__` nor `__post_init__` nor a validator runs. What is not
-in its fields would be lost, so an instance that has more is refused; only what a cached property keeps is left out.
+An instance is rebuilt by setting its fields; neither `__init__` nor `__post_init__` nor validators run. An instance that
+has more than its fields is refused, since the rest would be lost; only values of cached properties are left out.
 """
 
 from __future__ import annotations
@@ -14,19 +14,18 @@ from functools import cached_property
 from types import GetSetDescriptorType, MemberDescriptorType, NoneType
 from typing import Any
 
-from s3memo.codec.table import ANY, PLAIN, Fields, Record, short_repr, type_name
+from s3memo.codec.table import ANY, HEAP_TYPE, PLAIN, Fields, Record, short_repr, type_name
 
 DATACLASS, NAMED_TUPLE, ENUM, ATTRS, PYDANTIC, EXCEPTION = CODES = range(80, 86)
 
-_CLASS = "<class>"  # the name of a part; no field has it
-_MADE_BY_CLASS_STATEMENT = 1 << 9  # Py_TPFLAGS_HEAPTYPE
-_MAX_FLAG_BITS = 64  # of a combination of flags, which may have bits that no member has
+_CLASS = "<class>"  # the name of a part, which no field can have
+_MAX_FLAG_BITS = 64  # of a combination of flags, which may include unknown bits
 _HASH_OF_ATTRS = "_attrs_cached_hash"
 _STATE_OF_PYDANTIC = ("__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
 
 
 class Instance(Record):
-    """How one class's instances are stored. `identity` is their first part, and tells the class from every other."""
+    """How one class's instances are stored. `identity` is their first part, and identifies the class."""
 
     def __init__(
         self,
@@ -53,18 +52,18 @@ class Instance(Record):
 
 
 def instance_of(kind: type, name: str) -> Instance | None:
-    """Return how instances of a class are stored under a name; None for a class of no kind that can be."""
+    """Return how a class's instances are stored under a name; None if they cannot be."""
     return next((make(kind, name) for belongs, make in _KINDS if belongs(kind)), None)
 
 
 def is_storable(kind: type) -> bool:
-    """Whether a class is of a kind whose instances can be stored."""
+    """Whether instances of a class can be stored."""
     return any(belongs(kind) for belongs, _ in _KINDS)
 
 
 def _is_plain(kind: type) -> bool:
-    """Whether all that an instance holds are its attributes: none of its bases is a built-in with a value of its own."""
-    return all(base is object or base.__flags__ & _MADE_BY_CLASS_STATEMENT for base in kind.__mro__)
+    """Whether instances hold nothing but attributes: no base is a built-in type."""
+    return all(base is object or base.__flags__ & HEAP_TYPE for base in kind.__mro__)
 
 
 def _dataclass(kind: Any, name: str) -> Instance:
@@ -74,7 +73,7 @@ def _dataclass(kind: Any, name: str) -> Instance:
 
 def _attrs(kind: Any, name: str) -> Instance:
     names = [field.name for field in kind.__attrs_attrs__]
-    frozen = kind.__setattr__ is sys.modules["attr._make"]._frozen_setattrs  # noqa: SLF001  attrs has no other mark that all its versions set
+    frozen = kind.__setattr__ is sys.modules["attr._make"]._frozen_setattrs  # noqa: SLF001  the only mark that all versions of attrs set
     code_of_hash = getattr(kind.__hash__, "__code__", None)
     caches_hash = code_of_hash is not None and _HASH_OF_ATTRS in code_of_hash.co_names
     return _with_fields(ATTRS, kind, name, names, frozen=frozen, reset=(_HASH_OF_ATTRS,) if caches_hash else ())
@@ -83,9 +82,9 @@ def _attrs(kind: Any, name: str) -> Instance:
 def _with_fields(
     code: int, kind: type, name: str, names: list[str], *, frozen: bool, reset: tuple[str, ...] = ()
 ) -> Instance:
-    """Return how a class whose instances are their fields is stored; `reset` attributes begin as None.
+    """Return how instances that consist of fields are stored; attributes in `reset` start as None.
 
-    What a cached property keeps may be changed by whoever has the instance, so it makes even a frozen one mutable.
+    Cached properties make even a frozen instance mutable, since their values can be changed.
     """
     check = _attribute_check(kind, {*names, *reset})
     mutable = not frozen or not _kept_by_properties(kind) <= {*names, *reset}
@@ -118,7 +117,7 @@ def _with_fields(
 
 
 def _is_set_by_code(kind: type, field: str) -> bool:
-    """Whether to set an attribute is more than to keep it: a property or the like of its name is in the class."""
+    """Whether setting a field runs code: the class has a property or other data descriptor of that name."""
     attribute = next((vars(base)[field] for base in kind.__mro__ if field in vars(base)), None)
     return hasattr(type(attribute), "__set__") and not isinstance(attribute, MemberDescriptorType)
 
@@ -128,7 +127,7 @@ def _identity(name: str, fields: Iterable[str]) -> str:
 
 
 def _attribute_check(kind: type, fields: Iterable[str]) -> Callable[[object], None]:
-    """Return what raises TypeError for an instance that has attributes besides its fields."""
+    """Return a check that raises TypeError for an instance with attributes besides its fields."""
     known = _kept_by_properties(kind).union(fields)
     slots = [name for base in kind.__mro__ for name in _slots(base) if name not in known]
 
@@ -142,7 +141,7 @@ def _attribute_check(kind: type, fields: Iterable[str]) -> Callable[[object], No
 
 
 def _kept_by_properties(kind: type) -> set[str]:
-    """Return the attributes in which cached properties keep their values; for attrs, which has slots for them, all slots."""
+    """Return the attributes that hold values of cached properties; for attrs, which uses slots for them, all slots."""
     return {
         name
         for base in kind.__mro__
@@ -152,7 +151,7 @@ def _kept_by_properties(kind: type) -> set[str]:
 
 
 def _slots(base: type) -> list[str]:
-    """Return the attributes for which a class itself has slots."""
+    """Return the attributes in a class's own `__slots__`."""
     slots = vars(base).get("__slots__", ())
     names = [slots] if isinstance(slots, str) else list(slots)
     owner = base.__name__.lstrip("_")
@@ -182,7 +181,7 @@ def _named_tuple(kind: Any, name: str) -> Instance:
         dict.fromkeys(kind._fields, ANY),
         take=take,
         build=lambda *parts: tuple.__new__(kind, parts),
-        mutable=kind.__dictoffset__ != 0,  # a subclass may have attributes besides, which anybody can set
+        mutable=kind.__dictoffset__ != 0,  # with a __dict__, anybody can set attributes
     )
 
 
@@ -201,12 +200,12 @@ def _enum(kind: Any, name: str) -> Instance:
 
 
 def _is_equal(one: Any, other: Any) -> bool:
-    """Whether two values of one type are equal, or that cannot be said of either, as of NaN."""
-    return bool(one == other or (one != one and other != other))  # noqa: PLR0124  it is what NaN is known by
+    """Whether two values of one type are equal, or both are NaN."""
+    return bool(one == other or (one != one and other != other))  # noqa: PLR0124  a test for NaN
 
 
 def _combination(kind: type, value: Any) -> Any:
-    """Return the member of a Flag that has these bits and no name of its own."""
+    """Return a Flag's unnamed combination with these bits."""
     if issubclass(kind, Flag) and type(value) is int and value.bit_length() <= _MAX_FLAG_BITS:
         return kind(value)
     return None
@@ -247,12 +246,12 @@ def _pydantic(kind: Any, name: str) -> Instance:
 
 
 def _exception(kind: Any, name: str) -> Instance:
-    """Return how an exception is stored: as its arguments and attributes, without traceback, cause and context.
+    """Return how an exception is stored: its arguments and attributes, without traceback, cause and context.
 
-    Of the attributes that its built-in base has, those that the arguments do not give.
+    Attributes of its built-in base are stored if the arguments do not set them.
     """
     base = kind
-    while base.__flags__ & _MADE_BY_CLASS_STATEMENT:
+    while base.__flags__ & HEAP_TYPE:
         base = base.__base__
     own = _own_attributes(base)
     slots = [slot for owner in kind.__mro__ for slot in _slots(owner)]
@@ -261,13 +260,10 @@ def _exception(kind: Any, name: str) -> Instance:
         if any(hasattr(value, slot) for slot in slots):
             raise TypeError(f"it has attributes in slots: {', '.join(slots)}")
         args = base.__reduce__(value)[1]
-        given = {attribute: getattr(make(args), attribute, None) for attribute in own}
+        fresh = make(args)
         has = {attribute: getattr(value, attribute, None) for attribute in own}
-        return (
-            args,
-            vars(value),
-            {attribute: has[attribute] for attribute in own if not _is_same(has, given, attribute)},
-        )
+        others = {name: part for name, part in has.items() if not _is_same(part, getattr(fresh, name, None))}
+        return args, vars(value), others
 
     def make(args: tuple[Any, ...]) -> Any:
         error = base.__new__(kind, *args)
@@ -292,7 +288,7 @@ def _exception(kind: Any, name: str) -> Instance:
 
 
 def _own_attributes(base: type) -> list[str]:
-    """Return the attributes of a built-in exception that are neither every exception's nor in its __dict__, nor fixed."""
+    """Return the attributes that a built-in exception has in addition to those of every exception."""
     names = {
         name
         for owner in base.__mro__
@@ -303,14 +299,13 @@ def _own_attributes(base: type) -> list[str]:
     return sorted(names)
 
 
-def _is_same(one: dict[str, Any], other: dict[str, Any], name: str) -> bool:
-    """Whether two have the same under a name, as far as that can be told without running code of its class."""
-    first, second = one[name], other[name]
-    return first is second or (type(first) is type(second) and type(first) in PLAIN and first == second)
+def _is_same(one: object, other: object) -> bool:
+    """Whether two values are the same, told without running their classes' code."""
+    return one is other or (type(one) is type(other) and type(one) in PLAIN and one == other)
 
 
 def _check_positions(error: Any) -> None:
-    """Raise TypeError or ValueError for a UnicodeError whose text Python would look for outside of its object."""
+    """Raise ValueError for a UnicodeError whose positions lie outside its object, which Python does not check."""
     if type(error) is UnicodeError:
         return
     kind = bytes if isinstance(error, UnicodeDecodeError) else str

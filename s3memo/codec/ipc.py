@@ -1,10 +1,9 @@
-"""Arrow IPC streams from anywhere: what must hold of one before an Arrow library reads it.
+"""Checks of an untrusted Arrow IPC stream before an Arrow library reads it.
 
-A stream is a sequence of messages, each a flatbuffer of metadata and the body that it describes. Arrow libraries check
-that what a message refers to lies inside it. Here is what they do not: nothing is compressed, so nothing unpacks to
-more than is there; no two buffers share bytes, nor two fields one dictionary, for they would be paid for once and unfold
-to many; and no extension type is named beyond those that are built into Arrow, for others run whatever code the process
-has registered for them.
+A stream is a sequence of messages, each a flatbuffer of metadata and the body it describes. Arrow libraries check that
+references stay inside a message. They do not check the following: nothing may be compressed, so that nothing unpacks to
+more than is there; no buffers may overlap, and no fields may share a dictionary, so that nothing small unfolds to many;
+and only extension types built into Arrow may be named, since others run code registered in the process.
 """
 
 from __future__ import annotations
@@ -15,21 +14,21 @@ from collections.abc import Container, Iterator
 from s3memo.codec.table import short_repr
 
 EXTENSION_KEY = b"ARROW:extension:name"
-"""Of the pair in a field's metadata that makes it a field of an extension type."""
+"""The key in a field's metadata that gives it an extension type."""
 
 _CONTINUATION = b"\xff\xff\xff\xff"
 
 END = _CONTINUATION + bytes(4)
-"""What a stream ends in."""
+"""The end of a stream."""
 
-_SCHEMA, _DICTIONARY, _RECORD_BATCH = 1, 2, 3  # of the union MessageHeader
+_SCHEMA, _DICTIONARY, _RECORD_BATCH = 1, 2, 3  # in the union MessageHeader
 _MAX_NESTING = 64  # of types, as in Arrow's own readers
 
 
 def check_stream(stream: memoryview, extension_types: Container[bytes]) -> None:
-    """Raise ValueError unless `stream` is whole, and safe to be read by an Arrow library that checks what it reads.
+    """Raise ValueError unless `stream` is complete and safe for an Arrow library that validates what it reads.
 
-    `extension_types` are the names of those that run no code but Arrow's own.
+    `extension_types` are the names of those built into Arrow.
     """
     position = 0
     while stream[position:] != END:
@@ -41,7 +40,7 @@ def check_stream(stream: memoryview, extension_types: Container[bytes]) -> None:
 
 
 def _check_message(message: _Table, extension_types: Container[bytes]) -> int:
-    """Return the size of the body that follows the message's metadata."""
+    """Check a message's metadata and return the size of the body that follows."""
     kind, header, body_size = message.number(1, "<B"), message.table(2), message.number(3, "<q")
     if kind == _SCHEMA:
         _check_fields(header.tables(1), extension_types, set(), depth=0)
@@ -62,7 +61,7 @@ def _check_fields(
     if depth > _MAX_NESTING:
         raise ValueError(f"its types are nested more than {_MAX_NESTING} levels deep")
     for field in fields:
-        field.string(0).decode()  # a name that is no text would be met only where it is looked at
+        field.string(0).decode()  # Arrow would not notice an invalid name before it is used
         for pair in field.tables(6):
             if pair.string(0) == EXTENSION_KEY and (name := pair.string(1)) not in extension_types:
                 raise ValueError(f"{short_repr(name)} names an extension type that is not built into Arrow")
@@ -85,7 +84,7 @@ def _check_batch(batch: _Table) -> None:
 
 
 class _Flatbuffer:
-    """The bytes of a flatbuffer; `room` is how many tables more may be looked at before some must be met again."""
+    """The bytes of a flatbuffer; `room` is how many more tables it can have without one that contains itself."""
 
     def __init__(self, flat: memoryview) -> None:
         self.flat = flat
@@ -93,9 +92,9 @@ class _Flatbuffer:
 
 
 class _Table:
-    """A table of a flatbuffer, whose fields are known by their numbers in Arrow's schema files.
+    """A table of a flatbuffer, whose fields have the numbers of Arrow's schema files.
 
-    Raises ValueError where what it is asked for lies outside.
+    Its methods raise ValueError for what lies outside the buffer.
     """
 
     def __init__(self, buffer: _Flatbuffer, position: int) -> None:
@@ -108,7 +107,7 @@ class _Table:
         self._fields = position - _number("<i", buffer.flat, position)
 
     def has(self, field: int) -> bool:
-        """Whether the field is there."""
+        """Whether the field is present."""
         return self._find(field) is not None
 
     def number(self, field: int, layout: str) -> int:
@@ -117,7 +116,7 @@ class _Table:
         return 0 if position is None else _number(layout, self._flat, position)
 
     def table(self, field: int) -> _Table:
-        """Return a table, which has to be there."""
+        """Return a table. Raises ValueError if it is absent."""
         position = self._find(field)
         if position is None:
             raise ValueError("it lacks a part")
@@ -130,7 +129,7 @@ class _Table:
             yield _Table(self._buffer, self._follow(position))
 
     def string(self, field: int) -> bytes:
-        """Return a string as it is stored, empty if it is absent."""
+        """Return a string's bytes, empty if it is absent."""
         start, size = self._vector(field)
         return self._flat[start : start + size].tobytes()
 
@@ -143,7 +142,7 @@ class _Table:
         return struct.iter_unpack(layout, self._flat[start:end])
 
     def _vector(self, field: int) -> tuple[int, int]:
-        """Return where the items of a vector begin, and how many they are."""
+        """Return the position and the number of a vector's items."""
         position = self._find(field)
         if position is None:
             return 0, 0
@@ -151,7 +150,7 @@ class _Table:
         return start + 4, _number("<I", self._flat, start)
 
     def _find(self, field: int) -> int | None:
-        """Return where a field's value lies, or None if it is absent."""
+        """Return the position of a field's value, or None if it is absent."""
         entry = 4 + 2 * field
         if entry >= _number("<H", self._flat, self._fields):
             return None

@@ -1,6 +1,6 @@
-"""How frames and series of polars are stored: as tables of pyarrow, which checks them before polars sees them.
+"""How polars' frames and series are stored: as pyarrow tables, which pyarrow validates before polars sees them.
 
-Polars has its own reader of Arrow IPC, but that one ends the process on bytes that are not valid.
+Polars' own reader of Arrow IPC would abort the process on invalid bytes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _parts(frame: pl.DataFrame) -> list[object]:
 
 @contextmanager
 def _no_panic() -> Iterator[None]:
-    """Raise ValueError for what polars panics at: that is no Exception, since it says that polars met what it rules out."""
+    """Raise ValueError if polars panics, which is not an Exception."""
     try:
         yield
     except pl.exceptions.PanicException as error:
@@ -39,7 +39,7 @@ def _no_panic() -> Iterator[None]:
 
 
 def _leaves(dtype: Any) -> Iterator[Any]:
-    """Yield the dtypes that a dtype consists of."""
+    """Yield the innermost dtypes in a dtype."""
     if isinstance(dtype, pl.Struct):
         for field in dtype.fields:
             yield from _leaves(field.dtype)

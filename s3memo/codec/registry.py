@@ -1,4 +1,4 @@
-"""Which Extension stores a type. Those of libraries are loaded when a value of theirs, or its code, comes by."""
+"""Which Extension stores a type. Those for libraries are loaded with the first value, or code, of one of their types."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from s3memo.codec.table import Extension
 
 
 class _Library(NamedTuple):
-    """Packages whose types one of our own modules stores, and the codes that are theirs."""
+    """Packages whose types one of our modules stores, and the codes reserved for them."""
 
     packages: frozenset[str]
     codes: range
@@ -35,19 +35,19 @@ _loaded: set[_Library] = set()
 
 
 def by_kind(kind: type) -> Extension | None:
-    """Return what stores values of exactly this type. Raises ImportError."""
+    """Return the extension for exactly this type. Raises ImportError."""
     extension = _BY_KIND.get(kind)
     if extension is not None:
         return extension
     packages = {str(base.__module__).partition(".")[0] for base in kind.__mro__}
-    for library in _LIBRARIES:  # pandas' dates are dates of the standard library, too
+    for library in _LIBRARIES:  # a type may belong to several: pandas' dates are dates of the standard library
         if kind not in _BY_KIND and not packages.isdisjoint(library.packages):
             _load(library)
-    return _BY_KIND.get(kind)  # which another thread may have loaded meanwhile
+    return _BY_KIND.get(kind)  # another thread may have loaded it
 
 
 def by_code(code: int) -> Extension | None:
-    """Return what stores values under this code. Raises ImportError."""
+    """Return the extension with this code. Raises ImportError."""
     extension = _BY_CODE.get(code)
     if extension is not None:
         return extension
@@ -58,12 +58,12 @@ def by_code(code: int) -> Extension | None:
 
 
 def is_stored(kind: type) -> bool:
-    """Whether a type is in the table as it is now."""
+    """Whether the table has a type now."""
     return kind in _BY_KIND
 
 
 def _load(library: _Library) -> None:
-    """Load a library's extensions, unless they are there."""
+    """Load a library's extensions once."""
     if library in _loaded:
         return
     try:

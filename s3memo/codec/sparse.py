@@ -31,7 +31,7 @@ def _take(matrix: Any) -> list[object]:
     match matrix.format:
         case "csr" | "csc" | "bsr":
             arrays = [matrix.data, matrix.indices, matrix.indptr]
-        case "lil":  # its rows are as many as its shape says, so each is to be seen in the bytes
+        case "lil":  # rows may be empty, so store them all: the size must follow from the bytes
             rows = matrix.tocsr()
             arrays = [rows.data, rows.indices, rows.indptr]
         case "dia":
@@ -67,7 +67,7 @@ def _build(name: str, shape: tuple[int, ...], arrays: list[Any], is_canonical: b
 def _compressed(kind: Any, shape: tuple[int, ...], arrays: list[Any]) -> Any:
     matrix = kind(tuple(arrays), shape=shape, copy=False)
     matrix.check_format(full_check=True)
-    if (matrix.indptr[1:] < matrix.indptr[:-1]).any():  # which check_format does not look at where the last is 0
+    if (matrix.indptr[1:] < matrix.indptr[:-1]).any():  # check_format skips this if the last is 0
         raise ValueError("its index pointers are out of order")
     return matrix
 

@@ -1,4 +1,4 @@
-"""How the dates, numbers and UUIDs of the standard library are stored, whose modules many programs never load."""
+"""How dates, numbers and UUIDs of the standard library are stored, whose modules many programs never load."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def _fraction(numerator: int, denominator: int) -> Fraction:
 
 
 def _with_fold(kind: Callable[..., object]) -> Callable[..., object]:
-    """Return a builder of `kind`, whose parts end in `fold`, a keyword."""
+    """Return a builder that passes the last part to `kind` as fold=."""
     return lambda *parts: kind(*parts[:-1], fold=parts[-1])
 
 
 def _timezone_parts(value: Any) -> tuple[int, str | None]:
-    """Return the offset in µs, and the name if it was given one."""
+    """Return the offset in µs, and the name if it has one."""
     offset, *name = value.__getinitargs__()
     return offset // timedelta(microseconds=1), *(name or [None])
 
@@ -38,14 +38,16 @@ def _timezone(offset: int, name: str | None) -> timezone:
 
 
 def _zone(key: str) -> ZoneInfo:
-    if not _ZONE_KEY.fullmatch(key):  # never a path out of the time zone database, nor a module of any other package
+    if not _ZONE_KEY.fullmatch(key):  # never a path outside the time zone database, nor another package's module
         raise ValueError(f"{short_repr(key)} is not the name of a time zone")
     return ZoneInfo(key)
 
 
-_MAX_FRACTION_BITS = 1 << 19  # to reduce a fraction takes time that grows with the square of this
+_MAX_FRACTION_BITS = 1 << 19  # reducing a fraction takes time quadratic in this
 _ZONE_KEY = re.compile(r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*", re.ASCII)
-_DECIMAL = Context(traps=[InvalidOperation])  # Decimal(text, _DECIMAL) is exact and raises, whatever the thread's is
+_DECIMAL = Context(
+    traps=[InvalidOperation]
+)  # Decimal(text, _DECIMAL) is exact and raises, whatever the thread's context
 
 _INT, _STR, _BYTES = (int,), (str,), (bytes,)
 _ZONE = (NoneType, timezone, ZoneInfo)

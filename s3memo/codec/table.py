@@ -1,4 +1,4 @@
-"""How a type is stored: a tag with a code, which is part of the format for ever, and the parts of its value."""
+"""How a type is stored: a tag with a code, and the parts of its value."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ import msgpack  # type: ignore[import-untyped]  # it comes without types
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
 PLAIN = frozenset({NoneType, bool, int, float, str, bytes})
-"""The types that are immutable, and that msgpack stores exactly."""
+"""The immutable types that msgpack stores exactly."""
 
 _INLINE = 1024
-"""Bytes. A smaller buffer costs less in the body than beside it, with its alignment."""
+"""Bytes. A smaller buffer takes less space in the body than beside it, where it is aligned."""
 
 
 class Place(str):
-    """A step into a value that no index takes: to an attribute, a key, a member of a set."""
+    """A step into a value other than an index: to an attribute, a key, a member of a set."""
 
     __slots__ = ()
 
 
 class Raw:
-    """A buffer that is stored beside the body and not in it, at a multiple of 64 bytes.
+    """A buffer that is stored beside the body, at a multiple of 64 bytes.
 
-    `views` show its bytes, piece by piece; once it is stored and read, it has one.
+    `views` show its bytes, piece by piece; a decoded one has a single view.
     """
 
     __slots__ = ("views",)
@@ -37,12 +37,12 @@ class Raw:
 
     @property
     def nbytes(self) -> int:
-        """How many bytes it has."""
+        """Its size in bytes."""
         return sum(view.nbytes for view in self.views)
 
 
 class Labelled:
-    """A part of a Record that is stored as a list, and whose items are known by labels rather than positions."""
+    """A part of a Record that is stored as a list, whose items errors name by labels rather than positions."""
 
     __slots__ = ("items", "labels")
 
@@ -52,9 +52,9 @@ class Labelled:
 
 
 class Items:
-    """A kind of part: exactly a list or a tuple, of items that are exactly of some types.
+    """A kind of part: exactly a list or a tuple, whose items are exactly of some types.
 
-    What else can be gone through may be long and take no bytes, as a range does.
+    Other iterables may be long yet take no bytes, such as a range.
     """
 
     __slots__ = ("container", "kinds")
@@ -73,29 +73,26 @@ class Items:
 
 Kinds: TypeAlias = tuple["type | Items", ...]
 Fields: TypeAlias = dict[str, Kinds]
-"""The names of parts, and the kinds that each may be of."""
+"""The names of parts, and the allowed kinds of each."""
 
 ANY: Kinds = (object,)
-"""Of a part that is only kept, or that the type's own constructor checks without going through it."""
+"""The kinds of a part that is only kept, or that the type's constructor checks without iterating over it."""
 
 BUFFER: Kinds = (bytes, Raw)
-"""Of a part that is a buffer, see Record; `buffer_part` makes it."""
+"""The kinds of a part that is a buffer, which `buffer_part` makes; see Record."""
 
 
 def buffer_part(*pieces: Buffer) -> Raw | bytes:
-    """Return a buffer, which is C-contiguous pieces, as a part of a Record.
-
-    If it is large, no piece is copied: the encoder reads them where they are.
-    """
+    """Return a buffer, given as C-contiguous pieces, as a part of a Record; large ones are not copied."""
     raw = Raw(*pieces)
     return b"".join(raw.views) if raw.nbytes < _INLINE else raw
 
 
 class Extension:
-    """How a type is stored: a tag with its code, which is part of the format for ever, then the parts of the value.
+    """How a type is stored: a tag with its code, which must never change, then the parts of the value.
 
-    `take` raises what it likes for a value that would not come back as it was. `rebuild` is given parts that may be
-    anything; whatever it raises means that no value consists of them.
+    `take` raises any error for a value that would not come back unchanged. `rebuild` gets untrusted parts; any error it
+    raises means that they are not a value.
     """
 
     def __init__(
@@ -117,11 +114,11 @@ class Extension:
 
 
 class Record(Extension):
-    """A type with a fixed list of parts: the name of each, and the kinds that it may be of.
+    """A type with a fixed list of parts, each with a name and allowed kinds.
 
-    `build` is called with the parts; in place of a BUFFER with a memoryview of bytes, which is writable and its own
-    when a value is decoded. Before a value is stored it is rebuilt as a trial, unless `trial` is False because `take`
-    has refused all that would not come back.
+    `build` is called with the parts; for a BUFFER it gets a memoryview, which is writable and not shared when a value is
+    decoded. Before a value is stored it is rebuilt as a trial, unless `trial` is False because `take` already refuses
+    what would not come back.
     """
 
     def __init__(
@@ -154,7 +151,7 @@ class Record(Extension):
 
 
 def check_parts(fields: Fields, parts: Sequence[Any]) -> None:
-    """Raise TypeError unless each part is of one of its kinds, ValueError unless they are as many as the fields."""
+    """Raise TypeError for a part that is of none of its kinds, ValueError for a wrong number of parts."""
     for (name, kinds), part in zip(fields.items(), parts, strict=True):
         kind = type(part)
         if kind not in kinds and (kinds is not ANY or kind is Raw) and not _fits_items(kinds, part):
@@ -173,7 +170,7 @@ def _kind_name(kind: type | Items) -> str:
 
 
 def check_attributes(value: object, like: object) -> None:
-    """Raise TypeError for an instance that somebody has given attributes which a new one, such as `like`, does not have."""
+    """Raise TypeError for a value with attributes that a fresh one, such as `like`, does not have."""
     others = vars(value).keys() - vars(like).keys()
     if others:
         raise TypeError(f"it has attributes of its own, which would be lost: {', '.join(sorted(map(str, others)))}")
@@ -186,14 +183,18 @@ def _as_view(part: Raw | bytes) -> memoryview:
     return memoryview(bytearray(part))
 
 
+HEAP_TYPE = 1 << 9
+"""Py_TPFLAGS_HEAPTYPE, the flag of classes that are created at run time, as by a class statement."""
+
+
 def type_name(kind: type) -> str:
-    """Return a type's name as a user would write it."""
+    """Return a type's name as users know it."""
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def short_repr(step: object) -> str:
-    """Return a short representation, whatever `step` is."""
+    """Return a short representation of any object."""
     try:
         return reprlib.repr(step)
-    except ValueError:  # an int of more digits than Python agrees to print
+    except ValueError:  # an int with more digits than Python prints
         return f"<{type_name(type(step))}>"

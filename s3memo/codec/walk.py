@@ -1,4 +1,4 @@
-"""Walks over what a value consists of."""
+"""Walks over the parts of a value."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from s3memo.codec.table import PLAIN, Extension
 
 
 def walk(value: object, classes: Classes) -> Iterator[tuple[object, Extension | None]]:
-    """Yield `value` and all its parts down to the last, each with what stores it; the parts of one object once.
+    """Yield `value` and all its parts, recursively, each with its extension; an object is taken apart once only.
 
-    What then turns out not to come back is yielded once more, with None.
+    One that cannot be taken apart is yielded again with None.
     """
-    met: dict[int, object] = {}  # which keeps each alive, for the address of a dead one may be another's
+    met: dict[int, object] = {}  # keeps each alive, so that no address is reused
     pending = [value]
     while pending:
         part = pending.pop()
@@ -31,7 +31,7 @@ def walk(value: object, classes: Classes) -> Iterator[tuple[object, Extension | 
 
 
 def is_immutable(value: object, classes: Classes = NO_CLASSES) -> bool:
-    """Whether `value`, and all that it holds, can be shared between callers because none can change it."""
+    """Whether `value` and all its parts are immutable, so that callers can share it."""
     kind = type(value)
     if kind in PLAIN or kind is dict or kind is list:  # most are
         return kind in PLAIN
@@ -44,7 +44,7 @@ def is_immutable(value: object, classes: Classes = NO_CLASSES) -> bool:
 def _find(kind: type, classes: Classes) -> Extension | None:
     try:
         return classes.by_kind(kind) or registry.by_kind(kind)
-    except ImportError:  # of a library that storing this type needs: then it is not stored
+    except ImportError:  # storing this type needs a library that is not installed
         return None
 
 

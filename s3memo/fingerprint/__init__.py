@@ -1,8 +1,8 @@
-"""Code: which function it is, and a fingerprint that changes when what the function does may have changed.
+"""Code: the identity of a function, and a fingerprint that changes whenever the function may behave differently.
 
-The fingerprint is taken of the syntax tree of the function's own source, so that comments, formatting, annotations and
-docstrings do not count, and of the values in its closure. The source is believed only if it compiles to the code that
-runs; where there is none, or it has changed since it was imported, the bytecode is taken instead.
+The fingerprint covers the syntax tree of the function's own source, so that comments, formatting, annotations and
+docstrings do not count, and the values in its closure. The source is used only if it compiles to the code that runs; if
+there is none, or it was edited since the import, the bytecode is used instead.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from s3memo.canonical import (
     module_name,
     qualified_name,
 )
+from s3memo.codec.table import HEAP_TYPE
 from s3memo.errors import KeyDerivationError, SettingsError
 from s3memo.fingerprint import deep, hints, parts, source
 from s3memo.fingerprint.watch import ABSENT, Watch, content_of
@@ -32,18 +33,15 @@ from s3memo.fingerprint.watch import ABSENT, Watch, content_of
 Code: TypeAlias = Literal["source", "deep", "off"]
 CODE_OFF_TAG = "0"
 
-_HEAP_TYPE = (
-    1 << 9
-)  # the flag of types that are made while Python runs; others, such as that of None, are one of a kind
 _SINGLEDISPATCH = functools.singledispatch(lambda _: None).__code__  # type: ignore[attr-defined]  # it is a function
 
 
 def namespace_of(function: Callable[..., Any], name: str | None = None, *, fingerprinted: bool = True) -> str:
     """Return the function's identity: `module.qualname`, or `name` if given.
 
-    A module that is run counts as what it would be imported as, or as its script's name. Without a fingerprint in the
-    tag (`fingerprinted=False`), nothing but its name tells a function from others; where Python does not make that
-    unique, SettingsError asks for one.
+    `__main__` counts under the name it would be imported by, or its script's name. Without a fingerprint in the tag
+    (`fingerprinted=False`), only the name identifies a function; if Python does not make it unique, SettingsError asks for
+    one.
     """
     if name is not None:
         if not isinstance(name, str) or not name:
@@ -64,12 +62,12 @@ def namespace_of(function: Callable[..., Any], name: str | None = None, *, finge
 class CodeTag:
     """The tag of a function's code: `version` if given, "0" for `code="off"`, else a fingerprint.
 
-    The fingerprint is of the function's code and closure and of what it `depends` on; with `code="deep"` also of all
-    that these use of their own package. A function's own `key` counts with it, for it decides which calls are one. The
-    name of the function itself does not count, for it is part of the namespace.
+    The fingerprint covers the function's code and closure and what it `depends` on; with `code="deep"` also all that these
+    use of their own package. The `key` function counts too, since it decides which calls are the same. The name of the
+    function does not count, since it is part of the namespace.
 
-    Ask for `current()` when the function is called rather than when it is made: by then its closure is complete. It is
-    derived again only when what it was taken of is no longer the same. Raises SettingsError.
+    Ask for `current()` when the function is called rather than when it is made: only then its closure is complete. The tag
+    is derived again only if something it was derived from has changed. Raises SettingsError.
     """
 
     def __init__(
@@ -87,7 +85,7 @@ class CodeTag:
         self._known: tuple[str, Watch] | None = None
 
     def current(self) -> str:
-        """Return the tag as of now. Raises SettingsError and KeyDerivationError."""
+        """Return the present tag. Raises SettingsError and KeyDerivationError."""
         if self._fixed is not None:
             return self._fixed
         known = self._known
@@ -96,7 +94,7 @@ class CodeTag:
         return known[0]
 
     def settled(self) -> tuple[Any, Any] | None:
-        """Return a function and its code if the tag stays the same as long as that is its code; None if it may not."""
+        """Return a function and its code if the tag depends on nothing else that can change; else None."""
         if self._fixed is not None:
             code = getattr(self._function, "__code__", None)
             return None if code is None else (self._function, code)
@@ -124,7 +122,7 @@ class CodeTag:
 
     def _form(self, name: str, watch: Watch) -> Fields:
         function, key = self._function, self._key
-        defaults = key is not None  # for then they are not among the arguments that are keyed
+        defaults = key is not None  # with key= the default values are not keyed as arguments
         form = Fields(
             _own_form(function, name, defaults=defaults or self._code == "deep"),
             depends=tuple(_dependency(index, item, watch) for index, item in enumerate(self._depends)),
@@ -137,12 +135,12 @@ class CodeTag:
 
 
 def tag_of(function: Callable[..., Any], **options: Any) -> str:
-    """Return the tag of a function as of now; the options are those of CodeTag."""
+    """Return the present tag of a function; the options are those of CodeTag."""
     return CodeTag(function, **options).current()
 
 
 def check_code(*, version: object, code: object, depends: object) -> None:
-    """Raise SettingsError if the options that make a tag make no sense, without looking at any code."""
+    """Raise SettingsError for invalid options of a tag, without looking at any code."""
     if version is not None and (type(version) not in (str, int) or version == ""):
         raise SettingsError(f"version={version!r} must be a whole number or a string that is not empty")
     if code not in get_args(Code):
@@ -155,9 +153,9 @@ Digests: TypeAlias = Mapping[type, tuple[str, Mapping[str, str]]]
 
 
 def class_digests(cls: type) -> Digests:
-    """Return the digests of what the user has written of a class and its bases, as far as the source is found.
+    """Return the digests of a class, of its bases, and by name of their functions, where the user's source is found.
 
-    They go where cloudpickle takes the class itself, for its source does not; those of its functions by their names.
+    They are sent along with a class that cloudpickle sends by value, since its source is not.
     """
     digests = {}
     for base in cls.__mro__:
@@ -169,7 +167,7 @@ def class_digests(cls: type) -> Digests:
 
 
 def note_class_digests(digests: Digests) -> None:
-    """Learn the digests of classes where they arrived; of those that were imported here the source is here too."""
+    """Note the digests of classes that were sent here, except of those that are imported here."""
     for cls, (digest, functions) in digests.items():
         if not is_reachable(cls):
             source.note_class_digest(cls, digest)
@@ -178,19 +176,19 @@ def note_class_digests(digests: Digests) -> None:
 
 
 def _codes(cls: type) -> dict[str, types.CodeType]:
-    """Return the codes of the functions among a class's attributes, whatever is around them."""
+    """Return the code of each function among a class's attributes, unwrapped."""
     innermost = {name: _innermost(getattr(value, "__func__", value)) for name, value in vars(cls).items()}
     return {name: thing.__code__ for name, thing in innermost.items() if isinstance(thing, types.FunctionType)}
 
 
 def _is_run_by_path(function: Callable[..., Any], module: str) -> bool:
-    """Whether it comes from a script, a notebook or the REPL; `python -m` runs a module under a name of its own."""
+    """Whether it comes from a script, a notebook or the REPL; a module run by `python -m` has a name of its own."""
     spec = home_namespace(function).get("__spec__")
     return function.__module__ in {"__main__", "__mp_main__"} and (spec is None or spec.name != module)
 
 
 def _dependency(index: int, item: Any, watch: Watch) -> Any:
-    """One item of `depends=`, and also what has been defined in its place since, as a notebook's cell run again does."""
+    """Return the form of an item of `depends=`, with that of its redefinition, as when a notebook's cell is run again."""
     watch.value(item)
     listed = _listed_form(index, item)
     successor = _successor(item, watch)
@@ -201,7 +199,7 @@ def _dependency(index: int, item: Any, watch: Watch) -> Any:
 
 
 def _listed_form(index: int, item: Any) -> Any:
-    """The form of an item: the code of a function or class counts even if it is installed, for the user says so."""
+    """Return the form of an item; the code of functions and classes counts even if they are installed."""
     if isinstance(item, types.FunctionType):
         return _function_form(item)
     if not isinstance(item, type):
@@ -213,7 +211,7 @@ def _listed_form(index: int, item: Any) -> Any:
 
 
 def _successor(item: Any, watch: Watch) -> Any:
-    """Return the code that now stands under the name of an item; the item itself if that is no code, or has no name."""
+    """Return the function or class that now has an item's name; the item itself if there is none."""
     first, *inner = getattr(item, "__qualname__", "<").split(".")
     namespace = home_namespace(item) if first[:1] != "<" and _is_code(_innermost(item)) else {}
     found = watch.read(namespace, first) if namespace and "<locals>" not in inner else item
@@ -224,9 +222,9 @@ def _successor(item: Any, watch: Watch) -> Any:
 
 def _own_form(function: Callable[..., Any], name: str, *, defaults: bool) -> Fields:
     if isinstance(function, types.FunctionType) and function.__code__ is not _SINGLEDISPATCH:
-        # Defaults are part of the arguments, and the source has how they are made.
+        # Default values are keyed as arguments; their expressions are in the source.
         deep.note(function, defaults=defaults)
-        code = source.function_digest(function.__code__, undecorated=True)  # what it is now called by is above it
+        code = source.function_digest(function.__code__, undecorated=True)  # our decorator does not read annotations
         return Fields(code=code, closure=_closure(function))
     if isinstance(function, types.FunctionType | types.MethodType | functools.partial):
         deep.watch(function)
@@ -235,8 +233,8 @@ def _own_form(function: Callable[..., Any], name: str, *, defaults: bool) -> Fie
 
 
 def _function(function: types.FunctionType) -> Any:
-    """A function as a value: an installed one is known by its name, the user's own by all that decides what it does."""
-    generic = function.__code__ is _SINGLEDISPATCH  # to which a user may have added, whoever it belongs to
+    """Return the form of a function as a value: an installed one's name, the user's own code and data."""
+    generic = function.__code__ is _SINGLEDISPATCH  # users may register implementations in an installed one
     if _is_installed(function) and is_reachable(function) and not (generic or deep.is_own(function)):
         return qualified_name(function)
     return _function_form(function)
@@ -258,7 +256,7 @@ def _function_form(function: types.FunctionType) -> Fields:
 
 def _closure(function: types.FunctionType) -> Fields:
     cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-    # `__class__` is there for super(), and says no more than where the method stands.
+    # `__class__` is there for super(), and only names the method's class.
     return Fields((name, _content(cell)) for name, cell in cells if name != "__class__")
 
 
@@ -266,13 +264,13 @@ def _content(cell: types.CellType) -> Any:
     content = content_of(cell)
     if content is ABSENT:
         return Fields(empty=True)
-    # A module that a factory imports is like one that the file imports: its code is not followed.
+    # A module in a closure is like one that the file imports: its code is not followed.
     return Fields(module=content.__name__) if isinstance(content, types.ModuleType) else content
 
 
 def _class(cls: type) -> Any:
-    """A class as a value; as for functions, and with the classes it is built on."""
-    named = is_reachable(cls) or not cls.__flags__ & _HEAP_TYPE
+    """Return the form of a class as a value; as for functions, and with its bases."""
+    named = is_reachable(cls) or not cls.__flags__ & HEAP_TYPE  # a static type is one of a kind
     return qualified_name(cls) if named and _is_installed(cls) and not deep.is_own(cls) else _class_form(cls)
 
 
@@ -288,7 +286,7 @@ def _class_form(cls: type) -> Fields:
             raise
         code = ""
     form = Fields(name=qualified_name(cls), code=code)
-    if not followed:  # else all that it consists of counts by itself
+    if not followed:  # else its parts are added by the walk
         for name, value in parts.of_class(cls, vars(cls), deep.is_users):
             deep.watch(value)
             form[f"{cls.__name__}.{name}"] = parts.stand_in(value, deep.is_users)
@@ -303,9 +301,9 @@ def _builtin(function: Any) -> Any:
 
 
 def _is_installed(thing: Any) -> bool:
-    """Whether a function or class belongs to Python or to an installed package, and not to the user's own code.
+    """Whether a function or class belongs to Python or an installed package rather than to the user.
 
-    A decorator of theirs around the user's function makes that one not theirs: its name is of the user's module.
+    A user's function remains the user's under an installed decorator.
     """
     thing = _innermost(thing)
     if isinstance(thing, types.FunctionType) and not source.is_installed(thing.__code__.co_filename):
@@ -315,7 +313,7 @@ def _is_installed(thing: Any) -> bool:
 
 
 def _innermost(thing: Any) -> Any:
-    """Return the function at the heart of methods, partials and what functools.wraps has marked; or the thing itself."""
+    """Unwrap methods, partials and what functools.wraps has marked."""
     while True:
         if isinstance(thing, functools.partial):
             thing = thing.func
@@ -333,7 +331,7 @@ def _is_code(thing: Any) -> bool:
 
 def _label(function: Callable[..., Any]) -> str:
     inner = _innermost(function)
-    return qualified_name(inner).replace(":", ".") if _is_code(inner) else repr(function)
+    return deep.display_name(inner) if _is_code(inner) else repr(function)
 
 
 def _method(method: types.MethodType) -> Fields:
@@ -349,7 +347,7 @@ add_type(types.MethodType, "method", _method)
 add_type(types.BuiltinFunctionType, "builtin", _builtin)
 add_type(types.MethodDescriptorType, "method of type", _slot)
 add_type(types.WrapperDescriptorType, "slot of type", _slot)
-add_type(functools._lru_cache_wrapper, "lru_cache", lambda wrapper: wrapper.__wrapped__)  # noqa: SLF001  it has no other name
+add_type(functools._lru_cache_wrapper, "lru_cache", lambda wrapper: wrapper.__wrapped__)  # noqa: SLF001  it has no public name
 add_family(lambda kind: issubclass(kind, type), "class", _class)
 # What stands in the body of a class.
 add_type(staticmethod, "staticmethod", lambda method: method.__func__)

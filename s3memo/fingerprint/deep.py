@@ -1,8 +1,8 @@
-"""Deep: what a function uses of its own package, followed from name to name, so that a change of any of it counts.
+"""Follows what a function uses of its own package, from name to name, so that a change in any of it counts.
 
-Followed are global names, attributes of modules, and what functions import for themselves: to functions, to classes
-whole, with their bases and attributes and what the class statement reads, and to the values of constants. What another
-package has counts by its name. What no name in the code says is not seen: `docs/keys.md` lists it.
+It follows global names, attributes of modules, and functions' own imports, to functions, to whole classes (bases,
+attributes, and what the class statement reads), and to values. Objects of other packages count by their name. What the
+code does not name is not seen: `docs/keys.md` lists it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _REMEDIES = (
     'code="source", with depends= for what decides the result',
     "version=, to say yourself when the code changes",
 )
-_NOT_READ = frozenset(  # where a module is and how it was found, which differs where its code does not
+_NOT_READ = frozenset(  # where a module is and how it was found, which is not its code
     {
         "__annotations__", "__builtins__", "__cached__", "__file__", "__loader__", "__name__", "__package__",
         "__path__", "__spec__",
@@ -41,9 +41,9 @@ _current: ContextVar[Walk | None] = ContextVar("s3memo_walk", default=None)
 
 
 class Scope:
-    """Whose code is followed: all of the packages that `roots` are of.
+    """Whose code is followed: that of the packages of `roots`.
 
-    What is of a script, a notebook or a module by itself has no package: then all is followed that is not installed.
+    A root in a script, a notebook or a single module has no package; then all code that is not installed is followed.
     """
 
     def __init__(self, roots: Iterable[object] = (), *, all_own: bool = False) -> None:
@@ -63,7 +63,7 @@ class Scope:
         return self._covers(name.partition(".")[0], file)
 
     def covers_import(self, name: str) -> bool:
-        """Whether a module that may not have been imported yet is to be followed."""
+        """Whether a module, imported yet or not, is to be followed."""
         package = name.partition(".")[0]
         if package in sys.modules:
             return self.covers(sys.modules[package])
@@ -80,7 +80,7 @@ _USERS = Scope(all_own=True)
 
 
 class _Names(NamedTuple):
-    """Where code finds what its names stand for: a module's names, and what is free in a function."""
+    """Where code looks up its names: its module's namespace, and the cells of its free variables."""
 
     namespace: Mapping[str, Any]
     cells: Mapping[str, types.CellType] = types.MappingProxyType({})
@@ -96,14 +96,14 @@ class _Names(NamedTuple):
 
 
 class Walk:
-    """One derivation of a fingerprint: what takes part in it, what that reads, and a watch over all of it."""
+    """One derivation of a fingerprint: the functions and classes in it, what they read, and a watch over all of it."""
 
     def __init__(self, name: str, scope: Scope, *, follows: bool) -> None:
         self.scope = scope
         self.follows = follows
         self.watch = Watch(self._digest_again)
         self.has_imported = False
-        """Whether modules were imported on the way, which may have changed what was read before."""
+        """Whether the walk imported modules, which may have changed what it read before."""
         self._trail: tuple[str, ...] = (name,)
         self._pending: deque[tuple[Any, tuple[str, ...]]] = deque()
         self._noted: dict[int, Any] = {}
@@ -112,7 +112,7 @@ class Walk:
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Let functions and classes take part whose forms are written in here."""
+        """Let functions and classes whose forms are written in the block take part."""
         token = _current.set(self)
         try:
             yield
@@ -120,24 +120,17 @@ class Walk:
             _current.reset(token)
 
     def follow(self) -> dict[tuple[str, str], Form]:
-        """Return what each function and class that takes part reads, until nothing new comes up.
-
-        Raises KeyDerivationError.
-        """
+        """Return what each function and class reads, until no new one is found. Raises KeyDerivationError."""
         found: dict[tuple[str, str], Form] = {}
         while self._pending:
             thing, self._trail = self._pending.popleft()
-            key, read = (
-                ((qualified_name(thing), _class_digest(thing)), self._of_class(thing))
-                if isinstance(thing, type)
-                else (
-                    (qualified_name(thing), source.function_digest(thing.__code__, undecorated=True)),
-                    self._of_function(thing),
-                )
-            )
+            if isinstance(thing, type):
+                digest, read = _class_digest(thing), self._of_class(thing)
+            else:
+                digest, read = source.function_digest(thing.__code__, undecorated=True), self._of_function(thing)
             with self.active():
                 form = {label: self._form(label, value) for label, value in read}
-            if found.setdefault(key, form) != form:
+            if found.setdefault((qualified_name(thing), digest), form) != form:
                 raise KeyDerivationError(
                     f"{self._path()} is the name of two that read alike and use different things, so {self._trail[0]} "
                     f"has no fingerprint. What helps: names of their own; {'; '.join(_REMEDIES)}."
@@ -145,7 +138,7 @@ class Walk:
         return found
 
     def finish(self) -> Watch:
-        """Return the watch over what was read; from now on nothing more takes part."""
+        """End the walk and return the watch over what was read."""
         self._is_over = True
         return self.watch
 
@@ -156,12 +149,12 @@ class Walk:
         if isinstance(thing, types.FunctionType):
             self.watch.function(thing, defaults=defaults)
         if self.follows and self.scope.covers(thing):
-            self._pending.append((thing, (*self._trail, _display_name(thing))))
+            self._pending.append((thing, (*self._trail, display_name(thing))))
         elif isinstance(thing, type):
             self.watch.of_class(thing)
 
     def note_kind(self, kind: type) -> None:
-        """Let the class of an object take part, and not only what is in the object."""
+        """Let an object's class take part, and not only its content."""
         if self.follows and kind not in self._met:
             self._met.add(kind)
             if self.scope.covers(kind):
@@ -176,7 +169,7 @@ class Walk:
             with self.active():
                 return form_digest(parts.stand_in(value, self.scope.covers))
         except UnkeyableError:
-            return None  # which is not what it was, so whoever asks derives all again and says why
+            return None  # it has changed, so the tag is derived again, which raises the error
 
     def _form(self, label: str, value: Any) -> str:
         if isinstance(value, types.ModuleType) and self.scope.covers(value):
@@ -197,8 +190,8 @@ class Walk:
         return first + "".join(f" uses {name}, which" for name in others)
 
     def _of_class(self, cls: type) -> Iterator[tuple[str, Any]]:
-        """Yield what a class consists of, and what the statement that made it reads, which it may show nowhere."""
-        name = _display_name(cls)
+        """Yield the parts of a class, and what its class statement reads, which may not be visible in the class."""
+        name = display_name(cls)
         for attribute, value in parts.of_class(cls, self.watch.of_class(cls), self.scope.covers):
             yield f"{name}.{attribute}", value
         if not _class_digest(cls):
@@ -208,20 +201,20 @@ class Walk:
         yield from self._read_all(source.class_reads(cls), _Names(vars(module) if module else {}))
 
     def _check_metaclass(self, cls: type) -> None:
-        """Refuse a class without source whose metaclass may have made of its body what only the library can read."""
+        """Refuse a class without source whose foreign metaclass may have hidden parts of its body."""
         metaclass = type(cls)
         if metaclass.__module__.partition(".")[0] not in sys.stdlib_module_names and not self.scope.covers(metaclass):
             raise KeyDerivationError(
-                f"{self._path()} uses {_display_name(cls)}, whose source is not found, and what "
-                f"{_display_name(metaclass)} has made of it cannot be told. What helps: to define it at the top of a "
+                f"{self._path()} uses {display_name(cls)}, whose source is not found, and what "
+                f"{display_name(metaclass)} has made of it cannot be told. What helps: to define it at the top of a "
                 f"module; {'; '.join(_REMEDIES)}."
             )
 
     def _of_function(self, function: types.FunctionType) -> Iterator[tuple[str, Any]]:
         defaults = (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
         for index, default in enumerate(defaults):
-            if isinstance(default, types.FunctionType | type):  # of other values the arguments' key tells what counts
-                yield f"{_display_name(function)}.__defaults__[{index}]", default
+            if isinstance(default, types.FunctionType | type):  # other values are keyed as arguments
+                yield f"{display_name(function)}.__defaults__[{index}]", default
             else:
                 self._note_kinds(default)
         self._note_owner(function)
@@ -233,11 +226,11 @@ class Walk:
 
     def _note_kinds(self, default: Any) -> None:
         """Let the classes of the objects in a default take part."""
-        with suppress(UnkeyableError):  # which the arguments' key will say, if it is used
+        with suppress(UnkeyableError):  # raised when a call uses the default
             form_digest(default, meet=self.note_kind)
 
     def _note_owner(self, function: types.FunctionType) -> None:
-        """Let a method's class take part, for by `self` it reaches all that is in it."""
+        """Let a method's class take part, since the method can reach all of it by `self`."""
         first, *inner = function.__qualname__.split(".")
         if not inner or "<locals>" in inner:
             return
@@ -253,14 +246,14 @@ class Walk:
                 yield from self._read(item, scope)
 
     def _read(self, read: Read, scope: _Names) -> Iterator[tuple[str, Any]]:
-        """Yield what a name stands for, unless it is Python's own, or is counted elsewhere, or is not there yet."""
+        """Yield the value of a name, unless it is a builtin, counts elsewhere, or is not defined yet."""
         label = f"{scope.module}.{read}"
         if read.imported:
             value, label = self._import(read.name, scope), str(read)
         elif read.name in scope.cells:
             value = content_of(scope.cells[read.name])
             if not isinstance(value, types.ModuleType):
-                return  # it counts with the closure
+                return  # it counts as part of the closure
         else:
             value = self.watch.read(scope.namespace, read.name)
             if value is ABSENT:
@@ -274,7 +267,7 @@ class Walk:
         if isinstance(value, types.FunctionType) and attributes and self.scope.covers(value):
             attribute = self.watch.read(vars(value), attributes[0])
             if attribute is not ABSENT:
-                yield f"{_display_name(value)}.{attributes[0]}", attribute
+                yield f"{display_name(value)}.{attributes[0]}", attribute
         if value is not ABSENT:
             yield label, value
 
@@ -285,7 +278,7 @@ class Walk:
         return self._import(f"{module.__name__}.{name}", scope) if value is ABSENT else value
 
     def _import(self, name: str, scope: _Names) -> Any:
-        """Return a module that a function will import when it runs; of those that are followed, or ABSENT."""
+        """Return the module that a function imports when it runs, importing it if it is to be followed; or ABSENT."""
         namespace = scope.namespace
         package = namespace.get("__package__") or namespace.get("__name__", "").rpartition(".")[0]
         try:
@@ -294,7 +287,7 @@ class Walk:
                 importlib.import_module(absolute)
                 self.has_imported = True
         except ImportError:
-            return ABSENT  # the function will find the same, and may well be prepared for it
+            return ABSENT  # the function will fail alike, and may handle it
         except Exception as error:
             raise KeyDerivationError(
                 f"{self._path()} imports {name}, which raises {type(error).__name__}: {error}. "
@@ -304,38 +297,38 @@ class Walk:
 
 
 def note(thing: types.FunctionType | type, *, defaults: bool = True) -> None:
-    """Let a function or class, whose form is being written, take part in the fingerprint that is being derived, if any."""
+    """Let a function or class take part in the fingerprint being derived, if any."""
     walk = _current.get()
     if walk is not None:
         walk.note(thing, defaults=defaults)
 
 
 def watch(value: Any) -> None:
-    """Let what can change within a value be watched, if a fingerprint is being derived."""
+    """Watch a value for changes, if a fingerprint is being derived."""
     walk = _current.get()
     if walk is not None:
         walk.note_value(value)
 
 
 def is_own(thing: object) -> bool:
-    """Whether a fingerprint is being derived of code of the same package, even if that is installed."""
+    """Whether the fingerprint being derived, if any, is of code of the same package."""
     walk = _current.get()
     return walk is not None and walk.scope.covers(thing)
 
 
 def is_users(thing: object) -> bool:
-    """Whether a function, class or module is the user's, or is its own even if that is installed."""
+    """Whether a function, class or module is the user's, or `is_own`."""
     return _USERS.covers(thing) or is_own(thing)
 
 
 def is_followed(thing: types.FunctionType | type) -> bool:
-    """Whether a fingerprint is being derived that follows this function or class."""
+    """Whether the fingerprint being derived, if any, follows this function or class."""
     walk = _current.get()
     return walk is not None and walk.follows and walk.scope.covers(thing)
 
 
 def _home(thing: Any) -> tuple[str, str | None]:
-    """Return the name of the module that a function, class or module is of, and that module's file."""
+    """Return the name and the file of a function's or class's module, or of a module itself."""
     if isinstance(thing, types.FunctionType):
         namespace, name = thing.__globals__, thing.__globals__.get("__name__", "")
     else:
@@ -344,7 +337,8 @@ def _home(thing: Any) -> tuple[str, str | None]:
     return module_name(name, namespace), namespace.get("__file__")
 
 
-def _display_name(thing: types.FunctionType | type) -> str:
+def display_name(thing: types.FunctionType | type) -> str:
+    """Return the name of a function or class as users know it."""
     return qualified_name(thing).replace(":", ".")
 
 
@@ -352,4 +346,4 @@ def _class_digest(cls: type) -> str:
     try:
         return source.class_digest(cls)
     except ValueError:
-        return ""  # then what it consists of is all that there is
+        return ""  # then only its parts count

@@ -1,4 +1,4 @@
-"""Hints: what type expressions such as `list[int]` or a TypeVar consist of, where a program uses them as values."""
+"""Reductions of type expressions, such as `list[int]` or a TypeVar, that a program uses as values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names: what code takes from outside itself, as its instructions say."""
+"""The names that code reads from outside itself, found in its instructions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FREE_LOADS = frozenset({"LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DER
 _LOADS = _GLOBAL_LOADS | _FREE_LOADS | {"LOAD_FAST", "LOAD_FAST_CHECK"}
 _STORES = frozenset({"STORE_FAST", "STORE_DEREF", "STORE_NAME", "STORE_GLOBAL"})
 _ATTRIBUTES = frozenset({"LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELETE_ATTR"})
-_DOUBLE = {  # Python 3.13 has instructions that do the work of two
+_DOUBLE = {  # from Python 3.13 on some instructions do the work of two
     "LOAD_FAST_LOAD_FAST": ("LOAD_FAST", "LOAD_FAST"),
     "STORE_FAST_LOAD_FAST": ("STORE_FAST", "LOAD_FAST"),
     "STORE_FAST_STORE_FAST": ("STORE_FAST", "STORE_FAST"),
@@ -24,9 +24,9 @@ _FILLERS = frozenset({"CACHE", "EXTENDED_ARG", "NOP"})
 
 
 class Read(NamedTuple):
-    """A name that code reads, and the attributes that it reads of it at once: `helpers.limits.MAX`.
+    """A name that code reads, with the attributes read from it at once: `helpers.limits.MAX`.
 
-    `imported`: the name is a module's that the code itself imports, with dots in front if it is a relative one.
+    `imported`: the name is that of a module the code itself imports, with leading dots if the import is relative.
     """
 
     name: str
@@ -38,14 +38,14 @@ class Read(NamedTuple):
 
 
 class Reads(NamedTuple):
-    """All names that a code object and those nested in it read from outside, and the modules that they import."""
+    """All names that a code object, with those nested in it, reads from outside, and the modules it imports."""
 
     names: frozenset[Read]
     modules: frozenset[str]
 
 
 def reads(code: CodeType) -> Reads:
-    """Return what a function's code reads: globals, what is free in it, and what it imports for itself."""
+    """Return what a function's code reads: globals, free variables, and its own imports."""
     bodies = [(body, list(_steps(body))) for body in all_codes(code)]
     bound: dict[str, set[Read]] = {}
     modules: set[str] = set()
@@ -87,13 +87,13 @@ def _is_attribute(step: Step) -> bool:
 
 
 def _imports(steps: list[Step]) -> Iterator[tuple[str, str, Read]]:
-    """Yield each import: the module, the variable that it binds, and what that then is."""
+    """Yield each import: the module, the variable it binds, and what that refers to."""
     for index, (operation, name) in enumerate(steps):
         if operation != "IMPORT_NAME":
             continue
         (_, level), (_, wanted) = steps[index - 2 : index]
         module = "." * level + name
-        if not wanted:  # `import a.b` binds a, `import a.b as c` binds what its last step leads to
+        if not wanted:  # `import a.b` binds a, `import a.b as c` binds a.b
             variable = next(name for operation, name in steps[index:] if operation in _STORES)
             bound = name if steps[index + 1][0] == "IMPORT_FROM" else name.partition(".")[0]
             yield module, variable, Read(bound, imported=True)

@@ -1,4 +1,4 @@
-"""Parts: what a class, or a value that a module holds, consists of as far as code depends on it."""
+"""The parts of classes and of module-level values on which code may depend."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SLOTS = (types.MethodDescriptorType, types.WrapperDescriptorType)
 _DATACLASS_OPTIONS = ("init", "repr", "eq", "order", "unsafe_hash", "frozen")
 _FIELD_OPTIONS = ("init", "repr", "hash", "compare", "kw_only")
 _ATTRS_OPTIONS = ("init", "repr", "eq", "eq_key", "order", "order_key", "hash", "kw_only", "alias")
-_MADE = frozenset(  # what Python and its typing make of a class, or what is only about its text
+_MADE = frozenset(  # what Python or typing add to a class, or what only concerns its text
     {
         "__abstractmethods__", "__annotate__", "__annotate_func__", "__annotations__", "__annotations_cache__",
         "__callable_proto_members_only__", "__class_vars__", "__classcell__", "__classdictcell__", "__dict__", "__doc__",
@@ -41,10 +41,9 @@ _MADE_BY = ("__attrs_", "__dataclass_", "__pydantic_")
 
 
 def stand_in(value: Any, covers: Covers) -> Any:
-    """Return what counts of a value that a name stands for: most often the value.
+    """Return what counts of the value of a name: mostly the value itself.
 
-    What decides no result counts by its kind: loggers, locks, and bare objects that serve as marks; what another
-    package has, by its name.
+    Loggers, locks, and bare objects used as marks count by their kind; objects of another package by their name.
     """
     kind = type(value)
     # What is typing.Annotated is a class in some versions of Python.
@@ -59,8 +58,9 @@ def stand_in(value: Any, covers: Covers) -> Any:
 
 
 def of_class(cls: type, attributes: Mapping[str, Any], covers: Covers) -> Iterator[tuple[str, Any]]:
-    """Yield what a class consists of besides its source: its bases and metaclass, its methods, the values of its
-    attributes, and the fields that were made of them; what a library generated from these is left out.
+    """Yield the parts of a class besides its source: bases, metaclass, methods, values of attributes, and fields.
+
+    What a library generated from these is left out.
     """
     yield "__bases__", cls.__bases__
     if covers(type(cls)):
@@ -74,7 +74,7 @@ def of_class(cls: type, attributes: Mapping[str, Any], covers: Covers) -> Iterat
 
 
 def is_only_names(cls: type, covers: Covers) -> bool:
-    """Whether a class is what a call such as `namedtuple("Point", "x y")` makes: names and values, and no code."""
+    """Whether a class has names and values but no code, as `namedtuple("Point", "x y")` makes it."""
     if issubclass(cls, enum.Enum):
         listed = cls.__members__.keys()
     elif cls.__bases__ == (tuple,) and hasattr(cls, "_field_defaults"):
@@ -86,7 +86,7 @@ def is_only_names(cls: type, covers: Covers) -> bool:
 
 
 def _of_fields(attributes: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield what libraries have taken out of the body of a class to make fields of it."""
+    """Yield the fields that libraries made from the body of a class."""
     yield "_field_defaults", tuple(attributes.get("_field_defaults", {}).items())
     if parameters := attributes.get("__dataclass_params__"):
         yield "__dataclass_params__", tuple(getattr(parameters, option) for option in _DATACLASS_OPTIONS)
@@ -127,7 +127,7 @@ def _counts(cls: type, name: str, value: Any, covers: Covers) -> bool:
 
 
 def _is_generated(cls: type, method: object, code: types.CodeType) -> bool:
-    """Whether a library made a method for this class, out of what is written in it."""
+    """Whether a library generated a method for this class."""
     qualname = getattr(method, "__qualname__", "")
     if code.co_qualname == qualname or not qualname.startswith(f"{cls.__qualname__}."):
         return False
@@ -135,7 +135,7 @@ def _is_generated(cls: type, method: object, code: types.CodeType) -> bool:
 
 
 def _foreign_name(value: Any, covers: Covers) -> str | None:
-    """Return the name by which another package has this object, if it has one."""
+    """Return the name under which another package's module has this object, or None."""
     for module in (getattr(value, "__module__", None), type(value).__module__):
         for name in (getattr(value, "__qualname__", None), getattr(value, "__name__", None)):
             found = sys.modules.get(module) if isinstance(module, str) else None

@@ -1,8 +1,8 @@
-"""Source: digests of what functions and classes are written as or, where that cannot be had, compiled to.
+"""Digests of the source of functions and classes or, where there is none, of their bytecode.
 
-A function's source is its syntax tree without docstring, annotations, comments and formatting, written in a form of
-our own, for `ast.dump` differs from one Python version to the next. It is believed only if it compiles to the code
-object that runs: files are edited while programs run.
+A function's source is its syntax tree without docstring, annotations, comments and formatting, written in a form of our
+own, because `ast.dump` differs between Python versions. It is used only if it compiles to the code object that runs, since
+files may be edited while a program runs.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import itertools
 import os
 import warnings
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import PurePath
@@ -27,22 +27,22 @@ from s3memo.fingerprint.names import Read, all_codes, reads
 from s3memo.locks import fork_safe_lock
 
 _compiling = fork_safe_lock()
-"""Held to compile: Python 3.11 miscounts how deep a tree is when several threads make one (a SystemError), and the filters
-of warnings are one for all threads."""
+"""Held to compile: in Python 3.11 concurrent parsing may miscount a tree's depth (SystemError), and the filters of warnings
+are shared by all threads."""
 
 _PARSES = 100
-"""How often a source that threads without that lock make fail is parsed again."""
+"""How often parsing is tried again when threads without that lock make it fail."""
 
 FunctionNode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 _FUTURE_FLAGS = sum(getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
 _STANDARD_LIBRARY = str(PurePath(os.__file__).parent) + os.sep
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
-_OMITTED_FIELDS = frozenset({"ctx", "kind", "type_comment", "type_ignores"})  # they say nothing that counts
+_OMITTED_FIELDS = frozenset({"ctx", "kind", "type_comment", "type_ignores"})  # without a meaning of their own
 
 
 class _File(NamedTuple):
-    """A source text as it is now: its syntax tree, its functions by name and line, and all that it compiles to."""
+    """A source text: its syntax tree, its functions by name and line, and all code objects that it compiles to."""
 
     tree: ast.Module
     functions: dict[tuple[str, int], list[FunctionNode]]
@@ -50,16 +50,16 @@ class _File(NamedTuple):
 
 
 def function_digest(code: CodeType, *, undecorated: bool = False) -> str:
-    """Return a digest of the source of a function, if that is what runs, else of its bytecode; its name is left out.
+    """Return a digest of a function's source, without its name; of its bytecode if that source is not what runs.
 
-    Where it is decorated its docstring and annotations count, unless `undecorated` says that nobody has read them.
+    If it is decorated its docstring and annotations count, unless `undecorated` says that its decorators ignore them.
     """
     sent = _sent_digests.get((code, code.co_filename))
     return _function_digest(code, code.co_filename, undecorated=undecorated) if sent is None or undecorated else sent
 
 
 def note_function_digest(code: CodeType, digest: str) -> None:
-    """Learn the digest of a function that came without its source, from where it was sent."""
+    """Note the digest of a function that was sent here without its source."""
     _sent_digests[code, code.co_filename] = digest
 
 
@@ -67,7 +67,9 @@ _sent_digests: dict[tuple[CodeType, str], str] = {}
 
 
 @lru_cache(maxsize=4096)
-def _function_digest(code: CodeType, _filename: str, *, undecorated: bool) -> str:  # codes of two files may be equal
+def _function_digest(
+    code: CodeType, _filename: str, *, undecorated: bool
+) -> str:  # _filename: codes of two files may be equal
     node = _find_function(code)
     if node is None:
         return form_digest(_bytecode(code))
@@ -75,9 +77,9 @@ def _function_digest(code: CodeType, _filename: str, *, undecorated: bool) -> st
 
 
 def plain_code(code: CodeType) -> CodeType:
-    """Return what a function's source compiles to without -O, and without annotations that Python would only keep.
+    """Return a function's source compiled without -O and without unused annotations; without source, the code itself.
 
-    What it reads is then the same however Python was started. Where there is no source: the code as it is.
+    So what it reads does not depend on how Python was started.
     """
     return _plain_code(code, code.co_filename)
 
@@ -91,25 +93,25 @@ def _plain_code(code: CodeType, _filename: str) -> CodeType:
 
 
 def is_installed(filename: str) -> bool:
-    """Whether a file belongs to Python or to a package that was installed, and not to the user's own code."""
+    """Whether a file belongs to Python or an installed package rather than to the user."""
     python = filename.startswith(("<frozen ", _STANDARD_LIBRARY))
     return python or not _INSTALLED.isdisjoint(PurePath(filename).parts)
 
 
 def class_digest(cls: type) -> str:
-    """Return a digest of the source of a class, or if that is not what runs, of its methods.
+    """Return a digest of a class's source; of its methods if that source is not what runs.
 
-    Raises ValueError where no source is found.
+    Raises ValueError if no source is found.
     """
     methods = _methods(cls)
     known = _class_digests.get(cls)
-    if known is None or known[0] != methods:  # tools that reload put new methods into an old class
+    if known is None or known[0] != methods:  # reloading tools put new methods into an old class
         known = _class_digests[cls] = methods, _class_digest(cls, methods)
     return known[1]
 
 
 def note_class_digest(cls: type, digest: str) -> None:
-    """Learn the digest of a class that came without its source, from where it was sent."""
+    """Note the digest of a class that was sent here without its source."""
     _class_digests[cls] = _methods(cls), digest
 
 
@@ -117,16 +119,18 @@ _class_digests: weakref.WeakKeyDictionary[type, tuple[dict[str, CodeType], str]]
 
 
 def class_reads(cls: type) -> frozenset[Read]:
-    """Return what the statement that made a class reads: its decorators, bases, body and annotations, even as text.
+    """Return what a class statement reads: in decorators, bases, body and annotations, even those that are strings.
 
-    The bodies of its methods are left out. Empty where no source is found.
+    The bodies of its methods are left out. Empty if no source is found.
     """
     found = _find_definition(cls, _methods(cls).values())
     if found is None:
         return frozenset()
     origin, _ = found
     with _compiling:
-        nodes = _find_classes(ast.parse(_text(origin)), cls.__qualname__)  # a tree of its own, for it will be changed
+        nodes = _find_classes(
+            ast.parse(_text(origin)), cls.__qualname__
+        )  # parsed again, because the tree will be changed
     for node in nodes:
         _keep_what_is_evaluated(node)
     with _compiling, warnings.catch_warnings(action="ignore"):
@@ -135,37 +139,40 @@ def class_reads(cls: type) -> frozenset[Read]:
 
 
 def _keep_what_is_evaluated(cls: ast.ClassDef) -> None:
-    """Leave of a class what runs when it is defined, and make code of annotations that somebody may read."""
+    """Reduce a class to what runs when it is defined, with annotations that may be read as code."""
     pending: list[ast.AST] = [cls]
     while pending:
         node = pending.pop()
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            decorated = bool(node.decorator_list)
             node.body = [ast.copy_location(ast.Pass(), node)]
-            node.returns = _evaluated(node.returns) if decorated else None
-            for argument in ast.walk(node.args):
-                if isinstance(argument, ast.arg):
-                    argument.annotation = _evaluated(argument.annotation) if decorated else None
+            _replace_annotations(node, _evaluated if node.decorator_list else lambda _: None)
         elif isinstance(node, ast.AnnAssign):
             node.annotation = _evaluated(node.annotation)
         pending += ast.iter_child_nodes(node)
 
 
 class _Texts(ast.NodeTransformer):
-    """Puts in place of texts in an annotation what they spell."""
+    """Replaces strings in an annotation by the expressions they contain."""
 
     def visit_Constant(self, node: ast.Constant) -> ast.expr:
         if not isinstance(node.value, str):
             return node
         try:
             spelled = ast.parse(node.value.strip(), mode="eval").body
-        except (SyntaxError, ValueError):  # it is any text, as in Annotated[int, "metres"]
+        except (SyntaxError, ValueError):  # it is not code, as in Annotated[int, "metres"]
             return node
         return self.visit(spelled)  # type: ignore[no-any-return]  # it is an expression
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
         name = getattr(node.value, "attr", getattr(node.value, "id", None))
         return node if name == "Literal" else self.generic_visit(node)  # type: ignore[return-value]  # as above
+
+
+def _replace_annotations(function: ast.FunctionDef | ast.AsyncFunctionDef, replace: Callable[[Any], Any]) -> None:
+    function.returns = replace(function.returns)
+    for argument in ast.walk(function.args):
+        if isinstance(argument, ast.arg):
+            argument.annotation = replace(argument.annotation)
 
 
 def _evaluated(annotation: Any) -> Any:
@@ -183,8 +190,8 @@ def _class_digest(cls: type, methods: dict[str, CodeType]) -> str:
 
 
 def _find_definition(cls: type, methods: Iterable[CodeType]) -> tuple[object, _File] | None:
-    """Return where the source of a class is to be had, and the file."""
-    for origin in (*methods, inspect.getmodule(cls)):  # the module of a notebook has no file, its methods do
+    """Return the object by which a class's source was found, and its file."""
+    for origin in (*methods, inspect.getmodule(cls)):  # a notebook's module has no file, but its methods do
         file = _load(origin, 0)
         if file is not None and _find_classes(file.tree, cls.__qualname__):
             return origin, file
@@ -196,7 +203,7 @@ def _methods(cls: type) -> dict[str, CodeType]:
 
 
 def _method_code(cls: type, value: object) -> CodeType | None:
-    """Return the code of a function that was written in the class's own body."""
+    """Return the code of a function defined in the class's own body, or None."""
     function = getattr(value, "__func__", value)
     function = getattr(function, "__wrapped__", function)
     if not isinstance(function, FunctionType):
@@ -205,7 +212,7 @@ def _method_code(cls: type, value: object) -> CodeType | None:
 
 
 def _find_classes(tree: ast.Module, qualname: str) -> list[ast.ClassDef]:
-    """Return all definitions of that name, since which of them was carried out cannot be told."""
+    """Return all definitions of that name, since it is unknown which of them ran."""
     bodies: list[ast.AST] = [tree]
     for name in qualname.split("."):
         found = [node for body in bodies for node in _outermost_classes(body) if node.name == name]
@@ -222,7 +229,7 @@ def _outermost_classes(node: ast.AST) -> Iterator[ast.ClassDef]:
 
 
 def _find_function(code: CodeType) -> FunctionNode | None:
-    """Return the syntax tree that was compiled to this code object, if it can be told."""
+    """Return the syntax tree that compiled to this code object, or None if that is not certain."""
     file = _load(code, code.co_flags & _FUTURE_FLAGS)
     if file is None or code not in file.codes:
         return None
@@ -239,7 +246,7 @@ def _name_and_line(node: FunctionNode) -> tuple[str, int]:
 
 
 def _around(nodes: list[ast.Lambda], code: CodeType) -> list[FunctionNode]:
-    """Return, of the lambdas on one line, the one whose body the code's instructions come from; none in doubt."""
+    """Return, of the lambdas on one line, the one that contains the code's instructions; none if not certain."""
     span = _span(code)
     if span is None:
         return []
@@ -247,20 +254,20 @@ def _around(nodes: list[ast.Lambda], code: CodeType) -> list[FunctionNode]:
     around: list[FunctionNode] = [
         node for node in sorted(nodes, key=_start) if _start(node) <= first and last <= _end(node)
     ]
-    return around[-1:]  # bodies around one place are nested, and the inner one starts later
+    return around[-1:]  # bodies that contain one place are nested; the innermost starts last
 
 
 def _span(code: CodeType) -> tuple[tuple[int, int], tuple[int, int]] | None:
-    """Return where the text of the code's instructions begins and ends, as lines and columns."""
+    """Return the first and last position, as (line, column), of the code's instructions; None without positions."""
     positions = [position for position in code.co_positions() if None not in position]
     spans: list[Any] = [((line, column), (end_line, end_column)) for line, end_line, column, end_column in positions]
-    spans = [(start, end) for start, end in spans if start != end]  # what no text was written for has none
+    spans = [(start, end) for start, end in spans if start != end]  # instructions without text of their own
     return (min(spans)[0], max(end for _, end in spans)) if spans else None
 
 
 def _load(origin: object, flags: int) -> _File | None:
     for _ in range(_PARSES):
-        with suppress(SystemError):  # other threads of the program were compiling too: see `_compiling`
+        with suppress(SystemError):  # other threads were compiling too: see `_compiling`
             return _load_once(origin, flags)
     return _load_once(origin, flags)
 
@@ -279,7 +286,7 @@ def _text(origin: object) -> str:
 
 @lru_cache(maxsize=4)
 def _parse(text: str, flags: int) -> _File:
-    # A notebook's cell may await at its top, and whatever this text warns of was said when it was first compiled.
+    # A notebook's cell may await at its top level. Warnings were shown when the text was first compiled.
     flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
     with _compiling, warnings.catch_warnings(action="ignore"):
         tree = compile(text, "<source>", "exec", flags | ast.PyCF_ONLY_AST, dont_inherit=True)
@@ -305,16 +312,13 @@ def _plain_codes(text: str, flags: int) -> dict[tuple[str, int], list[CodeType]]
 
 
 def _drop_annotations(tree: ast.Module) -> None:
-    """Drop the annotations of functions that stand in another, undecorated, where nobody reads them."""
+    """Drop the annotations of undecorated functions inside functions, where nobody reads them."""
     pending: list[tuple[ast.AST, bool]] = [(tree, False)]
     while pending:
         node, within = pending.pop()
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             if within and not node.decorator_list:
-                node.returns = None
-                for argument in ast.walk(node.args):
-                    if isinstance(argument, ast.arg):
-                        argument.annotation = None
+                _replace_annotations(node, lambda _: None)
             within = True
         elif isinstance(node, ast.ClassDef):
             within = False
@@ -322,7 +326,7 @@ def _drop_annotations(tree: ast.Module) -> None:
 
 
 def _bytecode(code: CodeType) -> tuple[Any, ...]:
-    """Return all of a code object that decides what it does: neither names of files nor numbers of lines."""
+    """Return all of a code object that affects its behaviour: no file names, no line numbers."""
     return (
         importlib.util.MAGIC_NUMBER,
         code.co_code,
@@ -335,11 +339,11 @@ def _bytecode(code: CodeType) -> tuple[Any, ...]:
 
 
 def _tokens(root: ast.AST, *, bare: bool) -> Iterator[tuple[Any, ...]]:
-    """Yield the tree in prefix order, each part with the number of its parts, so that no two trees read alike.
+    """Yield the tree in prefix order, each part with the number of its parts, so that it is unambiguous.
 
-    `bare`: without docstrings and annotations, which Python ignores in the body of a function. Within a class or a
-    decorated function they are kept, since whatever made or decorated it may read them. The root's own name and
-    decorators are left out of a function.
+    `bare`: without docstrings and annotations, which have no effect in the body of a function. Inside a class or a
+    decorated function they are kept, since a decorator or metaclass may read them. If the root is a function, its name and
+    decorators are left out.
     """
     pending: list[tuple[Any, bool]] = [(root, bare)]  # not recursive: a long sum is a deep tree
     while pending:
@@ -362,7 +366,7 @@ def _tokens(root: ast.AST, *, bare: bool) -> Iterator[tuple[Any, ...]]:
 
 
 def _normalized(node: ast.AST, *, bare: bool) -> tuple[str, dict[str, Any]]:
-    """Return the name of a node's type and its fields, in the form that is the same for what means the same."""
+    """Return a node's type name and fields, the same for all ways to write the same thing."""
     name = type(node).__name__
     fields = {field: value for field, value in ast.iter_fields(node) if field not in _OMITTED_FIELDS}
     match node:
@@ -379,7 +383,7 @@ def _normalized(node: ast.AST, *, bare: bool) -> tuple[str, dict[str, Any]]:
 
 
 def _merged(parts: list[ast.expr]) -> list[ast.expr]:
-    """Return an f-string's parts with neighbouring texts joined, and empty ones left out: Python versions differ."""
+    """Return an f-string's parts with adjacent texts joined and empty ones dropped, since Python versions differ."""
     merged: list[ast.expr] = []
     for is_text, run in itertools.groupby(parts, key=lambda part: isinstance(part, ast.Constant)):
         if not is_text:

@@ -1,6 +1,6 @@
-"""Watch: whether what a fingerprint was taken of is still what it was, found out without taking it again.
+"""Tells whether what a fingerprint was derived from has changed, without deriving it again.
 
-Code and immutable values are compared by identity; what can change within is digested again.
+Code and immutable values are compared by identity; mutable values are digested again.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _HOLDERS = (FunctionType, type, ModuleType, _lru_cache_wrapper, staticmethod, cl
 
 
 ABSENT: Final = object()
-"""What a name stands for where there is none, and what an empty cell holds."""
+"""The value of a name that is not defined, and of an empty cell."""
 
 
 class Watch:
-    """What was read, and what it was then: names in namespaces, functions, cells, and the values found there.
+    """What was read, with its value at the time: names in namespaces, functions, cells, and mutable values.
 
-    `digest` of a value that can change tells whether it has. What changes while it is read is found changed later.
+    A mutable value has changed if its `digest` has. A change while reading is noticed later.
     """
 
     def __init__(self, digest: Callable[[Any], str | None]) -> None:
@@ -37,22 +37,22 @@ class Watch:
         self._mutable: dict[int, tuple[Any, str | None]] = {}
 
     def read(self, namespace: Mapping[str, Any], name: str) -> Any:
-        """Return what a name stands for in a module or class, or ABSENT; from now on that is watched."""
+        """Return the value of a name in a module or class, or ABSENT, and watch it."""
         _, values = self._namespaces.setdefault(id(namespace), (namespace, {}))
         return values.setdefault(name, namespace.get(name, ABSENT))
 
     def read_all(self, namespace: Mapping[str, Any]) -> dict[str, Any]:
-        """Return all that is in a namespace; from now on a name that comes or goes counts too."""
+        """Return all of a namespace and watch it, for added and removed names too."""
         self._sizes.append((namespace, len(namespace)))
         return {name: self.read(namespace, name) for name in list(namespace)}
 
     def of_class(self, cls: type) -> dict[str, Any]:
-        """Return all that is in a class; from now on that counts, and what the class is built on."""
+        """Return all of a class's namespace, and watch it and the bases."""
         self._bases.append((cls, cls.__bases__))
         return self.read_all(vars(cls))
 
     def function(self, function: FunctionType, *, defaults: bool) -> None:
-        """Watch a function's code, what its cells hold and, if they count, its defaults."""
+        """Watch a function's code, its cells and, if they count, its defaults."""
         values, keyword_values = (function.__defaults__, function.__kwdefaults__) if defaults else (None, None)
         self._functions[id(function)] = function, function.__code__, defaults, values, keyword_values
         self.value(values)
@@ -64,7 +64,7 @@ class Watch:
             self.value(content)
 
     def value(self, value: Any) -> None:
-        """Watch what is within a value, if that can change."""
+        """Watch the content of a value, if it can change."""
         if not _is_steady(value) and id(value) not in self._mutable:
             self._mutable[id(value)] = value, self._digest(value)
 
@@ -77,7 +77,7 @@ class Watch:
         return None if counts else (function, code)
 
     def holds(self) -> bool:
-        """Whether all is as it was."""
+        """Whether nothing has changed."""
         for function, code, counts, defaults, keyword_defaults in self._functions.values():
             if function.__code__ is not code:
                 return False
@@ -94,13 +94,13 @@ class Watch:
         return all(self._digest(value) == digest for value, digest in self._mutable.values()) if self._mutable else True
 
     def _is_whole(self) -> bool:
-        """Whether no name came or went, and every class is built on what it was."""
+        """Whether no name was added or removed, and no class has other bases."""
         whole = all(len(namespace) == size for namespace, size in self._sizes)
         return whole and all(cls.__bases__ is bases for cls, bases in self._bases)
 
 
 def content_of(cell: CellType) -> Any:
-    """Return what a cell holds, or ABSENT if it is empty yet."""
+    """Return a cell's content, or ABSENT if it is empty."""
     try:
         return cell.cell_contents
     except ValueError:
@@ -108,7 +108,7 @@ def content_of(cell: CellType) -> Any:
 
 
 def _is_steady(value: Any) -> bool:
-    """Whether nothing within can change that is not watched by itself, as functions and classes are."""
+    """Whether a value's content cannot change, or is watched otherwise, as functions and classes are."""
     if isinstance(value, _HOLDERS) or value is ABSENT:
         return True
     if isinstance(value, BuiltinFunctionType):

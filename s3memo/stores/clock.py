@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import NamedTuple
 
+from s3memo.errors import StoreNotSupportedError
 from s3memo.stores.base import TimeBounds
 
 DRIFT = 200e-6
@@ -69,6 +70,16 @@ class ServerClock:
         now = self._clock()
         margin = DRIFT * abs(now - known.at)
         return TimeBounds(now + known.low - margin, now + known.high + margin)
+
+
+def told(bounds: TimeBounds | None, url: str) -> TimeBounds:
+    """Return the bounds of a server's clock, or raise StoreNotSupportedError if its answers have told none."""
+    if bounds is None:
+        raise StoreNotSupportedError(
+            f"the server of {url} answers without a Date header, so nothing tells its time: "
+            "use a server, or a proxy before it, that sends one"
+        )
+    return bounds
 
 
 class _Offset(NamedTuple):

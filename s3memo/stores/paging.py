@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from typing import TypeVar
 
 from s3memo.events import count_request
 from s3memo.stores.base import PAGE_SIZE, ObjectInfo
+
+Item = TypeVar("Item")
 
 
 def list_in_pages(
@@ -29,10 +32,16 @@ def list_in_pages(
 
 
 def delete_batches(object_keys: Iterable[str]) -> Iterator[list[str]]:
-    """Yield the keys in batches of PAGE_SIZE."""
-    remaining = iter(object_keys)
-    while batch := list(islice(remaining, PAGE_SIZE)):
+    """Yield the keys in batches of PAGE_SIZE, and count a DELETE for each."""
+    for batch in batches(object_keys):
         count_request("DELETE")
+        yield batch
+
+
+def batches(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """Yield the items in batches of PAGE_SIZE."""
+    remaining = iter(items)
+    while batch := list(islice(remaining, PAGE_SIZE)):
         yield batch
 
 

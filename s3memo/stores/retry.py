@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
-from s3memo.errors import SettingsError
+from s3memo.errors import SettingsError, StoreUnavailableError
+
+Result = TypeVar("Result")
 
 _FIRST_PAUSE = 0.2
 
@@ -111,3 +115,21 @@ class Progress(Deadline):
 
     def _explain(self, timeout: float) -> str:
         return f"no more than {self._moved:,} bytes moved within operation_timeout={timeout:g} seconds"
+
+
+def until_answered(attempt: Callable[[int], Result], deadline: Deadline, sleep: Callable[[float], None]) -> Result:
+    """Return what an attempt returns; call it with its number, from 1, again after each StoreUnavailableError.
+
+    Raises what it raises once the policy allows no further attempt.
+    """
+    tried = 0
+    while True:
+        tried += 1
+        try:
+            return attempt(tried)
+        except StoreUnavailableError:
+            jitter = random.random()  # noqa: S311  it spreads load and keeps no secret
+            pause = deadline.policy.pause(tried=tried, elapsed=deadline.elapsed, jitter=jitter)
+            if pause is None:
+                raise
+        sleep(pause)

@@ -30,6 +30,11 @@ def read_body(answer: Mapping[str, Any], deadline: Deadline) -> bytearray:
                 return data
 
 
+def whole(answer: Mapping[str, Any], _deadline: Deadline) -> Mapping[str, Any]:
+    """Return an answer that has no body to be read."""
+    return answer
+
+
 def flat(data: Buffer) -> memoryview:
     """Return a buffer's bytes in a row, copied only where they do not lie so."""
     view = memoryview(data)

@@ -391,7 +391,8 @@ def test_what_is_dated_a_little_ahead_is_of_now(store: LocalStore, env: dict[str
     lay(store, KEY, result(-60))
     commands = (["ls"], ["ls", KEY.namespace], ["history", str(KEY)], ["show", str(KEY)])
     shown = [s3memo(*arguments, env=env).out for arguments in (*commands, ["report", "-o", "-"])]
-    assert [text for text in shown if "-6" in text or "-5" in text] == []
+    plain = [text.replace(store.url, "") for text in shown]  # which may be in a directory called pytest-5
+    assert [text for text in plain if "-6" in text or "-5" in text] == []
     report = s3memo("report", "--json", env=env).json
     ages = [s3memo("ls", "--json", env=env).json["functions"][0]["newest_age"], report["functions"][0]["newest_age"]]
     assert [*ages, report["oldest"][0]["age"]] == [0, 0, 0]

@@ -199,7 +199,7 @@ def test_history_lists_all_versions_newest_first(store: LocalStore, env: dict[st
 def test_an_expired_result_is_called_so(store: LocalStore, env: dict[str, str]) -> None:
     remember(store, KEY, result(3 * HOUR, ttl=3600), 1)
     assert "expired 2 h ago" in s3memo("show", KEY, env=env).out
-    assert list(judged(versions(store.list(""), time.time()), time.time()).values()) == ["expired"]
+    assert list(judged(versions(store.list(""), time.time())[0], time.time()).values()) == ["expired"]
 
 
 def test_it_shows_what_a_real_bucket_has(moto: S3Server) -> None:

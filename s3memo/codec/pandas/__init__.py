@@ -1,7 +1,7 @@
-"""How what pandas holds is stored: its scalars, dtypes, arrays, indexes and frames, each in terms of those before it.
+"""How pandas' types are stored: scalars, dtypes, arrays, indexes and frames, each in terms of those before it.
 
-Columns of numpy's dtypes go as the blocks that they lie in, and come back over the buffers that were read. Of pandas
-only what it documents is used, so that this outlives its versions.
+Columns of numpy dtypes are stored as the blocks that pandas keeps them in, and come back over the buffers that were read.
+Only documented parts of pandas are used, so that this works with many versions.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How pandas' own arrays are stored: as the numpy arrays that they consist of, those over Arrow as pyarrow's."""
+"""How pandas' arrays are stored: as the numpy arrays they consist of, those on Arrow as pyarrow arrays."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from s3memo.codec.table import ANY, Extension, Fields, Items, Kinds, Record
 
 try:
     import pyarrow as pa  # type: ignore[import-untyped]  # it comes without types
-except ImportError:  # then there is nothing that is stored as Arrow holds it
+except ImportError:  # then no array is on Arrow
     pa = None
 
 _FEW = 1000
-"""Strings. So many cost less as a list than as an Arrow stream."""
+"""Strings; up to this many cost less as a list than as an Arrow stream."""
 
 
 def values_part(data: Any) -> object:
-    """Return what a series or index holds as a part: objects as a list, all else as the array that it is."""
+    """Return the values of a series or index as a part: objects as a list, all else as an array."""
     if not isinstance(data.dtype, np.dtype):
         return data.array
     return _numpy_part(data.to_numpy())
@@ -33,7 +33,7 @@ def _numpy_part(values: np.ndarray[Any, Any]) -> object:
 
 
 def values_of(part: Any) -> Any:
-    """Return the array that a part of the kinds VALUES stands for. Raises TypeError for one that pandas cannot hold."""
+    """Return the array for a part of the kinds VALUES. Raises TypeError for one that pandas cannot hold."""
     if type(part) is list:
         return np.fromiter(part, dtype=object, count=len(part))
     if part.ndim != 1:
@@ -46,7 +46,11 @@ def values_of(part: Any) -> Any:
 def _time_parts(array: pd.arrays.DatetimeArray | pd.arrays.TimedeltaArray) -> list[object]:
     zone = getattr(array, "tz", None)
     instants = array if zone is None else array.tz_convert(None)
-    return [instants.to_numpy(), zone_part(zone), getattr(array, "freq", None)]  # in pandas 3 only indexes have a freq
+    return [
+        instants.to_numpy(),
+        zone_part(zone),
+        getattr(array, "freq", None),
+    ]  # from pandas 3 on only indexes have a freq
 
 
 def _times(values: np.ndarray[Any, Any], zone: Any, freq: Any) -> Any:
@@ -73,10 +77,7 @@ def _categorical(codes: np.ndarray[Any, Any], dtype: pd.CategoricalDtype) -> pd.
 
 
 def _masked_parts(array: Any) -> list[object]:
-    """Return the values and which of them are missing; without any, the values are a view.
-
-    What lies below the missing ones cannot be seen, and comes back as 0.
-    """
+    """Return the values, and a mask of the missing ones or None. Values under the mask are stored as 0."""
     missing = array.isna()
     if not missing.any():
         return [array.to_numpy(array.dtype.numpy_dtype), None]
@@ -134,7 +135,7 @@ def _strings(storage: str, has_nan: bool, strings: Any) -> Any:  # noqa: FBT001 
 
 
 def _string_kinds() -> set[type]:
-    """Return the arrays that hold strings, in this version of pandas and with the libraries that are here."""
+    """Return the array classes for strings in this version of pandas, with the libraries installed."""
     kinds = {pd.arrays.StringArray, pd.arrays.ArrowStringArray}
     for storage in ("python", "pyarrow"):
         for has_nan in (True, False):
@@ -244,4 +245,4 @@ EXTENSIONS: tuple[Extension, ...] = (
 )
 
 VALUES = (list, np.ndarray, *(extension.kind for extension in EXTENSIONS))
-"""Of the part that `values_part` makes."""
+"""The kinds of the part that `values_part` makes."""

@@ -1,4 +1,4 @@
-"""How pandas' dtypes are stored: by the name of their class, which is one of these, and its arguments."""
+"""How pandas' dtypes are stored: by the name of their class, one of those listed here, and its arguments."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _HAS_NA_VALUE = "na_value" in inspect.signature(pd.StringDtype).parameters  # fr
 
 
 def string_dtype(storage: str, *, has_nan: bool) -> pd.StringDtype:
-    """Return the dtype of strings that are stored so and are missing as NaN, or else as NA."""
+    """Return the dtype of strings in a storage, with NaN or NA for missing ones."""
     if not has_nan:
         return pd.StringDtype(storage)
     if _HAS_NA_VALUE:
@@ -31,9 +31,9 @@ def string_dtype_parts(dtype: pd.StringDtype) -> tuple[str, bool]:
 
 
 def check_extent(values: Any, *, beside: int = 0) -> None:
-    """Raise ValueError for many items in next to no bytes, as those of a range are, before each of them is looked at.
+    """Raise ValueError for many items in almost no bytes, such as a range's, before iterating over them.
 
-    `beside` is how many other bytes there are that refer to the items.
+    `beside` is the number of other bytes that refer to the items.
     """
     if len(values) > max(_MAX_UNPAID, _ITEMS_PER_BYTE * (values.nbytes + beside)):
         raise ValueError(
@@ -55,7 +55,7 @@ def _categorical(categories: Any, ordered: Any) -> pd.CategoricalDtype:
 
 
 class _Form(NamedTuple):
-    """The arguments of one class of dtypes: of what kinds they are, how they are had of a dtype, and it of them."""
+    """The arguments of one class of dtypes: their kinds, how to take them from a dtype, and how to build it."""
 
     fields: Fields
     take: Callable[[Any], tuple[object, ...]]

@@ -1,4 +1,4 @@
-"""How series and data frames of pandas are stored."""
+"""How pandas' series and data frames are stored."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _frame_parts(frame: pd.DataFrame) -> list[object]:
 
 
 def _blocks(frame: pd.DataFrame) -> Iterator[list[object]]:
-    """Yield each block of columns that pandas holds in one array, with their positions."""
+    """Yield each block of columns that pandas keeps in one array, with the columns' positions."""
     alike: dict[np.dtype[Any], list[int]] = {}
     for position, dtype in enumerate(frame.dtypes):
         if isinstance(dtype, np.dtype) and dtype.kind != "O":
@@ -52,13 +52,13 @@ def _blocks(frame: pd.DataFrame) -> Iterator[list[object]]:
 
 
 def _is_block(part: pd.DataFrame) -> bool:
-    """Whether columns of one dtype lie in one array, so that pandas gives it without a copy."""
+    """Whether columns of one dtype are in one array, so that pandas returns it without a copy."""
     first_row = part.iloc[:1]
     return len(part) == 0 or np.may_share_memory(first_row.to_numpy(), first_row.iloc[:, 0].to_numpy())
 
 
 def _positions_without(blocks: list[Any], count: int) -> list[int]:
-    """Return the positions, of so many, that no block takes."""
+    """Return the positions below `count` that are in no block."""
     taken = {position for positions, _ in blocks for position in positions}
     return [position for position in range(count) if position not in taken]
 
@@ -96,7 +96,7 @@ def _block_frame(values: np.ndarray[Any, Any]) -> pd.DataFrame:
 
 
 def _column_frames(columns: dict[int, Any]) -> Iterator[pd.DataFrame]:
-    """Yield frames of the columns, those of numpy's dtypes gathered into blocks, which copies them."""
+    """Yield frames of the columns; those of numpy dtypes are copied into blocks."""
     of_objects, of_numpy, of_pandas = {}, {}, {}
     for position, values in columns.items():
         if not isinstance(values, np.ndarray):
@@ -114,7 +114,7 @@ def _column_frames(columns: dict[int, Any]) -> Iterator[pd.DataFrame]:
 
 
 def _side_by_side(pieces: list[pd.DataFrame], order: list[int]) -> pd.DataFrame:
-    """Return the frame that has the pieces' columns at the positions of `order`, over what they lie over."""
+    """Join the pieces without a copy, and put their columns at the positions in `order`."""
     frame = pieces[0] if len(pieces) == 1 else pd.concat(pieces, axis=1, ignore_index=True, **_NO_COPY)
     return frame if order == sorted(order) else frame.iloc[:, np.argsort(order)]
 

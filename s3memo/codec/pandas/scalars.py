@@ -14,11 +14,11 @@ import pandas as pd  # type: ignore[import-untyped]  # it comes without types
 from s3memo.codec.table import ANY, Extension, Fields, Items, Kinds, Record, check_parts, short_repr, type_name
 
 UNITS = ("s", "ms", "us", "ns")
-"""The units of time that pandas has."""
+"""pandas' units of time."""
 
 
 def zone_part(zone: tzinfo | None) -> object:
-    """Return a time zone as a part: itself, or the name of one of pytz, which pandas 2 uses."""
+    """Return a time zone as a part: itself, or the name of one of pytz's, which pandas 2 uses."""
     if type(zone) in _ZONES:
         return zone
     name = getattr(zone, "zone", None)
@@ -28,17 +28,17 @@ def zone_part(zone: tzinfo | None) -> object:
 
 
 def zone_of(part: Any) -> tzinfo | None:
-    """Return the time zone that a part stands for."""
+    """Return the time zone for a part."""
     if type(part) is not str:
-        return part  # type: ignore[no-any-return]  # ZONE_PART has seen to it
+        return part  # type: ignore[no-any-return]  # its kind was checked: ZONE_PART
     pytz = importlib.import_module("pytz")
-    if part not in pytz.all_timezones_set:  # never a path out of the time zone database
+    if part not in pytz.all_timezones_set:  # never a path outside the time zone database
         raise ValueError(f"{short_repr(part)} is not the name of a time zone")
     return pytz.timezone(part)  # type: ignore[no-any-return]
 
 
 def checked_unit(unit: str) -> str:
-    """Return the unit if pandas has it, or raise ValueError."""
+    """Return the unit. Raises ValueError if pandas does not have it."""
     if unit not in UNITS:
         raise ValueError(f"pandas has no unit {short_repr(unit)}")
     return unit
@@ -60,7 +60,7 @@ def _timedelta(count: int, unit: str) -> pd.Timedelta:
 
 
 def _offset_parts(offset: pd.offsets.BaseOffset) -> list[object]:
-    arguments = {name: value for name, value in offset.kwds.items() if name != "calendar"}  # made of the others
+    arguments = {name: value for name, value in offset.kwds.items() if name != "calendar"}  # derived from the others
     if _offset(type(offset).__name__, offset.n, offset.normalize, arguments) != offset:
         raise ValueError(f"{offset!r} is more than its arguments")
     return [type(offset).__name__, offset.n, offset.normalize, arguments]
@@ -81,7 +81,7 @@ _ARGUMENT: Kinds = (NoneType, bool, int, float, str, timedelta, Items(tuple, tim
 _ZONES = (NoneType, timezone, ZoneInfo)
 
 ZONE_PART = (*_ZONES, str)
-"""The types of the part that `zone_part` makes."""
+"""The kinds of the part that `zone_part` makes."""
 
 OFFSET_KINDS = tuple(_OFFSETS.values())
 

@@ -1,4 +1,4 @@
-"""A store on obstore, whose engine is written in Rust: S3, Google Cloud Storage and Azure."""
+"""A store on obstore, an engine written in Rust: S3, Google Cloud Storage and Azure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import builtins
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,9 +16,10 @@ from s3memo import bridge
 from s3memo.errors import NotFoundError, SettingsError, StoreAccessError, StoreError, StoreNotSupportedError
 from s3memo.events import RequestKind
 from s3memo.stores.base import PAGE_SIZE, Buffer, ObjectInfo, PutMode, TimeBounds
-from s3memo.stores.clock import ServerClock, local_clock
+from s3memo.stores.clock import ServerClock, local_clock, told
 from s3memo.stores.objectstore.clock import AskedClock
 from s3memo.stores.objectstore.names import is_refused
+from s3memo.stores.paging import batches
 from s3memo.stores.parts import PART
 from s3memo.stores.retry import RetryPolicy
 from s3memo.stores.s3 import DIRECTORY_BUCKET, S3Store, folder_of
@@ -51,13 +53,13 @@ _CREATE_ONLY = {
 class ObjectStore:
     """Objects below a prefix of a bucket or container; see Store for the methods.
 
-    `url_or_store` is `s3+obstore://bucket/prefix` (credentials, region and endpoint as boto3 finds them), `gs://…` or
-    `az://…` (as obstore finds them), to which `prefix` is added; or a store of obstore's own for one of these or in
-    memory. On S3 `put_options` says how objects are encrypted: ServerSideEncryption, SSEKMSKeyId and BucketKeyEnabled, as
-    S3Store takes them. `attempts` and the time-outs (seconds) are those of RetryPolicy; a store of your own has its own as well.
+    `url_or_store` is `s3+obstore://bucket/prefix` (boto3 finds credentials, region and endpoint), `gs://…` or `az://…`
+    (obstore finds them); or a store of obstore's own for one of these or in memory. `prefix` is appended. On S3
+    `put_options` sets the encryption: ServerSideEncryption, SSEKMSKeyId and BucketKeyEnabled, as S3Store takes them.
+    `attempts` and the time-outs (seconds) are those of RetryPolicy; those of obstore's own store apply too.
 
-    obstore does not survive fork(): in a child forked after its first use `s3+obstore://` goes on with boto3, and what
-    else there is raises StoreNotSupportedError.
+    obstore does not survive fork(): in a child forked after its first use `s3+obstore://` falls back to boto3, and all
+    else raises StoreNotSupportedError.
     """
 
     def __init__(
@@ -78,7 +80,7 @@ class ObjectStore:
             self._scheme, self._bucket, before = taken_apart(url_or_store)
         else:
             self._scheme, self._bucket, before = described(url_or_store)
-            runtime.started = True  # for whoever made it may have used it
+            runtime.started = True  # it may have been used already
         self._put_options = dict(put_options or {})
         if self._put_options and (self._scheme != "s3+obstore" or self._given is not None):
             raise SettingsError(
@@ -90,28 +92,18 @@ class ObjectStore:
         self._sleep = sleep
         whole = "/".join(filter(None, [before.strip("/"), prefix.strip("/")]))
         self._root = folder_of(whole if self._given is None else prefix)
-        self._before = "" if self._given is None else folder_of(before)  # which obstore adds by itself
+        self._before = "" if self._given is None else folder_of(before)  # obstore adds it itself
         self._boto3 = None if self._scheme == "memory" else self._by_boto3(whole)
         self._forget()
 
     def _by_boto3(self, prefix: str) -> S3Store:
-        """Return the same place by boto3, which checks what names it, and takes over in a forked child."""
+        """Return the same place by boto3, which checks its names, and is the fallback in a forked child."""
         if self._bucket.endswith(DIRECTORY_BUCKET):
             raise SettingsError(
                 f"{self._bucket} is a directory bucket, which lists in no order: use s3://{self._bucket}"
             )
-        policy = self._policy
-        return S3Store(
-            self._bucket,
-            prefix,
-            put_options=self._put_options,
-            attempts=policy.attempts,
-            operation_timeout=policy.operation_timeout,
-            connect_timeout=policy.connect_timeout,
-            read_timeout=policy.read_timeout,
-            clock=self.clock,
-            sleep=self._sleep,
-        )
+        settings = {"clock": self.clock, "sleep": self._sleep, **asdict(self._policy)}
+        return S3Store(self._bucket, prefix, put_options=self._put_options, **settings)
 
     def _forget(self) -> None:
         self._server_clock = AskedClock(self._ask_time, self.clock)
@@ -143,16 +135,16 @@ class ObjectStore:
 
     @property
     def enforces_create_only(self) -> bool:
-        """Whether that is known without a trial: AWS, Google and Azure do, and so does obstore's memory."""
+        """Whether create-only is known to be enforced, as on AWS, Google, Azure and in memory; else a trial must tell."""
         return self._scheme == "memory" or (urlsplit(self.endpoint).hostname or "").endswith(_CREATE_ONLY[self._scheme])
 
     @property
     def versioning(self) -> str:
-        """See S3Store, which asks, for obstore cannot; "" where a store of obstore's own says who may ask."""
+        """See S3Store; obstore cannot ask, so boto3 does, and "" stands for what boto3 cannot reach."""
         return "" if self._fallback is None else self._fallback.versioning
 
     def list(self, prefix: str, *, start_after: str = "", limit: int | None = None) -> Iterator[ObjectInfo]:
-        """Yield the objects under a prefix, ascending; see Store. On Azure all are read, and sorted, before the first."""
+        """Yield the objects under a prefix, ascending; see Store. On Azure all are read and sorted before the first."""
         instead = self._instead
         if instead:
             return instead.list(prefix, start_after=start_after, limit=limit)
@@ -166,7 +158,7 @@ class ObjectStore:
     def _whole(
         found: Iterator[ObjectInfo], by_boto3: S3Store, prefix: str, start_after: str, limit: int | None
     ) -> Iterator[ObjectInfo]:
-        """Yield a listing; where a name is in it that obstore has not, the rest of it by boto3."""
+        """Yield a listing; from a name that obstore does not support on, by boto3."""
         try:
             for info in found:
                 yield info
@@ -179,7 +171,7 @@ class ObjectStore:
                 yield from page
 
     def get(self, object_key: str) -> Buffer:
-        """Return the object's bytes in a buffer that is the caller's own, or raise NotFoundError."""
+        """Return the object's bytes in a buffer that the caller owns, or raise NotFoundError."""
         instead = self._instead
         if instead:
             return instead.get(object_key)
@@ -189,19 +181,19 @@ class ObjectStore:
     def put(self, object_key: str, data: Buffer, *, mode: PutMode = "overwrite") -> None:
         """Write the object, from 8 MiB up in parts; in mode "create" raise AlreadyExistsError if there is one.
 
-        Parts go to S3 by boto3, which can send one alone again, unless the store is one of obstore's own that was
-        given. A create goes in one request, whatever its size; one that is sent again after its answer was lost may meet
-        its own object.
+        boto3 sends parts to S3, since it can retry single ones, unless a store of obstore's own was given. A create is one
+        request, whatever the size; one that is retried after its answer was lost may meet its own object.
         """
-        is_large = mode == "overwrite" and memoryview(data).nbytes >= PART
-        if self._instead:
-            self._instead.put(object_key, data, mode=mode)
+        instead = self._instead
+        if instead:
+            instead.put(object_key, data, mode=mode)
             return
+        is_large = mode == "overwrite" and memoryview(data).nbytes >= PART
         if is_large and self._fallback is not None:
             bridge.aside(partial(self._fallback.put, object_key, data))
             return
         path = self._path(object_key)
-        # obstore keeps hold of what it is given.
+        # obstore keeps a reference to the data, which the caller may change.
         whole = data if isinstance(data, bytes) else bridge.aside(memoryview(data).tobytes)
         if is_large:
             bridge.aside(partial(large.put_in_parts, self._ask, self._url(object_key), path, whole))
@@ -209,26 +201,25 @@ class ObjectStore:
             self._ask("PUT", self._url(object_key), lambda engine: write(engine, path, whole, mode))
 
     def delete(self, object_keys: Iterable[str]) -> None:
-        """Delete the objects in the order given: a thousand in a request on S3, elsewhere one by one.
+        """Delete the objects in the order given: a thousand a request on S3, elsewhere one by one.
 
-        What a server keeps of a thousand is asked for again, one by one, to learn the reason of each; then no more are
-        sent, and the StoreError names what was left.
+        If a server keeps any of a thousand, they are deleted one by one to learn each reason; then no more are sent, and
+        the StoreError names what was left.
         """
         instead = self._instead
         if instead:
             instead.delete(object_keys)
             return
-        remaining = iter(object_keys)
-        while batch := builtins.list(islice(remaining, PAGE_SIZE)):
+        for batch in batches(object_keys):
             if self._scheme in {"gs", "az"}:
                 self._delete_singly(batch)
             else:
                 self._delete_batch(batch)
 
     def time(self) -> TimeBounds:
-        """Return bounds of the server's clock; asks for them at first, and again after each hour.
+        """Return bounds of the server's clock, asked for on first use and again every hour.
 
-        obstore shows no answer's Date, so they are those of a request of its own. obstore's memory has this machine's.
+        It takes a request of its own, because obstore does not show the Date of answers. In memory it is this machine's.
         """
         instead = self._instead
         if instead:
@@ -236,17 +227,11 @@ class ObjectStore:
         if self._scheme == "memory":
             now = time.time()
             return TimeBounds(now, now)
-        bounds = self._server_clock.bounds()
-        if bounds is None:
-            raise StoreNotSupportedError(
-                f"the server of {self.url} answers without a Date header, so nothing tells its time: "
-                "use a server, or a proxy before it, that sends one"
-            )
-        return bounds
+        return told(self._server_clock.bounds(), self.url)
 
     @property
     def awaits(self) -> bool:
-        """Whether across a `bridge` it lets the loop go on, so that async functions need no threads."""
+        """Whether it lets the event loop go on across a `bridge`, so that async functions need no threads."""
         return not runtime.lost
 
     def _ask_time(self, server_clock: ServerClock) -> None:
@@ -258,7 +243,7 @@ class ObjectStore:
 
     @property
     def _instead(self) -> S3Store | None:
-        """What takes over where obstore cannot work any more, if anything does; None where it can."""
+        """The fallback in a process where obstore no longer works; None where it does. Raises StoreNotSupportedError."""
         if not runtime.lost:
             return None
         if self._fallback is not None:
@@ -270,7 +255,7 @@ class ObjectStore:
 
     @property
     def _fallback(self) -> S3Store | None:
-        """The same place by boto3, if that finds it by the same settings."""
+        """The same place by boto3, if boto3 finds it with the same settings."""
         return self._boto3 if self._scheme == "s3+obstore" and self._given is None else None
 
     @property
@@ -292,7 +277,7 @@ class ObjectStore:
         return f"{self._scheme}://{self._bucket}{'/' if self._bucket else ''}{self._before}{path}"
 
     def _path(self, object_key: str) -> str:
-        """Return a whole name, or raise StoreNotSupportedError for one that obstore would change without a word."""
+        """Return the full path, or raise StoreNotSupportedError for a name that obstore would silently change."""
         path = self._root + object_key
         if any(is_refused(part) for part in path.split("/")):
             raise StoreNotSupportedError(
@@ -302,7 +287,7 @@ class ObjectStore:
         return path
 
     def _delete_batch(self, object_keys: builtins.list[str]) -> None:
-        paths = [self._path(key) for key in object_keys]
+        paths = [self._path(object_key) for object_key in object_keys]
         try:
             self._ask("DELETE", self.url, lambda engine: remove(engine, paths))
         except StoreError as error:
@@ -312,16 +297,16 @@ class ObjectStore:
 
     def _delete_singly(self, object_keys: builtins.list[str]) -> None:
         begun, failures, tried = self.clock(), dict[str, StoreError](), 0
-        for key in object_keys:
+        for object_key in object_keys:
             if failures and self.clock() - begun > self._policy.operation_timeout:
                 break
             tried += 1
             try:
-                self._delete_one(key)
+                self._delete_one(object_key)
             except (StoreAccessError, NotFoundError) as error:
-                failures[key] = error
+                failures[object_key] = error
             except StoreError as error:
-                failures[key] = error
+                failures[object_key] = error
                 break
         if failures:
             request = Request("DELETE", self.url, self.endpoint)

@@ -1,9 +1,8 @@
-"""obstore, as s3memo sets it up and asks it: bounded in time, tried again, and never in a forked child."""
+"""obstore, as s3memo sets it up and uses it: with deadlines and retries, and never in a forked child."""
 
 from __future__ import annotations
 
 import os
-import random
 import ssl
 import threading
 from collections.abc import Callable, Mapping
@@ -20,13 +19,13 @@ from obstore.store import AzureStore, GCSStore, MemoryStore, S3Store
 
 from s3memo._about import __version__
 from s3memo.bridge import aside
-from s3memo.errors import SettingsError, StoreUnavailableError
+from s3memo.errors import SettingsError
 from s3memo.events import RequestKind, count_request
 from s3memo.locks import rebuild_after_fork
 from s3memo.stores.clock import ServerClock, parse_date
 from s3memo.stores.objectstore.errors import FOREIGN_ERRORS, translate, translate_panic, translate_setup
 from s3memo.stores.objectstore.verbs import Engine
-from s3memo.stores.retry import Deadline, RetryPolicy
+from s3memo.stores.retry import Deadline, RetryPolicy, until_answered
 from s3memo.stores.s3.errors import FOREIGN_ERRORS as BOTO_ERRORS
 from s3memo.stores.s3.errors import Request
 
@@ -36,22 +35,22 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 _CREDENTIALS_TTL = timedelta(minutes=9)
-"""boto3 hands out credentials that hold ten minutes at least; obstore asks again five minutes before the end."""
+"""boto3's credentials are valid for at least ten minutes; obstore renews them five minutes before the ttl ends."""
 _PUT_OPTIONS = {
     "ServerSideEncryption": "aws_server_side_encryption",
     "SSEKMSKeyId": "aws_sse_kms_key_id",
     "BucketKeyEnabled": "aws_sse_bucket_key_enabled",
 }
-"""What obstore calls those of PutObject's options that it can send."""
+"""PutObject's options that obstore can send, and its names for them."""
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 _PANICS = frozenset({"PanicException", "RustPanic"})
-"""Errors of pyo3's, which nothing exports; the first is a BaseException."""
+"""Error classes of pyo3's that nothing exports; the first is a BaseException."""
 _FROM_A_PROXY = frozenset({407, 502, 503, 504})
-"""Statuses that a proxy gives by itself, dated by its own clock."""
+"""Statuses that may come from a proxy itself, with the date of its own clock."""
 
 
 class _Runtime:
-    """obstore's threads, of which a process has one set. fork() leaves them behind, and whoever asks then waits for ever."""
+    """obstore's threads, one set a process. A forked child has none, so requests there would wait for ever."""
 
     def __init__(self) -> None:
         self.started = False
@@ -66,7 +65,7 @@ runtime = _Runtime()
 
 
 def check_put_options(put_options: Mapping[str, Any]) -> None:
-    """Raise SettingsError if there is one that obstore cannot send."""
+    """Raise SettingsError for an option that obstore cannot send."""
     unknown = [name for name in put_options if name not in _PUT_OPTIONS]
     if unknown:
         raise SettingsError(
@@ -75,10 +74,7 @@ def check_put_options(put_options: Mapping[str, Any]) -> None:
 
 
 def make_engine(scheme: str, bucket: str, policy: RetryPolicy, put_options: Mapping[str, Any] = NO_OPTIONS) -> Engine:
-    """Return obstore's own store, with credentials and settings by its own chain; on S3 by boto3's.
-
-    `put_options` are for S3.
-    """
+    """Return a store of obstore's. It finds credentials and settings itself, on S3 boto3 does; `put_options` are for S3."""
     options: ClientConfig = {
         "connect_timeout": timedelta(seconds=policy.connect_timeout),
         "read_timeout": timedelta(seconds=policy.read_timeout),
@@ -97,7 +93,7 @@ def make_engine(scheme: str, bucket: str, policy: RetryPolicy, put_options: Mapp
 def _make_s3(
     bucket: str, policy: RetryPolicy, put_options: Mapping[str, Any], options: ClientConfig, once: RetryConfig
 ) -> S3Store:
-    from obstore.auth.boto3 import Boto3CredentialProvider  # noqa: PLC0415  boto3 is for S3 alone, and loads slowly
+    from obstore.auth.boto3 import Boto3CredentialProvider  # noqa: PLC0415  only S3 needs boto3, which loads slowly
 
     from s3memo.stores.s3.client import make_client  # noqa: PLC0415  as above
 
@@ -121,7 +117,7 @@ def _make_s3(
 
 
 def endpoint_of(engine: Engine) -> str:
-    """Return where its requests are sent; empty for obstore's own memory."""
+    """Return the URL that its requests are sent to; empty for a store in memory."""
     config: dict[str, Any] = {} if isinstance(engine, MemoryStore) else dict(engine.config)
     match engine:
         case S3Store():
@@ -146,7 +142,7 @@ def _first(texts: Any, names: tuple[str, ...]) -> str:
 
 
 class ObstoreConnection:
-    """How one process asks obstore; the engine is made by `make` when first needed, and shared by its threads."""
+    """One process's way to obstore; `make` makes the engine on first use, and the process's threads share it."""
 
     def __init__(
         self,
@@ -163,7 +159,7 @@ class ObstoreConnection:
         self._making = threading.RLock()  # as in s3.client
 
     def engine(self, request: Request) -> Engine:
-        """Return obstore's store; raises StoreAccessError if it cannot be set up."""
+        """Return obstore's store. Raises StoreAccessError if it cannot be set up."""
         return self._engine or aside(partial(self._made, request))
 
     def _made(self, request: Request) -> Engine:
@@ -176,38 +172,31 @@ class ObstoreConnection:
                     raise translate_setup(error, request) from error
             return self._engine
 
-    def ask(
-        self, kind: RequestKind, url: str, send: Callable[[Engine], Result], *, counted: bool = True, attempts: int = 0
-    ) -> Result:
-        """Ask until it is answered or the policy gives up, at most `attempts` times if given; raises a StoreError.
+    def ask(self, kind: RequestKind, url: str, send: Callable[[Engine], Result], *, counted: bool = True) -> Result:
+        """Send a request, with retries as the policy allows. Raises StoreError.
 
-        `url` says in messages what the request is about; what is not `counted` is counted by `send`.
+        `url` names the subject in errors; `send` itself counts requests that are not to be `counted` here.
         """
         engine = self.engine(Request(kind, url))
-        deadline = Deadline(self._clock, self._policy)
-        tried = 0
-        while True:
-            tried += 1
+
+        def attempt(tried: int) -> Result:
             if counted:
                 count_request(kind)
             try:
                 return send(engine)
             except FOREIGN_ERRORS as error:
-                failure = translate(error, Request(kind, url, endpoint_of(engine), tried))
-                jitter = random.random()  # noqa: S311  it spreads load and keeps no secret
-                pause = self._policy.pause(tried=tried, elapsed=deadline.elapsed, jitter=jitter)
-                if pause is None or tried == attempts or not isinstance(failure, StoreUnavailableError):
-                    raise failure from error
+                raise translate(error, Request(kind, url, endpoint_of(engine), tried)) from error
             except BaseException as error:
                 if type(error).__name__ not in _PANICS:
                     raise
                 raise translate_panic(error, Request(kind, url, endpoint_of(engine), tried)) from error
-            self._sleep(pause)
+
+        return until_answered(attempt, Deadline(self._clock, self._policy), self._sleep)
 
     def observe_date(self, url: str, server_clock: ServerClock) -> None:
-        """Learn what time it is by the server's `Date` header, which obstore does not show.
+        """Learn the server's time from a `Date` header, which obstore does not show.
 
-        The request is a HEAD of the endpoint's root without credentials: whatever the answer, it is dated.
+        It sends a HEAD of the endpoint's root without credentials: whatever the answer, it has a date.
         """
 
         def send(engine: Engine) -> None:
@@ -224,7 +213,7 @@ class ObstoreConnection:
 
 
 def _http(endpoint: str, engine: Engine) -> urllib3.PoolManager:
-    """Return what sends a request as obstore's client would: by the same proxy, trusting the same certificates."""
+    """Return a pool that uses the same proxy, and trusts the same certificates, as obstore's client."""
     options: dict[str, Any] = {} if isinstance(engine, MemoryStore) else dict(engine.client_options or {})
     address = urlsplit(endpoint)
     trust = _trust(options.get("root_certificate")) if address.scheme == "https" else None

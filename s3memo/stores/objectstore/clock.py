@@ -1,4 +1,4 @@
-"""What time it is by a server whose answers obstore shows without their Date: asked for at first, and again each hour."""
+"""A server's clock when answers show no Date: it is asked for on first use and again every hour."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from s3memo.stores.base import TimeBounds
 from s3memo.stores.clock import ServerClock
 
 _LEARN_AGAIN = 3600.0
-"""After so many seconds drift has made the bounds of the server's clock twice as wide."""
+"""Seconds after which drift has doubled the width of the bounds."""
 
 
 class AskedClock:
-    """A server's clock, for which `ask` asks; it may raise a StoreError. `clock` is the local one, in seconds.
+    """A server's clock that `ask` asks for, which may raise a StoreError. `clock` is the local one, in seconds.
 
-    Safe to call from many threads: one asks for all. No greenlet waits for it but aside.
+    Safe to call from many threads: one asks for all. Greenlets wait for it in a thread.
     """
 
     def __init__(self, ask: Callable[[ServerClock], None], clock: Callable[[], float]) -> None:
@@ -33,7 +33,7 @@ class AskedClock:
         rebuild_after_fork(self._renew_lock)
 
     def bounds(self) -> TimeBounds | None:
-        """Return the interval that holds the server's clock, or None if it tells no time."""
+        """Return the interval that holds the server's clock, or None if its answer has no date."""
         known = self._server.bounds()
         if known is None:
             failures = self._failures
@@ -42,14 +42,14 @@ class AskedClock:
         return known
 
     def freshen(self) -> None:
-        """Ask again if it is time to; where that fails what is known still holds, only less narrowly."""
+        """Ask again if it is due; if that fails the known bounds still hold, only wider."""
         if self._server.bounds() is not None and self._clock() - self._learned_at > _LEARN_AGAIN:
             self._learned_at = self._clock()
             with suppress(StoreError):
                 aside(lambda: self._ask(self._server))
 
     def _learn(self, failures: int) -> None:
-        """Ask, unless somebody else has been told meanwhile, or has not been answered since there were that many."""
+        """Ask, unless another thread has meanwhile; raise its error if it failed after `failures` were counted."""
         with self._asking:
             if self._server.bounds() is not None:
                 return

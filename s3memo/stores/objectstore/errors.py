@@ -1,4 +1,4 @@
-"""The one seam where what obstore raises becomes a StoreError. It says all it knows in words, so they are read here."""
+"""The one place where obstore's errors become StoreErrors. Most details are in their text only, which is parsed here."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from s3memo.stores.s3.errors import (
 )
 
 FOREIGN_ERRORS = (foreign.BaseError, OSError, ValueError, HTTPError)
-"""All that a call of obstore raises for what goes wrong outside this process, or for a name that it cannot take."""
+"""All that obstore raises for trouble outside this process, or for a name that it does not support."""
 
 _STATUS = re.compile(r"status code: (\d{3})|Server returned error response|Bulk delete .*\(code: ((?!404)\d{3})\)")
 _CODE = re.compile(r"<Code>\s*(\w+)\s*</Code>")
@@ -72,13 +72,13 @@ _ELSEWHERE: dict[type[StoreError], str] = {
     StoreUnavailableError: "check the network, or try again later",
     StoreNotSupportedError: "use another store",
 }
-"""What to do where there is no S3, by the error."""
+"""Advice for stores other than S3, by the class of the error."""
 
 
 def translate(error: Exception, request: Request) -> StoreError:
-    """Return what `error` means for the request, in words that say what to do.
+    """Return the StoreError for an error of obstore's.
 
-    A 409 to a create is no proof that the object is there, though obstore says so: it may be another's that is under way.
+    A 409 to a create does not mean that the object exists, though obstore says so: another create may be under way.
     """
     text = str(error).partition("\n\nDebug source")[0]
     kept = _KEPT.search(text)
@@ -96,32 +96,32 @@ def translate(error: Exception, request: Request) -> StoreError:
 
 
 def translate_setup(error: Exception, request: Request) -> StoreError:
-    """Return what `error` means if it was raised while obstore was set up: settings are wrong, not the network."""
+    """Return the StoreError for an error in setting up obstore: the settings are wrong, not the network."""
     advice = "set up or correct the credentials and settings of this machine"
     text = str(error).partition("\n\nDebug source")[0]
     return explain(Meaning(StoreAccessError, advice), request, f"{type(error).__name__}: {text}")
 
 
 def translate_panic(error: BaseException, request: Request) -> StoreError:
-    """Return what it means that obstore met what its makers thought impossible, mostly an answer of a strange server."""
+    """Return the StoreError for a panic in obstore, mostly at an unusual server's answer."""
     return explain(_PANIC, request, f"obstore broke down: {error}")
 
 
 def is_kept(error: StoreError) -> bool:
-    """Return whether it is one object that the server would not delete, rather than the whole request."""
+    """Whether the server refused to delete single objects rather than the whole request."""
     return isinstance(error.__cause__, foreign.GenericError) and _KEPT.search(str(error.__cause__)) is not None
 
 
 def is_of_a_name(error: StoreError) -> bool:
-    """Return whether it is a name that obstore has not, in a listing of objects."""
+    """Whether a listing shows a name that obstore does not support."""
     return isinstance(error.__cause__, foreign.InvalidPathError | ValueError)
 
 
 def deletion_error(failures: Mapping[str, StoreError], untried: Sequence[str], request: Request) -> StoreError:
-    """Return one error for objects that could not be deleted, given by object key with the error of each."""
+    """Return one error for all objects that could not be deleted, given with the error of each."""
     types = {type(error) for error in failures.values()}
     kind = types.pop() if len(types) == 1 else StoreError
-    named = "; ".join(f"{key!r} ({error})" for key, error in failures.items())
+    named = "; ".join(f"{object_key!r} ({error})" for object_key, error in failures.items())
     error = kind(f"cannot {request}: the server kept {named}; {len(untried)} objects after that were not tried")
     error.left = (*failures, *untried)
     return error

@@ -1,4 +1,4 @@
-"""Large objects by obstore: in parts, for its client gives a request, body and all, so long and no longer."""
+"""Large objects by obstore: in parts, because its client's time-out covers a request with its whole body."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _NO_RANGE = "non-partial response"
 
 
 class Ask(Protocol):
-    """Sends a request until it is answered, or raises a StoreError."""
+    """Sends a request with retries; raises StoreError."""
 
     def __call__(self, kind: RequestKind, url: str, send: Callable[[Engine], T], *, counted: bool = True) -> T: ...
 
 
 class _RangeIgnoredError(Exception):
-    """The server sends the whole object, or says that it does, whatever range it is asked for."""
+    """The server ignores ranges and sends, or claims to send, the whole object."""
 
 
 def put_in_parts(ask: Ask, url: str, path: str, data: bytes) -> None:
-    """Write an object in parts, which obstore gives up if one of them fails. Raises StoreError."""
+    """Write an object in parts; obstore aborts the upload if one fails. Raises StoreError."""
     parts = cut(len(data))
 
     def send(engine: Engine) -> None:
@@ -47,7 +47,7 @@ def put_in_parts(ask: Ask, url: str, path: str, data: bytes) -> None:
 
 
 def read(ask: Ask, url: str, path: str) -> bytearray:
-    """Return an object's bytes, which are asked for in parts from the second on. Raises StoreError."""
+    """Return an object's bytes; from the second part on each is a request of its own. Raises StoreError."""
     data, meta = ask("GET", url, lambda engine: read_first(engine, path))
     missing = cut(len(data))[1:]
     if not missing:

@@ -1,4 +1,4 @@
-"""Listings by obstore, which lists whole folders: what of them is meant, in order, and which requests it took."""
+"""Listings by obstore, which lists whole folders: here they are filtered, checked for order, and counted as requests."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class Lister:
-    """Lists what lies below `root`; `place` says in messages where, `ask` asks until there is an answer.
+    """Lists what lies below `root`; `place` names a path in errors, `ask` sends a request with retries.
 
-    A page of names has to be there in so many `seconds`. obstore shows no pages: they are counted as full ones, as S3
-    sends them; a server whose pages are shorter is sent more requests than are counted.
+    A page of names must arrive within `seconds`. obstore does not show pages, so requests are counted as if every page
+    were full, as S3's are; a server with shorter pages gets more requests than are counted.
     """
 
     def __init__(self, root: str, place: Callable[[str], str], ask: Callable[..., Any], seconds: float) -> None:
@@ -33,58 +33,21 @@ class Lister:
         self._seconds = seconds
 
     def walk(self, prefix: str, start_after: str, limit: int | None) -> Iterator[ObjectInfo]:
-        """Yield what lies under a prefix and after a key, as the server orders it."""
+        """Yield the objects under a prefix and after a key, in the server's order, which is checked."""
         return self._in_order(self._walk(prefix, start_after, limit), limit)
 
     def sort(self, prefix: str, start_after: str, limit: int | None) -> Iterator[ObjectInfo]:
-        """Yield the same of a server that orders it otherwise, such as Azure's with hierarchical names."""
+        """Yield them sorted, for a server with another order, such as Azure with hierarchical namespaces."""
         return islice(self._in_order(self._sort(prefix, start_after), None), limit)
 
     def _walk(self, prefix: str, start_after: str, limit: int | None) -> Iterator[ObjectInfo]:
         whole, after = self._root + prefix, self._root + start_after if start_after else ""
-        for chunk in self._chunks(whole, after, PAGE_SIZE if limit is None else min(limit, PAGE_SIZE)):
+        stream = _Stream(whole, after, PAGE_SIZE if limit is None else min(limit, PAGE_SIZE), self._seconds)
+        while not stream.is_over:
+            chunk = self._ask("LIST", self._place(whole), stream.read, counted=False)
             yield from (self._info(meta) for meta in chunk if meta["path"].startswith(whole))
             if chunk and chunk[-1]["path"] > whole and not chunk[-1]["path"].startswith(whole):
-                return  # what is behind the prefix goes on, within its folder
-
-    def _chunks(self, whole: str, after: str, size: int) -> Iterator[list[ObjectMeta]]:
-        """Yield what lies in the folder of a prefix, and count the pages of a thousand that a server sends for it."""
-        stream: ListStream[Sequence[ObjectMeta]] | None = None
-        seen = sent = 0
-        floor = after
-
-        def read(engine: Engine) -> Sequence[ObjectMeta] | None:
-            nonlocal stream, seen, sent
-            if stream is None:
-                begin = offset(whole, after)
-                stream = obstore.list(engine, folder(whole), offset=begin or None, chunk_size=size)
-                seen, sent = 0, 1
-                count_request("LIST")
-            try:
-                chunk = next_chunk(stream, self._seconds)
-            except Exception:
-                stream = None  # the next attempt begins after what is known
-                if seen:
-                    count_request("LIST")
-                raise
-            if chunk is None:
-                return None
-            seen += len(chunk)
-            while sent * PAGE_SIZE < seen:
-                sent += 1
-                count_request("LIST")
-            return chunk
-
-        while size:
-            begun = stream
-            chunk = self._ask("LIST", self._place(whole), read, counted=False)
-            if chunk is None:
-                return
-            floor = floor if stream is begun else after
-            yield [meta for meta in chunk if meta["path"] > floor]
-            if len(chunk) < size:  # obstore fills chunks but for the last, whatever pages the server sends
-                return
-            after = max(after, chunk[-1]["path"])
+                return  # the rest of the folder is behind the prefix
 
     def _sort(self, prefix: str, start_after: str) -> Iterator[ObjectInfo]:
         whole, after = self._root + prefix, self._root + start_after if start_after else ""
@@ -104,13 +67,13 @@ class Lister:
         return ObjectInfo(meta["path"].removeprefix(self._root), meta["size"], meta["last_modified"].timestamp())
 
     def _in_order(self, found: Iterator[ObjectInfo], limit: int | None) -> Iterator[ObjectInfo]:
-        """Yield a listing whose order is checked, without the folders that obstore shows less their slash."""
+        """Yield a listing in checked order, without the objects for folders, which obstore shows without their slash."""
         last, left = "", limit
         while left is None or left > 0:
             info = next(found, None)
             if info is None:
                 return
-            if info.key <= last:  # text compares by code point, which is the order of its UTF-8 bytes
+            if info.key <= last:  # str compares by code point, which is the order of its UTF-8 bytes
                 if last < info.key + "/":
                     continue
                 place = self._place(self._root).rstrip("/")
@@ -120,3 +83,40 @@ class Lister:
             yield info
             last = info.key
             left = None if left is None else left - 1
+
+
+class _Stream:
+    """The folder of `whole` from behind `after` on, in chunks of `size` names; begun anew whenever a request fails."""
+
+    def __init__(self, whole: str, after: str, size: int, seconds: float) -> None:
+        self.is_over = size == 0
+        self._whole = whole
+        self._after = after  # up to here all is known
+        self._size = size
+        self._seconds = seconds
+        self._stream: ListStream[Sequence[ObjectMeta]] | None = None
+
+    def read(self, engine: Engine) -> list[ObjectMeta]:
+        """Return the next chunk, and count the LISTs that a server with pages of a thousand is sent for it."""
+        if self._stream is None:
+            begin = offset(self._whole, self._after)
+            self._stream = obstore.list(engine, folder(self._whole), offset=begin or None, chunk_size=self._size)
+            self._floor = self._after
+            self._seen, self._sent = 0, 1
+            count_request("LIST")
+        try:
+            chunk = next_chunk(self._stream, self._seconds)
+        except Exception:
+            self._stream = None
+            if self._seen:
+                count_request("LIST")
+            raise
+        found = [] if chunk is None else list(chunk)
+        self._seen += len(found)
+        while self._sent * PAGE_SIZE < self._seen:
+            self._sent += 1
+            count_request("LIST")
+        self.is_over = len(found) < self._size  # obstore fills chunks but for the last, whatever the server's pages are
+        if found:
+            self._after = max(self._after, found[-1]["path"])
+        return [meta for meta in found if meta["path"] > self._floor]

@@ -1,4 +1,4 @@
-"""Names as obstore takes them: parts between slashes, of which it lists whole folders."""
+"""Names as obstore supports them: parts between slashes; it lists whole folders only."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def folder(whole: str) -> str | None:
-    """Return the folder in which all lies that begins with `whole`, or None for the top."""
+    """Return the folder that contains everything that begins with `whole`, or None for the top."""
     return whole[: whole.rfind("/") + 1] or None
 
 
 def is_refused(part: str) -> bool:
-    """Return whether obstore refuses a part of a name, or drops it without a word."""
+    """Whether obstore refuses a part of a name, or silently drops it."""
     return part in {"", ".", ".."} or _CONTROLS.search(part) is not None
 
 
 def offset(whole: str, after: str) -> str:
-    """Return a name that obstore takes, not beyond `after` nor beyond what begins with `whole`, and near the later one.
+    """Return the name after which obstore is to list the folder of `whole`: close before the later of `after` and `whole`.
 
-    obstore lists folders only; `~` sorts after every character of our names.
+    It is one that obstore takes. `~` sorts after every character of our names.
     """
     stem = whole[whole.rfind("/") + 1 :]
     if after < whole and stem:

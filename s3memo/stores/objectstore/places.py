@@ -1,4 +1,4 @@
-"""What names a place for obstore: a URL, or a store of its own."""
+"""What names a place for obstore: a URL, or a store of obstore's own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A store in an S3 bucket, on AWS or on any server that speaks S3. boto3 is imported when it is first asked."""
+"""A store in an S3 bucket, on AWS or any other server that speaks S3. boto3 is imported with the first request."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice, pairwise
+from itertools import chain, islice, pairwise
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from s3memo.errors import SettingsError, StoreNotSupportedError, StoreUnavailableError
 from s3memo.stores.base import PAGE_SIZE, Buffer, ObjectInfo, PutMode, TimeBounds
-from s3memo.stores.clock import ServerClock, local_clock, posix_seconds
+from s3memo.stores.clock import ServerClock, local_clock, posix_seconds, told
+from s3memo.stores.paging import batches
 from s3memo.stores.parts import PART
 from s3memo.stores.retry import Deadline, RetryPolicy
-from s3memo.stores.transfer import as_body, read_body
+from s3memo.stores.transfer import as_body, read_body, whole
 from s3memo.versions import MAX_KEY_BYTES
 
 if TYPE_CHECKING:
@@ -34,11 +35,11 @@ _ON_GET = _EVERYWHERE | {"SSECustomerAlgorithm", "SSECustomerKey", "SSECustomerK
 class S3Store:
     """Objects below a prefix of a bucket; see Store for the methods.
 
-    `client_options` are those of `boto3.client`; credentials, region and endpoint are otherwise found as boto3 finds
-    them. `put_options` go to PutObject (ServerSideEncryption, SSEKMSKeyId, StorageClass, …), and those that other
-    requests take, such as ExpectedBucketOwner, to them too. `attempts` and the time-outs (seconds) are those of
-    RetryPolicy. A `client` of your own is used as it is: its own time-outs and retries hold as well, it is not closed,
-    and it is neither pickled nor made anew in a forked child.
+    `client_options` are passed to `boto3.client`; by default boto3 finds credentials, region and endpoint. `put_options`
+    are passed to PutObject (ServerSideEncryption, SSEKMSKeyId, StorageClass, …), and to other requests that know them,
+    such as ExpectedBucketOwner. `attempts` and the time-outs (seconds) are those of RetryPolicy. A `client` of your own is
+    used as it is: its own time-outs and retries apply too, it is not closed, a store with it cannot be pickled, and a
+    forked child uses the same client.
     """
 
     def __init__(
@@ -96,14 +97,14 @@ class S3Store:
 
     @property
     def enforces_create_only(self) -> bool:
-        """Whether that is known without a trial: AWS does."""
+        """Whether create-only is known to be enforced, as on AWS; elsewhere a trial must tell."""
         return self._connection.is_aws(self.url)
 
     @property
     def versioning(self) -> str:
-        """What the bucket does with what is overwritten or deleted: "Enabled", "Suspended", or "" if it never kept any.
+        """The bucket's versioning: "Enabled", "Suspended", or "" if it was never enabled.
 
-        It sends a GetBucketVersioning each time, which needs s3:GetBucketVersioning.
+        Each access sends a GetBucketVersioning, which needs s3:GetBucketVersioning.
         """
         return str(
             self.ask_bucket(lambda client, bucket: client.get_bucket_versioning(Bucket=bucket)).get("Status", "")
@@ -116,7 +117,7 @@ class S3Store:
         return self._walk(prefix, start_after, limit)
 
     def get(self, object_key: str) -> bytearray:
-        """Return the object's bytes in a buffer that is the caller's own, or raise NotFoundError."""
+        """Return the object's bytes in a buffer that the caller owns, or raise NotFoundError."""
         from s3memo.stores.s3.download import Download  # noqa: PLC0415  as below
 
         options, url = self._options(_ON_GET, Key=self._root + object_key), self._url(object_key)
@@ -132,8 +133,8 @@ class S3Store:
     def put(self, object_key: str, data: Buffer, *, mode: PutMode = "overwrite") -> None:
         """Write the object, from 8 MiB up in parts; in mode "create" raise AlreadyExistsError if there is one.
 
-        A create goes in one request, whatever its size: not every server that has multipart uploads makes their end
-        conditional. One that is sent again after its answer was lost may meet its own object.
+        A create is one request, whatever the size: not every server supports a conditional end of a multipart upload. A
+        create that is retried after its answer was lost may meet its own object.
         """
         options: dict[str, Any] = {"Bucket": self._bucket, "Key": self._root + object_key, **self._put_options}
         if mode == "create":
@@ -147,17 +148,16 @@ class S3Store:
             "PUT",
             self._url(object_key),
             lambda client, deadline: client.put_object(Body=as_body(data, deadline), **options),
-            _nothing,
+            whole,
         )
 
     def delete(self, object_keys: Iterable[str]) -> None:
-        """Delete the objects, a thousand in a request, in the order given.
+        """Delete the objects in the order given, a thousand a request.
 
-        After a request that left some of its objects the later ones are not sent, so that nothing newer goes while
-        something older stays; the StoreError names what was left and why.
+        After a request that left some of its objects no more are sent, so that nothing newer is deleted while something
+        older stays; the StoreError names what was left and why.
         """
-        remaining = iter(object_keys)
-        while batch := builtins.list(islice(remaining, PAGE_SIZE)):
+        for batch in batches(object_keys):
             self._delete_batch(batch)
 
     def time(self) -> TimeBounds:
@@ -166,31 +166,26 @@ class S3Store:
         if bounds is None:
             self._list_page("", MaxKeys=1)
             bounds = self._server_clock.bounds()
-        if bounds is None:
-            raise StoreNotSupportedError(
-                f"the server of {self.url} answers without a Date header, so nothing tells its time: "
-                "use a server, or a proxy before it, that sends one"
-            )
-        return bounds
+        return told(bounds, self.url)
 
     def ask_bucket(self, question: Callable[[S3Client, str], Mapping[str, Any]]) -> Mapping[str, Any]:
-        """Return what the server answers to a question about the bucket, put to a client; for operators, not for jobs.
+        """Return the answer to a request about the bucket, which `question` sends by a client; for operators, not jobs.
 
-        NotFoundError: the bucket has no such setting.
+        Raises NotFoundError if the bucket has no such setting.
         """
         return self._connection.ask(
-            "GET", f"s3://{self._bucket}", lambda client, _: question(client, self._bucket), _answer
+            "GET", f"s3://{self._bucket}", lambda client, _: question(client, self._bucket), whole
         )
 
     def close(self) -> None:
-        """Close this process's client, unless it was given; the store may be used again."""
+        """Close this process's client unless it was given; the store can still be used, with a new one."""
         connection = self._connections.pop(os.getpid(), None)
         if connection is not None and self._given_client is None:
             connection.close()
 
     @property
     def _connection(self) -> Connection:
-        # By process: in a forked child the parent's client, its sockets and its lock must be neither used nor closed.
+        # By process: a forked child must neither use nor close its parent's sockets and locks.
         process = os.getpid()
         connection = self._connections.get(process)
         if connection is None:
@@ -207,41 +202,42 @@ class S3Store:
         return f"s3://{self._bucket}/{self._root}{object_key}"
 
     def _options(self, taken: frozenset[str], **options: Any) -> dict[str, Any]:
-        """Return a request's options: the bucket, those given, and the `put_options` that it takes too."""
+        """Return a request's options: the bucket, those given, and the `put_options` in `taken`."""
         shared = {name: value for name, value in self._put_options.items() if name in taken}
         return {"Bucket": self._bucket, **shared, **options}
 
     def _walk(self, prefix: str, start_after: str, limit: int | None) -> Iterator[ObjectInfo]:
-        """Yield a listing as the server orders it, page by page."""
+        """Yield a listing in the server's order, which is checked."""
+        last = start_after
+        for found in self._pages(prefix, start_after, limit):
+            self._check_order([last, *(info.key for info in found)])
+            yield from found
+            last = found[-1].key if found else last
+
+    def _sort(self, prefix: str, start_after: str) -> Iterator[ObjectInfo]:
+        """Yield a directory bucket's listing in order: its server lists whole folders, in no order."""
+        listed = chain.from_iterable(self._pages(prefix[: prefix.rfind("/") + 1]))
+        found = [info for info in listed if info.key.startswith(prefix) and info.key > start_after]
+        yield from sorted(found, key=attrgetter("key"))
+
+    def _pages(
+        self, prefix: str, start_after: str = "", limit: int | None = None
+    ) -> Iterator[builtins.list[ObjectInfo]]:
+        """Yield the pages of a listing as the server sends them, up to `limit` objects."""
         position: dict[str, str] | None = {"StartAfter": self._root + start_after} if start_after else {}
-        last, left = start_after, limit
+        left = limit
         patience = Deadline(self.clock, self._policy)
         while position is not None and (left is None or left > 0):
             size = PAGE_SIZE if left is None else min(left, PAGE_SIZE)
             page = self._list_page(prefix, MaxKeys=size, **position)
             found = self._objects(page)
-            self._check_order([last, *(info.key for info in found)])
-            yield from found
+            yield found
             position = self._next_position(page)
             patience = self._next_patience(patience, found)
-            last = found[-1].key if found else last
             left = None if left is None else left - len(found)
 
-    def _sort(self, prefix: str, start_after: str) -> Iterator[ObjectInfo]:
-        """Yield a directory bucket's listing in order; its server knows no order, no StartAfter and no part of a name."""
-        patience = Deadline(self.clock, self._policy)
-        folder = prefix[: prefix.rfind("/") + 1]
-        position: dict[str, str] | None = {}
-        found: builtins.list[ObjectInfo] = []
-        while position is not None:
-            page = self._list_page(folder, MaxKeys=PAGE_SIZE, **position)
-            patience = self._next_patience(patience, page.get("Contents", ()))
-            found += [info for info in self._objects(page) if info.key.startswith(prefix) and info.key > start_after]
-            position = self._next_position(page)
-        yield from sorted(found, key=attrgetter("key"))
-
     def _next_position(self, page: Mapping[str, Any]) -> dict[str, str] | None:
-        """Return where the next page begins, or None after the last; a page without objects need not be the last."""
+        """Return where the next page begins, or None after the last; an empty page need not be the last."""
         if page.get("IsTruncated") is False:
             return None
         if "NextContinuationToken" not in page:
@@ -252,7 +248,7 @@ class S3Store:
         return {"ContinuationToken": page["NextContinuationToken"]}
 
     def _next_patience(self, patience: Deadline, found: Sequence[object]) -> Deadline:
-        """Return how long pages without objects are borne from now on, or raise StoreUnavailableError."""
+        """Return the deadline for the next page with objects, or raise StoreUnavailableError if it has passed."""
         if found:
             return Deadline(self.clock, self._policy)
         if patience.expired() is not None:
@@ -264,28 +260,28 @@ class S3Store:
     def _list_page(self, prefix: str, **options: Any) -> Mapping[str, Any]:
         options = self._options(_EVERYWHERE, Prefix=self._root + prefix, **options)
         return self._connection.ask(
-            "LIST", self._url(prefix), lambda client, _: client.list_objects_v2(**options), _answer
+            "LIST", self._url(prefix), lambda client, _: client.list_objects_v2(**options), whole
         )
 
     def _objects(self, page: Mapping[str, Any]) -> builtins.list[ObjectInfo]:
-        """Return what a page shows; the object that some tools make of the prefix itself is not below it."""
+        """Return a page's objects, without the one that some tools create for the prefix itself."""
         return [
             ObjectInfo(entry["Key"].removeprefix(self._root), entry["Size"], posix_seconds(entry["LastModified"]))
             for entry in page.get("Contents", ())
             if entry["Key"] != self._root
         ]
 
-    def _check_order(self, keys: builtins.list[str]) -> None:
-        for key, following in pairwise(keys):
-            if following <= key:  # text compares by code point, which is the order of its UTF-8 bytes
+    def _check_order(self, object_keys: builtins.list[str]) -> None:
+        for previous, following in pairwise(object_keys):
+            if following <= previous:  # str compares by code point, which is the order of its UTF-8 bytes
                 raise StoreNotSupportedError(
-                    f"the server of {self.url} lists {following!r} after {key!r}: s3memo needs ascending UTF-8 order"
+                    f"the server of {self.url} lists {following!r} after {previous!r}: s3memo needs ascending UTF-8 order"
                 )
 
     def _delete_batch(self, object_keys: builtins.list[str]) -> None:
-        objects = [{"Key": self._root + key} for key in object_keys]
+        objects = [{"Key": self._root + object_key} for object_key in object_keys]
         options = self._options(_EVERYWHERE, Delete={"Objects": objects, "Quiet": True})
-        answer = self._connection.ask("DELETE", self.url, lambda client, _: client.delete_objects(**options), _answer)
+        answer = self._connection.ask("DELETE", self.url, lambda client, _: client.delete_objects(**options), whole)
         failures = {
             error.get("Key", "").removeprefix(self._root): error.get("Code", "")
             for error in answer.get("Errors", ())
@@ -295,16 +291,8 @@ class S3Store:
             raise self._connection.deletion_error(self.url, failures)
 
 
-def _answer(answer: Mapping[str, Any], _: Deadline) -> Mapping[str, Any]:
-    return answer
-
-
-def _nothing(_answer: Mapping[str, Any], _deadline: Deadline) -> None:
-    return None
-
-
 def _checked_bucket(bucket: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9._-]{3,255}|arn:.+", bucket):  # what boto3 takes, and it says so less plainly
+    if not re.fullmatch(r"[A-Za-z0-9._-]{3,255}|arn:.+", bucket):  # as boto3 checks, with a less helpful error
         raise SettingsError(
             f"bucket={bucket!r} is no bucket's name: give the name alone, and what follows it in a URL as prefix="
         )
@@ -312,13 +300,13 @@ def _checked_bucket(bucket: str) -> str:
 
 
 def folder_of(prefix: str) -> str:
-    """Return what the names below a prefix begin with: nothing, or the prefix with one slash at its end."""
+    """Return a prefix as a folder: empty, or ending in exactly one slash."""
     root = prefix.strip("/")
     return root + "/" if root else ""
 
 
 def _checked_root(prefix: str) -> str:
-    """Return what stands before every object key: empty, or the prefix with one slash at its end."""
+    """Return a prefix as a folder. Raises SettingsError if object keys below it could be too long."""
     root = folder_of(prefix)
     most = _S3_KEY_BYTES - MAX_KEY_BYTES
     if len(root.encode()) > most:

@@ -1,8 +1,7 @@
-"""boto3's client, as s3memo sets it up and asks it: bounded in time, tried again, and listened to for the time of day."""
+"""boto3's client, as s3memo sets it up and uses it: with deadlines and retries, and noting the server's time."""
 
 from __future__ import annotations
 
-import random
 import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -14,10 +13,10 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, EndpointConnectionError
 
 from s3memo._about import __version__
-from s3memo.errors import SettingsError, StoreError, StoreUnavailableError
+from s3memo.errors import SettingsError, StoreError
 from s3memo.events import RequestKind, count_request
 from s3memo.stores.clock import ServerClock, parse_date
-from s3memo.stores.retry import Deadline, Progress, RetryPolicy
+from s3memo.stores.retry import Deadline, Progress, RetryPolicy, until_answered
 from s3memo.stores.s3.direct import read_directly, read_time
 from s3memo.stores.s3.errors import FOREIGN_ERRORS, Request, translate, translate_deletions, translate_setup
 
@@ -28,17 +27,17 @@ Answer: TypeAlias = Mapping[str, Any]
 Result = TypeVar("Result")
 
 _POOL = 1000
-"""Connections at most: they are made when they are needed, and no batch should have to wait for one."""
+"""The most connections; they are opened on demand, and no batch should have to wait for one."""
 
 
 def make_client(client_options: Mapping[str, Any], policy: RetryPolicy) -> S3Client:
-    """Return a client by boto3's own settings and these, which are `boto3.client`'s; a `config` there beats ours."""
+    """Return a client with these options of `boto3.client`; a `config` among them overrides ours."""
     engine = botocore.session.get_session()
     engine.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=read_time)
     session = boto3.session.Session(botocore_session=engine)  # the default one is not safe to share between threads
     options = dict(client_options)
     theirs: Any = options.pop("config", None) or Config()
-    if not theirs.retries:  # which are the client's own work
+    if not theirs.retries:  # direct reads skip the client's own retries
         read_directly(engine)
     ours = Config(
         connect_timeout=policy.connect_timeout,
@@ -50,7 +49,7 @@ def make_client(client_options: Mapping[str, Any], policy: RetryPolicy) -> S3Cli
     client: S3Client = session.client("s3", config=ours.merge(theirs), **options)
     if not _is_aws(client.meta.endpoint_url):
         client.close()
-        # Many servers refuse, or worse store, the trailer with a checksum that boto3 sends unless it is told not to.
+        # Many servers refuse, or worse store, the checksum trailer that boto3 sends by default.
         plain = Config(request_checksum_calculation="when_required", response_checksum_validation="when_required")
         client = session.client("s3", config=ours.merge(plain).merge(theirs), **options)
     client.meta.events.register("before-call.s3.HeadBucket", _refuse_head_bucket)
@@ -58,7 +57,7 @@ def make_client(client_options: Mapping[str, Any], policy: RetryPolicy) -> S3Cli
 
 
 def _refuse_head_bucket(**_: object) -> None:
-    """Keep boto3 from asking where a bucket is: it need not, and where a server redirects all it asks for ever."""
+    """Keep boto3 from asking for a bucket's region: with a server that redirects everything it would ask for ever."""
     no_answer: Any = {"ResponseMetadata": {"HTTPHeaders": {}}}
     raise ClientError(no_answer, "HeadBucket")
 
@@ -68,15 +67,15 @@ def _is_aws(endpoint: str) -> bool:
 
 
 def _reason(error: Exception, deadline: Deadline) -> Exception:
-    """Return what was answered, or why nobody was reached; or else that time ran out, which cuts many a connection."""
+    """Return the error, or TimeoutError if time ran out and the error is likely its consequence."""
     told = isinstance(error, ClientError | ConnectTimeoutError | EndpointConnectionError)
     return error if told else deadline.expired() or error
 
 
 class Connection:
-    """How one process asks a server; its client is made by `make` when first needed, and shared by its threads.
+    """One process's way to a server; `make` makes its client on first use, and its threads share it.
 
-    `clock` is the local one, in seconds, whose readings `server_clock` is fed with.
+    `clock` is the local one, in seconds, that `server_clock` uses too.
     """
 
     def __init__(
@@ -93,7 +92,7 @@ class Connection:
         self._clock = clock
         self._sleep = sleep
         self._client: S3Client | None = None
-        self._making = threading.RLock()  # a signal handler, or the collector, may call a cached function meanwhile
+        self._making = threading.RLock()  # reentrant: a signal handler or a finalizer may call a cached function
 
     def ask(
         self,
@@ -104,41 +103,37 @@ class Connection:
         *,
         deadline: Deadline | None = None,
     ) -> Result:
-        """Send a request until it is answered and the answer received, or the policy gives up; raises a StoreError.
+        """Send a request and receive its answer, with retries as the policy allows. Raises StoreError.
 
-        `url` says in messages what the request is about; `deadline` is one that it shares with others.
+        `url` names the subject in errors; `deadline` is for requests that share one.
         """
         client = self._connect(Request(kind, url))
         deadline = deadline or Deadline(self._clock, self._policy)
-        tried = 0
-        while True:
-            tried += 1
+
+        def attempt(tried: int) -> Result:
             count_request(kind)
             try:
                 return receive(self._listen(lambda: send(client, deadline)), deadline)
             except FOREIGN_ERRORS as error:
-                failure = self.failure(error, deadline, Request(kind, url, client.meta.endpoint_url, tried))
-                jitter = random.random()  # noqa: S311  it spreads load and keeps no secret
-                pause = self._policy.pause(tried=tried, elapsed=deadline.elapsed, jitter=jitter)
-                if pause is None or not isinstance(failure, StoreUnavailableError):
-                    raise failure from error
-            self._sleep(pause)
+                request = Request(kind, url, client.meta.endpoint_url, tried)
+                raise self.failure(error, deadline, request) from error
+
+        return until_answered(attempt, deadline, self._sleep)
 
     def failure(self, error: Exception, deadline: Deadline, request: Request) -> StoreError:
-        """Return what a foreign error means for a request that has that deadline."""
+        """Translate an error of boto3's in a request with that deadline."""
         return translate(_reason(error, deadline), request)
 
     def progress(self, step: int) -> Progress:
-        """Return a deadline for requests that move a large object together; see Progress."""
+        """Return a deadline for the requests that together move a large object; see Progress."""
         return Progress(self._clock, self._policy, step)
 
     def deletion_error(self, url: str, failures: Mapping[str, str]) -> StoreError:
-        """Return the error for objects that a DELETE left, given by object key and S3's error code."""
-        endpoint = self._client.meta.endpoint_url if self._client else ""
-        return translate_deletions(failures, Request("DELETE", url, endpoint))
+        """Return the error for objects that a DELETE left, given as object keys with S3's error codes."""
+        return translate_deletions(failures, Request("DELETE", url, self.endpoint(url)))
 
     def endpoint(self, url: str) -> str:
-        """Return where requests are sent; `url` says in messages what for."""
+        """Return the URL that requests are sent to; `url` names the subject in errors."""
         return self._connect(Request("PUT", url)).meta.endpoint_url
 
     def is_aws(self, url: str) -> bool:
@@ -151,7 +146,7 @@ class Connection:
             self._client.close()
 
     def _connect(self, request: Request) -> S3Client:
-        if self._client is not None:  # no lock, for which all threads of a batch would wait in turn
+        if self._client is not None:  # without the lock, which all threads of a batch would contend for
             return self._client
         with self._making:
             if self._client is None:
@@ -164,7 +159,7 @@ class Connection:
             return self._client
 
     def _listen(self, send: Callable[[], Answer]) -> Answer:
-        """Return the answer, or raise what was answered; either tells the time."""
+        """Return the answer, or raise the error answered; note the server's time in either case."""
         sent = self._clock()
         try:
             answer = send()

@@ -1,12 +1,11 @@
-"""GETs and LISTs sent as boto3's client sent its first, less what it would do again for each: over half of its time.
+"""GETs and LISTs sent as boto3's client sent the first one, without the work it would repeat: over half of its time.
 
-Validating the options, finding the endpoint and serializing come out the same for all requests of a store but for the
-name they are about. So the first is the client's own, and its hook `needs-retry` tells how it looked. Those that follow
-are signed by the client's hooks, offered to whoever answers in the server's stead (`before-send`, where moto stands)
-and sent over the client's connections; who was told of them is told how they end (`after-call`, where Sentry stands).
-After a refusal the client goes its own way again, which may have changed; a redirect it follows at once. Calls that
-others have put themselves around stay its own. The checksum that S3 sends with an object is not compared: envelopes
-have their own.
+Validating options, finding the endpoint and serializing give the same for all requests of a store, except for the name.
+So the client itself sends the first, and the hook `needs-retry` shows what it sent. The following ones are signed by the
+client's hooks, offered to whoever answers instead of the server (`before-send`: moto), sent over the client's
+connections, and reported to whoever observes calls (`after-call`: Sentry). After a refusal the client sends the next one
+itself again, since requests may have to look different now; it follows redirects at once. Calls that others have wrapped are left to the
+client. The checksum that S3 sends with an object is not compared: envelopes have their own.
 """
 
 from __future__ import annotations
@@ -53,14 +52,14 @@ _ELSEWHERE: Final = frozenset(
     {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
 )
 _OF_ONE_CALL: Final = "x-amzn-trace-id"
-"""The header by which Lambda knows one invocation from another, so that it must not be sent again."""
+"""A header that identifies one invocation of a Lambda, so it must not be repeated."""
 
 
 class _Operation(NamedTuple):
-    """What S3 calls it and boto3 calls it, which options differ from request to request, and how they shape one.
+    """A kind of request: its name in S3 and in boto3, and the options that vary from one to the next.
 
-    `strip` takes them out of a request that was seen, or returns None where they are not found; `fill` puts others in.
-    `read` makes of a successful answer what boto3 does, or None of an error that came as one.
+    `strip` takes those out of a request that was seen, or returns None if they are not found; `fill` puts others in.
+    `read` parses a successful answer as boto3 does; it returns None for an error sent with a success status.
     """
 
     name: str
@@ -72,7 +71,7 @@ class _Operation(NamedTuple):
 
 
 class _Request(NamedTuple):
-    """How the client made a request: with which endpoint and model, and of what."""
+    """A request as the client made it."""
 
     endpoint: Any
     model: Any
@@ -80,7 +79,7 @@ class _Request(NamedTuple):
 
 
 def read_directly(engine: Any) -> None:
-    """Make the clients of a botocore session read so."""
+    """Make the clients of a botocore session read directly."""
     reads = _DirectReads()
     engine.register("creating-client-class.s3", reads.take_over)
     for operation in (_GET, _LIST):
@@ -88,19 +87,19 @@ def read_directly(engine: Any) -> None:
 
 
 class _DirectReads:
-    """The requests that were seen, by operation and by the options that do not vary."""
+    """The requests seen so far, by operation and by the options that do not vary."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[Any, ...], _Request] = {}
         self._seen = threading.local()
 
     def take_over(self, class_attributes: dict[str, Any], **_: Any) -> None:
-        """Replace the methods of a client's class that is being made."""
+        """Replace methods of a client class that is being created."""
         for operation in (_GET, _LIST):
             class_attributes[operation.method] = self._shorten(operation, class_attributes[operation.method])
 
     def see(self, endpoint: Any, operation: Any, request_dict: Content, **_: Any) -> None:
-        """Take note of the request that was answered in this thread."""
+        """Note the request that was answered in this thread."""
         headers = {name: value for name, value in request_dict["headers"].items() if name.lower() != _OF_ONE_CALL}
         self._seen.request = _Request(endpoint, operation, {**request_dict, "headers": headers})
 
@@ -125,7 +124,7 @@ class _DirectReads:
         return read
 
     def _watch(self, own: Callable[..., Answer], client: Any, options: Options) -> tuple[Answer, _Request | None]:
-        """Return the client's own answer, and to which request; None if a signal handler has read since."""
+        """Return the client's own answer and the request; None for that if a signal handler has sent one meanwhile."""
         try:
             return own(client, **options), vars(self._seen).get("request")
         finally:
@@ -133,19 +132,19 @@ class _DirectReads:
 
 
 def _is_usual(steady: list[tuple[str, Any]], options: Options) -> bool:
-    """Return whether a request may look like another's; an empty name must not, for which S3 would send a listing."""
+    """Return whether a request can be sent directly; not one for an empty name, which S3 takes for a listing."""
     is_steady = all(name in _STEADY and isinstance(value, str | bytes) for name, value in steady)
     return is_steady and options.get("Key") != ""
 
 
 def _is_surrounded(client: Any) -> bool:
-    """Return whether others stand around the client's calls: tracers and tests, which would not hear of direct ones."""
-    call = client._make_api_call  # noqa: SLF001  it is what OpenTelemetry, X-Ray and the tests of many a project patch
+    """Return whether tracers or tests have wrapped the client's calls, since they would miss direct ones."""
+    call = client._make_api_call  # noqa: SLF001  it is what OpenTelemetry, X-Ray and many tests patch
     return type(call) is not MethodType or call.__module__ != BaseClient.__module__
 
 
 def _is_elsewhere(status: int, error: Mapping[str, str]) -> bool:
-    """Return whether a refusal is one after which boto3's client finds out where the bucket is, and asks there."""
+    """Return whether boto3's client answers this refusal by looking up the bucket's region and asking there."""
     return HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST or error.get("Code") in _ELSEWHERE
 
 
@@ -219,7 +218,7 @@ def _fill_query(content: Content, options: Options) -> Content:
 
 
 def _read_page(response: Any) -> Answer | None:
-    """Return what boto3 makes of a page, less what no store asks about; its own hook at `after-call` decodes the names."""
+    """Return a page as boto3 does, without what no store uses; boto3's hook at `after-call` decodes the names."""
     if not response.content:
         return {}
     try:
@@ -242,14 +241,14 @@ def _read_entry(entry: ET.Element) -> Answer:
 
 @lru_cache(maxsize=64)
 def _name(tag: str) -> str:
-    """Return an element's name without its namespace, which servers are free with."""
+    """Return an element's name without its namespace, which differs between servers."""
     return tag.rpartition("}")[2]
 
 
 def read_time(value: Any) -> datetime:
-    """Return the time that an answer tells, in a listing (…Z) or a header (…GMT).
+    """Parse a time in a listing (…Z) or a header (…GMT).
 
-    botocore's own way takes two thirds of the time that a page of a listing takes.
+    botocore's own parser would take two thirds of the time for a page of a listing.
     """
     read = {"Z": datetime.fromisoformat, "T": parsedate_to_datetime}.get(value[-1:]) if isinstance(value, str) else None
     if read is not None:

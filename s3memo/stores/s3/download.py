@@ -1,4 +1,4 @@
-"""A large object on its way back: read from one answer, and from answers for the parts that others fetch meanwhile."""
+"""Reading a large object: from one answer, while helpers fetch parts by requests of their own."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class _RangeIgnoredError(Exception):
 
 
 class Download:
-    """Takes over the answer to a GET; `options` are those of the GET.
+    """Reads the object from the answer to a GET; `options` are those of the GET.
 
-    The answer is read from the front. Of a very large object helpers fetch parts from the back, until both meet; should
-    the answer break off, what is missing is asked for in parts. A buffer of its own, and one only, takes them all.
+    The answer is read from the front. Helpers fetch parts of a very large object from the back, until both meet. If the
+    answer breaks off, the missing parts are requested. All go into one buffer.
     """
 
     def __init__(self, connection: Connection, url: str, options: Mapping[str, Any], answer: Answer) -> None:
@@ -58,15 +58,15 @@ class Download:
             self._read_on(body, view, helpers)
             while not helpers.failed and self._has_ranges and fetch():
                 pass
-        if self._missing and self._broken is None:  # what was asked for in parts comes in one piece only
+        if self._missing and self._broken is None:  # the server ignores ranges
             self._read_on(body, view, helpers)
         if self._broken is not None and self._missing:
             raise self._failure(self._broken) from self._broken
 
     def _read_on(self, body: Any, view: memoryview, helpers: Helpers) -> None:
-        """Read the answer until all that follows has been taken by others, or it breaks off.
+        """Read the answer until helpers have taken the rest, or it breaks off.
 
-        A part that was given back may lie behind some that others have brought: these come once more on the way to it.
+        Before a part that a helper gave back may lie parts that helpers have brought: these are read again.
         """
         while not helpers.failed and self._missing:
             try:
@@ -115,7 +115,7 @@ class Download:
         return True
 
     def _check(self, answer: Answer, part: slice) -> None:
-        """Raise an error unless an answer is that part of the same object."""
+        """Raise an error unless the answer is this part of the same object."""
         got = answer.get("ContentRange")
         if got is None:
             raise _RangeIgnoredError

@@ -1,4 +1,4 @@
-"""The one seam where what boto3 raises becomes a StoreError: what was asked, what was answered, what to do."""
+"""The one place where boto3's errors become StoreErrors that say what was asked, what was answered, and what to do."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from s3memo.errors import (
 from s3memo.events import RequestKind
 
 FOREIGN_ERRORS = (foreign.BotoCoreError, foreign.ClientError, ResponseParserError, HTTPError, OSError)
-"""All that a call of boto3, or reading the body of its answer, raises for what goes wrong outside this process."""
+"""All that boto3 raises, in a call or while a body is read, for trouble outside this process."""
 
 _VERBS: dict[RequestKind, str] = {"LIST": "list", "GET": "read", "PUT": "write", "DELETE": "delete from"}
 _PERMISSIONS: dict[RequestKind, str] = {
@@ -35,7 +35,7 @@ _PERMISSIONS: dict[RequestKind, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a server was asked; `url` is the s3:// object or prefix, `endpoint` where it was sent, `tried` how often."""
+    """What was asked: `url` is the object or prefix, `endpoint` the server, `tried` the number of attempts."""
 
     kind: RequestKind
     url: str
@@ -48,7 +48,7 @@ class Request:
 
 
 class Meaning(NamedTuple):
-    """The error that it is, and what to do."""
+    """The error class, and advice on what to do."""
 
     error: type[StoreError]
     advice: str = ""
@@ -117,7 +117,7 @@ _BY_TYPE: tuple[tuple[tuple[type[Exception], ...], Meaning], ...] = (
 
 
 def translate(error: Exception, request: Request) -> StoreError:
-    """Return what `error` means for the request, in words that say what to do."""
+    """Return the StoreError for an error of boto3's."""
     if isinstance(error, foreign.ClientError):
         return _translate_error(error, request)
     meaning = next((meaning for types, meaning in _BY_TYPE if isinstance(error, types)), SETTINGS)
@@ -125,15 +125,15 @@ def translate(error: Exception, request: Request) -> StoreError:
 
 
 def translate_setup(error: Exception, request: Request) -> StoreError:
-    """Return what `error` means if it was raised while the client was made: the settings are wrong, not the network."""
+    """Return the StoreError for an error in making the client: the settings are wrong, not the network."""
     return explain(SETTINGS, request, f"{type(error).__name__}: {error}")
 
 
 def translate_deletions(failures: Mapping[str, str], request: Request) -> StoreError:
-    """Return one error for objects that could not be deleted, given by object key and S3's error code."""
+    """Return one error for all objects that could not be deleted, given as object keys with S3's error codes."""
     meanings = {_by_code(code) for code in failures.values()}
     meaning = meanings.pop() if len(meanings) == 1 else Meaning(StoreError)
-    named = ", ".join(f"{key!r} ({code})" for key, code in failures.items())
+    named = ", ".join(f"{object_key!r} ({code})" for object_key, code in failures.items())
     error = explain(meaning, request, f"the server kept {named}; nothing after that was tried")
     error.left = tuple(failures)
     return error
@@ -146,7 +146,7 @@ def _translate_error(error: foreign.ClientError, request: Request) -> StoreError
 
 
 def translate_answer(status: int, code: str, message: str, request: Request) -> StoreError:
-    """Return what an HTTP status with S3's error code and message, either may be empty, means for the request."""
+    """Return the StoreError for an HTTP status and S3's error code and message, both of which may be empty."""
     answered = str(status) if code in {"", str(status)} else f"{status} {code}"
     said = ": ".join(filter(None, [f"the server answered {answered}", message]))
     return explain(_by_code(code, status, request.kind), request, said)
@@ -165,7 +165,7 @@ def _by_code(code: str, status: int = HTTPStatus.BAD_REQUEST, kind: RequestKind 
 
 
 def explain(meaning: Meaning, request: Request, said: str) -> StoreError:
-    """Return the error in words: what was asked, what was said, what to do."""
+    """Return the error with its full message: what was asked, what was said, what to do."""
     advice = meaning.advice.format(permission=_PERMISSIONS[request.kind])
     sentence = " ".join(f"cannot {request}: {said}".split()).rstrip(".")
     return meaning.error(f"{sentence}; {advice}" if advice else sentence)

@@ -1,4 +1,4 @@
-"""S3's multipart upload: a large object goes in parts, side by side, each tried again by itself, and appears at its end."""
+"""S3's multipart upload: parts are sent in parallel and retried one by one; the object appears at the end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from s3memo.errors import StoreError, StoreNotSupportedError, StoreUnavailableError
 from s3memo.stores.base import Buffer
 from s3memo.stores.parts import HELPERS, PART, cut, share
-from s3memo.stores.transfer import as_body, flat
+from s3memo.stores.transfer import as_body, flat, whole
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from s3memo.stores.s3.client import Answer, Connection
 
 _MARK = "s3memo-put"
-"""The metadata by which an upload knows its own object again."""
+"""The metadata by which an upload recognizes its own object."""
 
 
 def put_in_parts(connection: Connection, url: str, options: Mapping[str, Any], data: Buffer) -> None:
     """Write an object: a request to begin, one for each part, and one to end. Raises StoreError.
 
-    `options` are those of PutObject less the body; each request gets those that it takes. What was sent of a failed
-    upload is given up, which is free of charge, as far as the server can still be told. Some servers (rclone's) lose
-    parts that come side by side; then they are sent once more, one after the other.
+    `options` are those of PutObject without the body; each request gets those it takes. A failed upload is aborted, which
+    is free, unless the server is out of reach. Some servers (rclone's) lose parts that are sent in parallel; then all are
+    sent again, one after the other.
     """
     view = flat(data)
     try:
@@ -49,7 +49,7 @@ def _upload(upload: _Upload, *, helpers: int) -> None:
 
 
 def _is_lost_part(error: StoreError) -> bool:
-    """Whether an upload could not be ended because the server does not know a part that it has acknowledged."""
+    """Whether the server no longer knows a part that it acknowledged."""
     answer: Mapping[str, Any] = getattr(error.__cause__, "response", None) or {}
     return bool(answer.get("Error", {}).get("Code") == "InvalidPart")
 
@@ -69,12 +69,12 @@ class _Upload:
         """Open the upload."""
 
         def send(client: S3Client, _: object) -> Answer:
-            # boto3 adds a checksum to each part, which S3 takes only if it was named before.
+            # boto3 adds a checksum to each part, which S3 accepts only if it was announced here.
             if getattr(client.meta.config, "request_checksum_calculation", "") == "when_supported":
                 self._options.setdefault("ChecksumAlgorithm", "CRC32")
             return client.create_multipart_upload(**self._taken(client, "CreateMultipartUpload"))
 
-        answer = self._connection.ask("PUT", self._url, send, _answer)
+        answer = self._connection.ask("PUT", self._url, send, whole)
         if "UploadId" not in answer:
             raise StoreNotSupportedError(
                 f"the server of {self._url} begins no multipart upload, which objects from 8 MiB up take: "
@@ -84,7 +84,7 @@ class _Upload:
         self._progress = self._connection.progress(PART)
 
     def send(self, helpers: int) -> None:
-        """Send all parts, with so many helpers at most."""
+        """Send all parts, with at most so many helpers."""
         share(self._send_next, min(helpers, len(self._to_do) - 1), self._progress.cancel)
 
     def _send_next(self) -> bool:
@@ -97,13 +97,13 @@ class _Upload:
             body = as_body(self._data[part], self._progress)
             return client.upload_part(Body=body, **self._taken(client, "UploadPart", PartNumber=number))
 
-        self._parts[number] = self._connection.ask("PUT", self._url, send, _answer, deadline=self._progress)
+        self._parts[number] = self._connection.ask("PUT", self._url, send, whole, deadline=self._progress)
         return True
 
     def end(self) -> None:
-        """Make an object of the parts.
+        """Complete the upload.
 
-        Where the answer was lost, the upload may be unknown when it is asked for again, because the object is there.
+        After a lost answer a retry may find the upload unknown, because the object is there already.
         """
 
         def send(client: S3Client, _: object) -> Answer:
@@ -117,7 +117,7 @@ class _Upload:
             )
 
         try:
-            self._connection.ask("PUT", self._url, send, _answer)
+            self._connection.ask("PUT", self._url, send, whole)
         except StoreError:
             if not self._is_there():
                 raise
@@ -127,30 +127,26 @@ class _Upload:
             return client.head_object(**self._taken(client, "HeadObject"))
 
         try:
-            found = self._connection.ask("GET", self._url, send, _answer).get("Metadata", {})
+            found = self._connection.ask("GET", self._url, send, whole).get("Metadata", {})
         except StoreError as error:
             self._is_out_of_reach = isinstance(error, StoreUnavailableError)
             return False
         return {name.lower(): value for name, value in found.items()}.get(_MARK) == self._mark
 
     def give_up(self) -> None:
-        """Let the server forget the parts, if it can be told."""
+        """Abort the upload if the server can be reached."""
 
         def send(client: S3Client, _: object) -> Answer:
             return client.abort_multipart_upload(**self._taken(client, "AbortMultipartUpload"))
 
         if not self._is_out_of_reach:
             with contextlib.suppress(StoreError):
-                self._connection.ask("DELETE", self._url, send, _answer)
+                self._connection.ask("DELETE", self._url, send, whole)
 
     def _taken(self, client: S3Client, operation: str, **more: Any) -> dict[str, Any]:
-        """Return the options that an operation takes, and more."""
+        """Return those of our options that an operation takes, and `more`."""
         members = _members(client, operation)
         return {name: value for name, value in self._options.items() if name in members} | more
-
-
-def _answer(answer: Answer, _: object) -> Answer:
-    return answer
 
 
 def _members(client: S3Client, operation: str) -> Mapping[str, Any]:
