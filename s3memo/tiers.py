@@ -57,9 +57,9 @@ class Tiers:
     ) -> None:
         self.store = store
         self.flights = Flights()
-        self._memo = Memo(store, packing)
-        self._names = Names(self._memo, names_ttl, notice=self.notice, is_held=self._is_held)
         self._memory = Memory(memory, timer=getattr(store, "clock", local_clock))
+        self._memo = Memo(store, packing, self._memory.room)
+        self._names = Names(self._memo, names_ttl, notice=self.notice, is_held=self._is_held)
         self._read_only = read_only
         self._has_hooks = has_hooks
 
@@ -299,7 +299,7 @@ class Tiers:
         else:
             if self._memo.packing.max_bytes is not None:
                 self._memo.packing.check_size(key.prefix + version.name, self._names.size(key, version))
-            held, value, tier = self._memo.load(key, version, terms, listing, self._memory.takes)
+            held, value, tier = self._memo.load(key, version, terms, listing, is_kept=True)
         self._land(key, flight, held, terms)
         if terms.policy.ttl is not None or held.raised is not None:
             freshness = self._judge(held, terms)
