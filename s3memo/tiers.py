@@ -244,7 +244,10 @@ class Tiers:
         terms.recorder.emit("store", key=key, size=draft.held.size)
         taken_back = computing is not None and computing.detached
         void = [version] if taken_back else draft.listing.superseded(version, keep=terms.keep)
-        self._names.learn(key, draft, void)
+        if computing is not None and computing.bypasses_memory:
+            self._names.forget(key)  # for what it rests on was listed before
+        else:
+            self._names.learn(key, draft, void)
         if not taken_back:  # an older one may have come to memory during the PUT, if this has left it
             self.notice(key, Listing((version,)))
         self._memo.delete(key, terms, void)
