@@ -194,6 +194,13 @@ class Flights:
         with process_lock:
             self._close(flight)
 
+    def close_others(self, key: Key, *, but: Flight | None) -> None:
+        """Let nobody board the flights of a key any more, except the caller's own: they may bring what is older."""
+        with process_lock:
+            for flight in self._running.get(key, ()):
+                if flight is not but:
+                    self._close(flight)
+
     def end(self, flight: Flight) -> None:
         """Let those who wait for a flight go on, when nobody can come to wait for it. It may be ended again."""
         with process_lock:
