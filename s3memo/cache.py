@@ -251,6 +251,7 @@ class Cache(Surveys):
         try:
             deleted = self._memo.clear(prefix, terms)
         finally:
+            self.flights.detach_all(belongs)
             self.forget(belongs)
         terms.recorder.emit("clear", message=f"{deleted} objects deleted below {prefix}")
         logger.info("s3memo: %s: %d objects deleted below %s in %s", terms.recorder.function, deleted, prefix, self)
@@ -262,8 +263,8 @@ class Cache(Surveys):
         self._memory.discard(key)
 
     def forget(self, belongs: Callable[[Key], bool]) -> None:
-        """Drop from memory the keys that `belongs` is true of, and what is being looked up for them now."""
-        self.flights.detach_all(belongs)
+        """Drop from memory the keys that `belongs` is true of; what is being computed for them now is stored past it."""
+        self.flights.lead_past_memory(belongs)
         self._names.forget_all(belongs)
         self._memory.discard_all(belongs)
 

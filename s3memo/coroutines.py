@@ -127,7 +127,8 @@ class CachedCoroutineFunction(Cached[P], Generic[P, R]):
     async def cache_clear(self, *, memory_only: bool = False, all_tags: bool = False) -> int:
         """Forget all results of this code, or with `all_tags` of this function; return how many objects were deleted.
 
-        Tombstones stay, so that no computation an invalidation made void comes back. Raises StoreError.
+        Tombstones stay, so that no computation an invalidation made void comes back. With `memory_only` the store keeps all,
+        and gets what is being computed now. Raises StoreError.
         """
         return await self._blocking(partial(self._clear, memory_only=memory_only, all_tags=all_tags))
 

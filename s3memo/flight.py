@@ -39,7 +39,7 @@ class Flight:
     """One look-up or computation under way.
 
     `detached` says that what it brings is for those who wait for it already, and for nobody else: its key was set,
-    invalidated or cleared meanwhile. The lock `landed` is free from when it has landed. Where an asyncio.Task does the
+    invalidated or cleared meanwhile. If only memory was cleared it `bypasses_memory`: the store gets it. The lock `landed` is free from when it has landed. Where an asyncio.Task does the
     work, that is `task`; while it `asks` the store it is not cancelled when nobody waits any more, but `is_unwanted`.
     """
 
@@ -48,6 +48,7 @@ class Flight:
         "_tombstone",
         "_trace",
         "asks",
+        "bypasses_memory",
         "detached",
         "error",
         "has_landed",
@@ -64,7 +65,7 @@ class Flight:
     def __init__(self, key: Key, scope: Hashable = None) -> None:
         self.key = key
         self.scope = scope
-        self.detached = False
+        self.detached = self.bypasses_memory = False
         self.task: Any = None
         self.asks = self.is_unwanted = self.has_landed = False
         self.landed = threading.Lock()
@@ -101,7 +102,8 @@ class Flight:
 
     def may_land(self, version: Version) -> bool:
         """Whether memory may hold the version: nothing seen meanwhile is newer or buries it."""
-        return not self.detached and version.name <= self._newest and version.created > self._tombstone
+        is_void = self.detached or self.bypasses_memory
+        return not is_void and version.name <= self._newest and version.created > self._tombstone
 
     def depends_on(self, others: tuple[Flight, ...]) -> bool:
         """Whether it waits for one of the others, or is one, or waits for what does."""
@@ -192,6 +194,13 @@ class Flights:
         with process_lock:
             self._close(flight)
 
+    def close_others(self, key: Key, *, but: Flight | None) -> None:
+        """Let nobody board the flights of a key any more, except the caller's own: they may bring what is older."""
+        with process_lock:
+            for flight in self._running.get(key, ()):
+                if flight is not but:
+                    self._close(flight)
+
     def end(self, flight: Flight) -> None:
         """Let those who wait for a flight go on, when nobody can come to wait for it. It may be ended again."""
         with process_lock:
@@ -234,7 +243,17 @@ class Flights:
     def detach_all(self, belongs: Callable[[Key], bool]) -> None:
         """Detach the running flights of every key that `belongs` is true of."""
         with process_lock:
-            self._detach([flight for key in self._running if belongs(key) for flight in self._running[key]])
+            self._detach(self._of(belongs))
+
+    def lead_past_memory(self, belongs: Callable[[Key], bool]) -> None:
+        """Let what the running flights of those keys bring come to the store alone, and nobody board them any more."""
+        with process_lock:
+            for flight in self._of(belongs):
+                flight.bypasses_memory = True
+                self._close(flight)
+
+    def _of(self, belongs: Callable[[Key], bool]) -> list[Flight]:
+        return [flight for key, flights in self._running.items() if belongs(key) for flight in flights]
 
     def _detach(self, flights: Iterable[Flight]) -> None:
         for flight in flights:

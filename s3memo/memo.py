@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -49,11 +48,12 @@ class Draft:
 
 
 class Memo:
-    """Versions of results in a store, packed as the cache has it set."""
+    """Versions of results in a store, packed as the cache has it set, for a memory tier that holds up to `room` bytes."""
 
-    def __init__(self, store: Store, packing: Packing) -> None:
+    def __init__(self, store: Store, packing: Packing, room: int) -> None:
         self.store = store
         self.packing = packing
+        self._room = room
         self.breaker = Breaker(getattr(store, "clock", local_clock))
         self._copies = store if isinstance(store, HoldsCopies) else None
 
@@ -80,16 +80,16 @@ class Memo:
             return [(info.key.removeprefix(folder), info.size) for info in found], self.store.time()
 
     def load(
-        self, key: Key, version: Version, terms: Terms, listing: Listing, is_kept: Callable[[int], bool]
+        self, key: Key, version: Version, terms: Terms, listing: Listing, *, is_kept: bool
     ) -> tuple[Held, Any, Tier]:
         """GET a version, unless there is a copy here; return it as memory holds it, its value, and where it was.
 
-        `is_kept` tells whether memory will keep an object of so many bytes: then the value does not lie over it. Raises
+        If it `is_kept`, should memory have room for it, the value does not lie over the object. Raises
         StoreUnavailableError while the store is to be left alone, NotFoundError, and CodecError.
         """
         object_key = key.prefix + version.name
         data, tier = self._read(object_key, terms)
-        if terms.copy and is_kept(len(data)):
+        if is_kept and terms.copy and len(data) <= self._room:
             data = memoryview(data).toreadonly()
         sealed = self._open(object_key, data) if len(data) <= LARGE else aside(partial(self._open, object_key, data))
         if sealed.header.raw_size <= LARGE:
@@ -195,7 +195,15 @@ class Memo:
         return self._held(version, value, sealed, terms, listing), value
 
     def _held(self, version: Version, value: Any, sealed: Envelope, terms: Terms, listing: Listing) -> Held:
-        return Held.of(version, value, sealed, confirmed=listing.seen_at, classes=terms.classes, copy=terms.copy)
+        return Held.of(
+            version,
+            value,
+            sealed,
+            confirmed=listing.seen_at,
+            classes=terms.classes,
+            copy=terms.copy,
+            most=self._room,
+        )
 
     def _bury(self, key: Key, at: int) -> Version:
         grave = tombstone(at, nonce=_nonce())

@@ -5,14 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import NoneType
 from typing import Any, NamedTuple
 from weakref import ReferenceType, ref
 
 from cachetools import TLRUCache
 
 from s3memo import codec, packing
-from s3memo.codec import NO_CLASSES, Classes
+from s3memo.codec import NO_CLASSES, PLAIN, Classes
 from s3memo.envelope import Envelope
 from s3memo.events import Recorder
 from s3memo.freshness import Duration, seconds
@@ -28,7 +27,7 @@ _ENTRY = 1100
 _SEALED = 650
 """Bytes that a sealed object costs beside its data."""
 
-_BUILT_IN = frozenset({NoneType, bool, int, float, str, bytes, tuple, frozenset})
+_CONTAINERS = frozenset({tuple, frozenset})
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +79,17 @@ class Held:
         confirmed: float,
         classes: Classes = NO_CLASSES,
         copy: bool = True,
+        most: int,
     ) -> Held:
-        """Hold `value`, whose sealed form nobody may change any more; without `copy` lend it to whoever asks."""
+        """Hold `value`, whose sealed form nobody may change any more; without `copy` lend it to whoever asks.
+
+        Where it takes more than `most` bytes, how many more is not found out.
+        """
         size, raw_size = len(sealed.data), sealed.header.raw_size
         raised = type(value) if sealed.header.raised else None
         is_immutable = codec.is_immutable(value, classes)
         if is_immutable or not (copy or raised):
-            room = max(raw_size, _room(value)) if is_immutable else raw_size
+            room = max(raw_size, _room(value, most)) if is_immutable else raw_size
             return cls(version, size, raw_size, room, confirmed, not is_immutable, raised, value, None)
         return cls(version, size, raw_size, _SEALED + size, confirmed, False, raised, sealed, classes)  # noqa: FBT003  a field
 
@@ -105,14 +108,26 @@ class Held:
         return self.content if self.classes is None else packing.unpack(self.content, self.classes)
 
 
-def _room(value: Any) -> int:
-    """Return how many bytes an immutable value takes in the process: it, and what is in it if it is a tuple."""
-    size, pending = 0, [value]
-    while pending:
+def _room(value: Any, most: int) -> int:
+    """Return how many bytes an immutable value takes in the process, or some number above `most`.
+
+    That is it, and what is in it if it is a tuple; a tuple that is in several places of it is there once. No class of
+    the user's is asked.
+    """
+    size, pending, met = 0, [value], set[int]()
+    while pending and size <= most:
         part = pending.pop()
-        size += sys.getsizeof(part) if type(part) in _BUILT_IN else object.__sizeof__(part)  # no class is asked
-        if type(part) in {tuple, frozenset}:
-            pending += part
+        kind = type(part)
+        if kind not in _CONTAINERS:
+            size += sys.getsizeof(part) if kind in PLAIN else object.__sizeof__(part)
+        elif id(part) not in met:
+            met.add(id(part))
+            size += sys.getsizeof(part)
+            kinds: set[Any] = set(map(type, part))
+            if kinds <= PLAIN:  # no loop of ours, for there may be millions
+                size += sum(map(kinds.pop().__sizeof__ if len(kinds) == 1 else sys.getsizeof, part))
+            else:
+                pending += part
     return size
 
 
@@ -196,7 +211,7 @@ class _Slots(TLRUCache[Key, Slot]):
 class Memory:
     """Held versions by key; the least recently used go first. Safe to call from many threads.
 
-    `timer` returns seconds; `keeps` says whether anything can be held at all.
+    `timer` returns seconds; `keeps` says whether anything can be held at all, `room` how many bytes that can be.
     """
 
     def __init__(self, tier: MemoryTier, timer: Callable[[], float] = local_clock) -> None:
@@ -204,6 +219,7 @@ class Memory:
         self.timer = timer
         self.revalidate_after = seconds(tier.revalidate_after, name="revalidate_after")
         self.keeps = tier.max_entries > 0
+        self.room = tier.max_bytes if self.keeps else 0
         self._slots = _Slots(tier.max_bytes, timer)
 
     def slot(self, key: Key) -> Slot | None:
@@ -217,10 +233,6 @@ class Memory:
         """Whether the key's version is held; to ask counts as no use of it."""
         return key in self._slots  # no lock, as above
 
-    def takes(self, weight: int) -> bool:
-        """Whether something of so many bytes can be held at all."""
-        return weight <= self.tier.max_bytes and self.keeps
-
     def put(self, key: Key, held: Held, *, lifetime: float, recorder: Recorder) -> list[Gone]:
         """Hold a version for so many seconds, unless a newer one is held or it is larger than the whole tier.
 
@@ -232,7 +244,7 @@ class Memory:
             if present is None or held.version.name <= present.held.version.name:
                 if present is not None:
                     self._slots.drop(key)
-                if self.takes(held.weight):
+                if held.weight <= self.room:
                     self._slots[key] = slot
                     while len(self._slots) > self.tier.max_entries:
                         self._slots.popitem()

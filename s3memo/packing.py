@@ -105,7 +105,7 @@ def may_be_large(value: Any) -> bool:
     left, pending = LARGE, [value]
     while pending and left > 0:
         part = pending.pop()
-        if isinstance(part, str | bytes | bytearray | int):
+        if type(part) in {str, bytes, bytearray, int, bool}:  # exactly: no class of the user's is asked
             left -= sys.getsizeof(part)
         elif type(part) in {list, tuple, set, frozenset}:
             left -= _PART * (len(part) + 1)

@@ -59,7 +59,7 @@ class Surveys(Tiers):
         if slot is not None and slot.held.version == version:
             return loaded(slot.held)
         try:
-            _, value, _ = self._memo.load(key, version, terms, NOTHING_LISTED, lambda _: False)
+            _, value, _ = self._memo.load(key, version, terms, NOTHING_LISTED, is_kept=False)
         except NotFoundError as error:
             raise NotFoundError(
                 f"{key.prefix}{version.name} is not in {self.store.url} any more: it was replaced, invalidated or "

@@ -57,9 +57,9 @@ class Tiers:
     ) -> None:
         self.store = store
         self.flights = Flights()
-        self._memo = Memo(store, packing)
-        self._names = Names(self._memo, names_ttl, notice=self.notice, is_held=self._is_held)
         self._memory = Memory(memory, timer=getattr(store, "clock", local_clock))
+        self._memo = Memo(store, packing, self._memory.room)
+        self._names = Names(self._memo, names_ttl, notice=self.notice, is_held=self._is_held)
         self._read_only = read_only
         self._has_hooks = has_hooks
 
@@ -244,9 +244,13 @@ class Tiers:
         terms.recorder.emit("store", key=key, size=draft.held.size)
         taken_back = computing is not None and computing.detached
         void = [version] if taken_back else draft.listing.superseded(version, keep=terms.keep)
-        self._names.learn(key, draft, void)
+        if computing is not None and computing.bypasses_memory:
+            self._names.forget(key)  # for what it rests on was listed before
+        else:
+            self._names.learn(key, draft, void)
         if not taken_back:  # an older one may have come to memory during the PUT, if this has left it
             self.notice(key, Listing((version,)))
+            self.flights.close_others(key, but=computing)
         self._memo.delete(key, terms, void)
 
     def _remember_if_possible(
@@ -299,7 +303,7 @@ class Tiers:
         else:
             if self._memo.packing.max_bytes is not None:
                 self._memo.packing.check_size(key.prefix + version.name, self._names.size(key, version))
-            held, value, tier = self._memo.load(key, version, terms, listing, self._memory.takes)
+            held, value, tier = self._memo.load(key, version, terms, listing, is_kept=True)
         self._land(key, flight, held, terms)
         if terms.policy.ttl is not None or held.raised is not None:
             freshness = self._judge(held, terms)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 from collections.abc import Callable
@@ -295,6 +296,64 @@ def test_memory_alone_can_be_cleared(cached: Any, store: BrokenStore) -> None:
     assert function.cache_clear(memory_only=True) == 0
     assert function.cache_info().currsize == 0
     assert function.cache_get("a") is not None
+
+
+@pytest.mark.parametrize("moment", ["computing", "putting"])
+@pytest.mark.parametrize("ask", ["__call__", "cache_refresh"])
+def test_what_is_computed_while_memory_alone_is_cleared_is_stored_and_does_not_come_to_memory(
+    moment: str, ask: str, store: BrokenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = store.put
+
+    def meanwhile() -> None:
+        assert function.cache_clear(memory_only=True) == 0
+        with ThreadPoolExecutor(1) as pool:
+            later.append(pool.submit(function.cache_get, "a").result())
+
+    @Cache(store).cached(name="f", version=1)
+    def function(value: str) -> str:
+        if moment == "computing":
+            meanwhile()
+        return value
+
+    def slow(*args: Any, **kwargs: Any) -> None:
+        if moment == "putting":
+            meanwhile()
+        put(*args, **kwargs)
+
+    later: list[Any] = []
+    monkeypatch.setattr(store, "put", slow)
+    assert getattr(function, ask)("a") == "a"
+    assert later == [None]
+    assert len(names(store)) == 1
+    assert function.cache_info().currsize == 0
+    requests = function.cache_info().requests
+    assert function.cache_get("a") is not None
+    assert function.cache_info().requests == {**requests, "LIST": requests["LIST"] + 1, "GET": 1}
+
+
+def test_who_asks_after_memory_alone_was_cleared_waits_for_nobody_who_began_before(
+    store: BrokenStore, clock: Clock
+) -> None:
+    begun, go_on, count = threading.Event(), threading.Event(), itertools.count()
+
+    @Cache(store).cached(name="f", version=1)
+    def function() -> int:
+        number = next(count)
+        if number == 0:
+            begun.set()
+            assert go_on.wait(10)
+        return number
+
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(function)
+        assert begun.wait(10)
+        function.cache_clear(memory_only=True)
+        clock.now += 1
+        assert function() == 1
+        go_on.set()
+        assert slow.result() == 0
+    assert function() == 1, "which memory holds"
 
 
 def test_mutable_results_are_fresh_for_every_caller_and_immutable_ones_shared(store: BrokenStore) -> None:

@@ -30,6 +30,7 @@ from hypothesis import strategies as st
 
 from s3memo.codec import MAX_DEPTH, decode, is_immutable
 from s3memo.errors import DecodeError, EncodeError
+from tests.measuring import calls
 from tests.portraits import encode, portrait, tagged
 
 any_text = st.text(st.characters(exclude_categories=()), max_size=8)  # lone surrogates too
@@ -539,6 +540,11 @@ def test_immutability_of_a_deep_tuple_needs_no_deep_stack() -> None:
     for _ in range(100_000):
         value = (value,)
     assert is_immutable(value)
+
+
+def test_what_many_plain_parts_are_needs_no_step_for_each() -> None:
+    value = tuple(range(10_000)), frozenset(map(str, range(10_000)))
+    assert calls(lambda: is_immutable(value)) < 100
 
 
 def _zone_file(key: str) -> Path:

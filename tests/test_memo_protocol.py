@@ -302,11 +302,16 @@ class Interleavings(RuleBasedStateMachine):
 
 
 class InterleavingsOverWeeks(Interleavings):
-    """As above, with collections of garbage, and pauses after which tombstones and results go."""
+    """As above, with collections of garbage, memories that are cleared, and pauses after which tombstones and results go."""
 
     @rule(process=Interleavings.processes, grace=st.sampled_from([0.0, 3600.0]))
     def collect(self, process: int, grace: float) -> None:
         self.simulation.collect(process, grace)
+
+    @rule(process=Interleavings.processes)
+    def clear_memory(self, process: int) -> None:
+        scheme: Any = self.simulation.processes[process].scheme
+        scheme.clear_memory()
 
     @rule()
     def let_a_week_pass(self) -> None:

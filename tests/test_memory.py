@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import gc
 import math
+import sys
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from s3memo import codec
+from s3memo import codec, memory
 from s3memo.codec import NO_CLASSES, Classes
 from s3memo.envelope import Envelope, seal
 from s3memo.errors import SettingsError
@@ -18,6 +20,7 @@ from s3memo.memory import Held, Memory, MemoryTier
 from s3memo.quick import Cell
 from s3memo.signing import NO_KEYS
 from s3memo.versions import Key, Version, base32
+from tests.measuring import calls
 
 RECORDER = Recorder("f")
 
@@ -38,9 +41,9 @@ def sealed(value: Any, classes: Classes = NO_CLASSES) -> Envelope:
     return seal(codec.encode(value, classes), object_key="", keys=NO_KEYS, **fields)
 
 
-def held(value: Any, order: int = 1, classes: Classes = NO_CLASSES) -> Held:
+def held(value: Any, order: int = 1, classes: Classes = NO_CLASSES, most: int = sys.maxsize) -> Held:
     version = Version(order, order, None, 0, "00000000")
-    return Held.of(version, value, sealed(value, classes), confirmed=0.0, classes=classes)
+    return Held.of(version, value, sealed(value, classes), confirmed=0.0, classes=classes, most=most)
 
 
 def test_a_newer_version_stays() -> None:
@@ -101,6 +104,32 @@ def test_no_class_is_asked_how_large_its_instances_are() -> None:
         weighed = held(value, classes=classes)
         assert weighed.is_shared
         assert 0 < weighed.room < 1000
+
+
+MANY = 10_000
+
+
+@pytest.mark.parametrize(
+    ("value", "most"),
+    [
+        (tuple(range(MANY)), sys.maxsize),
+        ((*range(MANY), "x", None), sys.maxsize),
+        (frozenset(range(MANY)), sys.maxsize),
+        ((tuple(map(str, range(MANY))),) * 100, sys.maxsize),
+        (tuple((number, str(number)) for number in range(MANY)), 1000),
+        (tuple(map(Decimal, range(MANY))), 1000),
+    ],
+    ids=["ints", "mixed", "frozenset", "the same many times", "pairs and a small tier", "decimals and a small tier"],
+)
+def test_a_large_value_is_weighed_without_a_step_for_each_part(value: Any, most: int) -> None:
+    assert calls(lambda: memory._room(value, most)) < MANY / 20
+    assert memory._room(value, most) > min(most, sys.getsizeof(value))
+
+
+def test_what_is_in_several_places_is_there_once() -> None:
+    part = tuple(range(1000, 2000))
+    shared, apart = (part,) * 100, tuple(tuple(range(1000, 2000)) for _ in range(100))
+    assert memory._room(apart, sys.maxsize) > 50 * memory._room(shared, sys.maxsize)
 
 
 def test_a_mutable_value_cannot_be_reached_through_memory() -> None:

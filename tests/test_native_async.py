@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
 from email.utils import formatdate
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
@@ -341,6 +342,23 @@ async def test_a_hook_may_do_what_plain_code_may(store: ObjectStore, caplog: pyt
     assert plain.cache_info().misses == 6
     assert "cannot be called from a running event loop" in caplog.text
     assert plain(7) == 7, "a plain function within a loop blocks, as ever"
+
+
+class Secretive(IntEnum):
+    ONE = 1
+
+    def __sizeof__(self) -> int:
+        raise RuntimeError("nobody asks")
+
+
+async def test_no_class_is_asked_how_large_its_instances_are(store: ObjectStore) -> None:
+    @Cache(store, on_error="raise").cached(name="secretive", version=1, types=(Secretive,))
+    async def secretive(parts: int) -> Any:
+        return Secretive.ONE if parts == 1 else [Secretive.ONE] * parts
+
+    assert await secretive(1) is Secretive.ONE
+    assert await secretive(2) == [Secretive.ONE] * 2
+    assert secretive.cache_info().requests["PUT"] == 2
 
 
 async def test_a_predicate_is_the_users_too(store: ObjectStore) -> None:

@@ -258,6 +258,37 @@ def test_a_refresh_does_not_wait_for_what_began_before_it(cache: Cache) -> None:
     assert (early.result(SOON), refreshed.result(SOON)) == (0, 1)
 
 
+def test_who_asks_after_a_refresh_gets_nothing_older_even_if_memory_holds_no_more_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cache = Cache(MemoryStore(), memory=None)
+    go, boarded = threading.Event(), threading.Semaphore(0)
+    numbers = iter(range(10))
+    take_part = cache.flights.take_part
+
+    @cache.cached(name="f", version=1)
+    def function() -> int:
+        number = next(numbers)
+        computing.release()
+        assert number or go.wait(SOON)
+        return number
+
+    def watch(part: Any) -> None:
+        take_part(part)
+        boarded.release()
+
+    computing = threading.Semaphore(0)
+    early = in_thread(function)
+    assert computing.acquire(timeout=SOON)
+    assert function.cache_refresh() == 1
+    monkeypatch.setattr(cache.flights, "take_part", watch)
+    late = in_thread(function)
+    assert boarded.acquire(timeout=SOON)
+    go.set()
+    assert (early.result(SOON), late.result(SOON)) == (0, 1)
+    assert function() == 1
+
+
 class Argument:
     def __s3memo_key__(self) -> str:
         return "argument"

@@ -20,11 +20,11 @@ from __future__ import annotations
 from s3memo.codec.classes import NO_CLASSES, Classes
 from s3memo.codec.decoder import Decoder
 from s3memo.codec.encoder import ALIGNMENT, MAX_DEPTH, Encoder
-from s3memo.codec.table import Buffer
+from s3memo.codec.table import PLAIN, Buffer
 from s3memo.codec.walk import is_immutable
 from s3memo.errors import DecodeError, EncodeError
 
-__all__ = ["MAX_DEPTH", "NO_CLASSES", "Classes", "decode", "encode", "is_immutable"]
+__all__ = ["MAX_DEPTH", "NO_CLASSES", "PLAIN", "Classes", "decode", "encode", "is_immutable"]
 
 
 def encode(value: object, classes: Classes = NO_CLASSES) -> list[Buffer]:

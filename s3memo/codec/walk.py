@@ -32,13 +32,24 @@ def walk(value: object, classes: Classes) -> Iterator[tuple[object, Extension | 
 
 def is_immutable(value: object, classes: Classes = NO_CLASSES) -> bool:
     """Whether `value` and all its parts are immutable, so that callers can share it."""
-    kind = type(value)
-    if kind in PLAIN or kind is dict or kind is list:  # most are
-        return kind in PLAIN
-    return all(
-        type(part) in PLAIN or (extension is not None and not extension.mutable)
-        for part, extension in walk(value, classes)
-    )
+    met: dict[int, object] = {}  # as above
+    pending = [value]
+    while pending:
+        part = pending.pop()
+        kind = type(part)
+        if kind in PLAIN or id(part) in met:
+            continue
+        extension = _find(kind, classes)
+        if extension is None or extension.mutable:
+            return False
+        met[id(part)] = part
+        try:
+            parts = list(extension.take(part))
+        except Exception:  # noqa: BLE001  as above
+            return False
+        if not PLAIN.issuperset(map(type, parts)):  # there may be millions that need no look
+            pending += parts
+    return True
 
 
 def _find(kind: type, classes: Classes) -> Extension | None:

@@ -51,6 +51,9 @@ class Memo:
     def collect(self, grace: float) -> None:
         gc(self.cache, grace=grace)
 
+    def clear_memory(self) -> None:
+        self.cache.forget(lambda _: True)
+
     def clear(self, key: str) -> None:
         self.cache.clear(f"v1/memo/job/{key}/", lambda other: other.tag == key, self.terms)
 
