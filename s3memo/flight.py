@@ -226,6 +226,13 @@ class Flights:
                     running.notice_version(version)
                 action()
 
+    def overtake(self, key: Key, *, by: Flight | None) -> None:
+        """Let nobody board the running flights of a key any more, except the one whose result overtook the others."""
+        with process_lock:
+            for flight in self._running.get(key, ()):
+                if flight is not by:
+                    self._close(flight)
+
     def detach(self, key: Key, *, but: Flight | None = None) -> None:
         """Detach the running flights of one key, except the caller's own."""
         with process_lock:
