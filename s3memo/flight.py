@@ -194,13 +194,6 @@ class Flights:
         with process_lock:
             self._close(flight)
 
-    def close_others(self, key: Key, *, but: Flight | None) -> None:
-        """Let nobody board the flights of a key any more, except the caller's own: they may bring what is older."""
-        with process_lock:
-            for flight in self._running.get(key, ()):
-                if flight is not but:
-                    self._close(flight)
-
     def end(self, flight: Flight) -> None:
         """Let those who wait for a flight go on, when nobody can come to wait for it. It may be ended again."""
         with process_lock:
@@ -234,6 +227,13 @@ class Flights:
                 for running in self._running.get(key, ()):
                     running.notice_version(version)
                 action()
+
+    def overtake(self, key: Key, *, by: Flight | None) -> None:
+        """Let nobody board the running flights of a key any more, except the one whose result overtook the others."""
+        with process_lock:
+            for flight in self._running.get(key, ()):
+                if flight is not by:
+                    self._close(flight)
 
     def detach(self, key: Key, *, but: Flight | None = None) -> None:
         """Detach the running flights of one key, except the caller's own."""

@@ -226,8 +226,12 @@ class Memory:
         """Return where the key's version is held."""
         if key not in self._slots:  # no lock, for which all threads of a batch would wait in turn
             return None
-        with process_lock:
-            return self._slots.get(key)
+        try:
+            with process_lock:
+                return self._slots.get(key)
+        except BaseException:
+            self._begin_anew()
+            raise
 
     def holds(self, key: Key) -> bool:
         """Whether the key's version is held; to ask counts as no use of it."""
@@ -239,43 +243,67 @@ class Memory:
         Returns what was given up, for the caller to tell of and to release when it holds no lock.
         """
         slot = Slot(held, self.timer() + lifetime, recorder)
-        with process_lock:
-            present = self._slots.get(key)
-            if present is None or held.version.name <= present.held.version.name:
-                if present is not None:
-                    self._slots.drop(key)
-                if held.weight <= self.room:
-                    self._slots[key] = slot
-                    while len(self._slots) > self.tier.max_entries:
-                        self._slots.popitem()
-            return self._taken()
+        try:
+            with process_lock:
+                present = self._slots.get(key)
+                if present is None or held.version.name <= present.held.version.name:
+                    if present is not None:
+                        self._slots.drop(key)
+                    if held.weight <= self.room:
+                        self._slots[key] = slot
+                        while len(self._slots) > self.tier.max_entries:
+                            self._slots.popitem()
+                return self._taken()
+        except BaseException:
+            self._begin_anew()
+            raise
 
     def discard(self, key: Key) -> None:
         """Forget one key."""
-        with process_lock:
-            self._slots.drop(key)
-            gone = self._taken()
+        try:
+            with process_lock:
+                self._slots.drop(key)
+                gone = self._taken()
+        except BaseException:
+            self._begin_anew()
+            raise
         del gone  # not before the lock was released
 
     def discard_outdated(self, key: Key, listing: Listing) -> None:
         """Forget what is held for a key if a listing shows that it must not be served any more."""
         if not self.keeps:
             return
-        with process_lock:
-            slot = self._slots.get(key)
-            if slot and listing.outdates(slot.held.version):
-                self._slots.drop(key)
-            gone = self._taken()
+        try:
+            with process_lock:
+                slot = self._slots.get(key)
+                if slot and listing.outdates(slot.held.version):
+                    self._slots.drop(key)
+                gone = self._taken()
+        except BaseException:
+            self._begin_anew()
+            raise
         del gone  # as above
 
     def discard_all(self, belongs: Callable[[Key], bool]) -> None:
         """Forget every key that `belongs` is true of."""
-        with process_lock:
-            self._slots.expire()
-            for key in [key for key in self._slots if belongs(key)]:
-                self._slots.drop(key)
-            gone = self._taken()
+        try:
+            with process_lock:
+                self._slots.expire()
+                for key in [key for key in self._slots if belongs(key)]:
+                    self._slots.drop(key)
+                gone = self._taken()
+        except BaseException:
+            self._begin_anew()
+            raise
         del gone  # as above
+
+    def _begin_anew(self) -> None:
+        """Give up all that is held: of cachetools' books that an interruption left half changed, later calls would raise."""
+        with process_lock:
+            former, self._slots = self._slots, _Slots(self.tier.max_bytes, self.timer)
+            self._slots.gone = former.gone
+            for key in former:
+                self._slots.leave(Gone(key, former[key]))
 
     def _taken(self) -> list[Gone]:
         gone, self._slots.gone = self._slots.gone, []

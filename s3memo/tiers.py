@@ -250,7 +250,7 @@ class Tiers:
             self._names.learn(key, draft, void)
         if not taken_back:  # an older one may have come to memory during the PUT, if this has left it
             self.notice(key, Listing((version,)))
-            self.flights.close_others(key, but=computing)
+            self.flights.overtake(key, by=computing)
         self._memo.delete(key, terms, void)
 
     def _remember_if_possible(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import gc
 import math
 import sys
@@ -7,8 +8,10 @@ import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
+from types import FrameType
 from typing import Any
 
+import cachetools
 import pytest
 
 from s3memo import codec, memory
@@ -19,7 +22,7 @@ from s3memo.events import Recorder, Tally
 from s3memo.memory import Held, Memory, MemoryTier
 from s3memo.quick import Cell
 from s3memo.signing import NO_KEYS
-from s3memo.versions import Key, Version, base32
+from s3memo.versions import Key, Listing, Version, base32
 from tests.measuring import calls
 
 RECORDER = Recorder("f")
@@ -170,6 +173,50 @@ def test_what_has_expired_is_given_up_as_soon_as_its_key_is_forgotten() -> None:
     clock.now = 2
     memory.discard(key("a"))
     assert cell.lease[:2] == (None, -math.inf)
+
+
+def use(memory: Memory, values: dict[str, Held]) -> None:
+    """Do all that can be done to a memory, with what it holds and with what it does not."""
+    for name in "abb":
+        memory.put(key(name), values[name], lifetime=10, recorder=RECORDER)
+    memory.slot(key("b"))
+    memory.discard_outdated(key("b"), Listing((Version(3, 3, None, 0, "00000000"),)))
+    memory.discard(key("a"))
+    memory.put(key("c"), values["c"], lifetime=10, recorder=RECORDER)
+    memory.discard_all(lambda _: True)
+
+
+def test_an_interruption_leaves_the_books_of_memory_in_order() -> None:
+    number = instructions = 0
+    values = {name: held(name) for name in "abc"}
+
+    def step(_frame: FrameType, event: str, _argument: object) -> Callable[..., Any]:
+        nonlocal instructions
+        if event == "opcode":
+            instructions += 1
+            if instructions == number:
+                raise KeyboardInterrupt
+        return step
+
+    def traced(frame: FrameType, _event: str, _argument: object) -> Callable[..., Any] | None:
+        if frame.f_code.co_filename != cachetools.__file__:
+            return None
+        frame.f_trace_lines, frame.f_trace_opcodes = False, True
+        return step
+
+    former = sys.gettrace()
+    while instructions >= number:
+        number, instructions = number + 1, 0
+        memory = Memory(MemoryTier(max_entries=1))
+        sys.settrace(traced)
+        try:
+            with contextlib.suppress(KeyboardInterrupt):
+                use(memory, values)
+        finally:
+            sys.settrace(former)
+        use(memory, values)
+        assert memory.count(lambda _: True) == memory._slots.currsize == 0
+    assert number > 500
 
 
 def growth(make: Callable[[int], Any], count: int = 2000) -> tuple[float, float]:

@@ -289,6 +289,28 @@ def test_who_asks_after_a_refresh_gets_nothing_older_even_if_memory_holds_no_mor
     assert function() == 1
 
 
+def test_who_asks_after_a_refresh_does_not_wait_for_who_reads_what_it_replaced() -> None:
+    reading, go = threading.Semaphore(0), threading.Event()
+
+    class Store(MemoryStore):
+        def get(self, object_key: str) -> bytes:
+            data = super().get(object_key)
+            reading.release()
+            assert go.wait(SOON)
+            return data
+
+    numbers = iter(range(10))
+    function = Cache(Store(), memory=None).cached(name="f", version=1)(lambda _x: next(numbers))
+    function(1)
+    early = in_thread(lambda: function(1))
+    assert reading.acquire(timeout=SOON)
+    assert function.cache_refresh(1) == 1
+    late = in_thread(lambda: function(1))
+    assert reading.acquire(timeout=SOON), "a process sees its own writes at once"
+    go.set()
+    assert (early.result(SOON), late.result(SOON)) == (0, 1)
+
+
 class Argument:
     def __s3memo_key__(self) -> str:
         return "argument"

@@ -205,7 +205,7 @@ class Loan:
     def __enter__(self) -> sqlite3.Connection:
         try:
             with _forks.entrance:
-                _forks.inside.add(self)
+                _forks.inside.add(id(self))
             self._connection = self._database.lend()
         except BaseException as error:
             _forks.let_go(self)
@@ -225,6 +225,13 @@ class Loan:
             _forks.let_go(self)
         if error is not None:
             self._explain(error)
+
+    def __del__(self) -> None:
+        """Leave, if an interruption came before the first step of that: every fork would wait for it."""
+        if id(self) in _forks.inside:
+            with contextlib.suppress(AttributeError):  # it may have come sooner
+                self._connection.close()
+            _forks.let_go(self)
 
     def _explain(self, error: BaseException) -> None:
         """Raise a StoreError in place of an error that is sqlite3's, or the system's."""
@@ -259,7 +266,7 @@ class _ForkGuard:
 
     def let_go(self, loan: Loan) -> None:
         """Let a fork happen that waits for the end of a loan, which entered or was about to."""
-        self.inside.discard(loan)
+        self.inside.discard(id(loan))
         if self._is_awaited:  # else no lock: a fork that comes now finds that it is gone
             with self._left:
                 self._left.notify_all()
@@ -267,7 +274,7 @@ class _ForkGuard:
     def _reset(self) -> None:
         self.entrance = threading.RLock()  # a signal's handler may come back in
         self._left = threading.Condition()
-        self.inside: set[Loan] = set()
+        self.inside: set[int] = set()  # ids: a loan that nobody holds any more is to end
         self._is_awaited = False
 
     def _before(self) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import gc
 import mmap
 import multiprocessing
@@ -28,7 +29,7 @@ from s3memo.errors import (
 )
 from s3memo.stores.base import ObjectInfo, TimeBounds
 from s3memo.stores.local import _LIST, FILE_NAME, MAX_OBJECT_BYTES, LocalStore
-from s3memo.stores.sqlite import _forks
+from s3memo.stores.sqlite import Loan, _forks
 from tests.stores import writer
 from tests.stores.contract import ListingProperty, NewStore, StoreContract, keys, requests_of, start_together
 
@@ -322,6 +323,19 @@ def test_an_operation_that_is_interrupted_holds_off_no_fork(store: LocalStore, m
         interrupted()
     monkeypatch.setattr(store._database, "lend", interrupted)
     with pytest.raises(KeyboardInterrupt):
+        store.get("object")
+    assert not _forks.inside
+
+
+def test_an_operation_that_is_interrupted_as_it_ends_holds_off_no_fork(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    store.put("object", b"")
+    monkeypatch.setattr(Loan, "__exit__", interrupted)
+    with contextlib.suppress(KeyboardInterrupt):
         store.get("object")
     assert not _forks.inside
 
