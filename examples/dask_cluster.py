@@ -1,4 +1,4 @@
-"""Misses are computed by a Dask cluster, whose workers store what they compute; what is stored is read here.
+"""A Dask cluster computes misses, and its workers store the results; this process reads what is stored already.
 
 pip install s3memo distributed && S3MEMO_URL=s3://my-bucket/results python examples/dask_cluster.py
 """

@@ -1,11 +1,10 @@
-"""Find source files that are nearly the same, in three runs: cold, warm, and with ten per cent of the files changed.
+"""Find near-duplicate source files, in three runs: cold, warm, and with ten per cent of the files changed.
 
     python examples/near_duplicates.py [--files N]
 
-The files are copies of the Python sources of this interpreter and its packages. Of each the job makes a MinHash
-signature (Broder 1997), which takes a while; that is what is remembered, and what processes on all cores compute. Each
-run is a new process that knows nothing of the others but what is stored: in a temporary directory, or where S3MEMO_URL
-says.
+The files are copies of the Python sources of this interpreter and its packages. Processes on all cores compute a MinHash
+signature (Broder 1997) of each, which takes a while, so s3memo keeps the signatures. Each run is a new process that
+knows nothing of the others except what they stored: in a temporary directory, or at S3MEMO_URL.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from zlib import crc32
 from s3memo import ByContent, s3_cached
 
 HASHES = 128
-ROWS = 4  # values that must be equal for two files to be compared at all
+ROWS = 4  # values that must be equal before two files are compared at all
 WORDS = 5  # in a shingle
 PRIME = 2**61 - 1
 MULTIPLIERS = [pow(3, 2 * number + 1, PRIME) for number in range(HASHES)]
@@ -39,7 +38,7 @@ HEADER = (
 
 @s3_cached(depends=(HASHES, WORDS, PRIME, MULTIPLIERS))
 def signature(file: Annotated[Path, ByContent]) -> list[int]:
-    """Return numbers of which two files share as many as they share sequences of words."""
+    """Return numbers; the more word sequences two files share, the more of these numbers they share."""
     words = re.findall(rb"\w+", file.read_bytes())
     shingles = {crc32(b" ".join(words[at : at + WORDS])) for at in range(max(1, len(words) - WORDS + 1))}
     return [min(shingle * multiplier % PRIME for shingle in shingles) for multiplier in MULTIPLIERS]
@@ -68,7 +67,7 @@ def run(directory: Path) -> Report:
 
 
 def most_alike(signatures: dict[str, list[int]]) -> list[tuple[float, str, str]]:
-    """Return pairs of files that are alike but not equal, the most alike first."""
+    """Return pairs of similar but unequal files, the most similar first."""
     together = defaultdict(list)
     for name, values in signatures.items():
         for at in range(0, HASHES, ROWS):
@@ -79,12 +78,12 @@ def most_alike(signatures: dict[str, list[int]]) -> list[tuple[float, str, str]]
 
 
 def likeness(one: list[int], other: list[int]) -> float:
-    """Return about how large a share of the shingles of two files is common to both."""
+    """Return roughly the share of their shingles that two files have in common."""
     return sum(a == b for a, b in zip(one, other, strict=True)) / HASHES
 
 
 def copy_sources(directory: Path, limit: int) -> None:
-    """Copy Python sources of this machine into a directory, each once, under names that tell where they came from."""
+    """Copy Python sources of this machine into a directory, each once, under names that show where they came from."""
     roots = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib")]
     contents = set[bytes]()
     for file in (file for root in roots for file in sorted(root.rglob("*.py")) if file.is_file()):
@@ -106,7 +105,7 @@ def change_a_tenth(directory: Path) -> None:
 def main() -> None:
     """Run the job three times and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--files", type=int, default=3000, help="how many files to take at most")
+    parser.add_argument("--files", type=int, default=3000, help="maximum number of files")
     options = parser.parse_args()
 
     with tempfile.TemporaryDirectory() as directory:

@@ -1,4 +1,4 @@
-"""What a cache does, where Prometheus finds it: at http://localhost:9464/metrics.
+"""Serve a cache's metrics to Prometheus, at http://localhost:9464/metrics.
 
 pip install 's3memo[otel]' opentelemetry-sdk opentelemetry-exporter-prometheus
 python examples/prometheus.py

@@ -1,4 +1,4 @@
-"""Ray's remote tasks call the cached function, and so read and store its results wherever they run.
+"""Remote Ray tasks call the cached function, so they read and store its results wherever they run.
 
 pip install s3memo ray && S3MEMO_URL=s3://my-bucket/results python examples/ray_tasks.py
 """
