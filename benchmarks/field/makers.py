@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-Function = Callable[[int], Any]
+Function = Callable[..., Any]
 
 computed: list[int] = []
 """The numbers that were computed in this process: what was read from a store is not among them."""
@@ -21,6 +21,12 @@ def half(number: int) -> float:
     """Stand for what takes long: its result is a number."""
     computed.append(number)
     return number / 2
+
+
+def total(number: int, share: float) -> float:
+    """Stand for what takes long: it takes two scalars, and its result is a number."""
+    computed.append(number)
+    return number + share
 
 
 def lru_cache(_place: str, function: Function) -> Function:
