@@ -17,7 +17,7 @@ from s3memo.cli.report import report
 from s3memo.cli.show import history, show
 from s3memo.cli.states import state
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown")
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001  typer passes it so

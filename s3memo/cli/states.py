@@ -32,7 +32,11 @@ from s3memo.state import ServiceState
 from s3memo.stores.base import ObjectInfo, Store
 from s3memo.versions import unescape
 
-state = typer.Typer(no_args_is_help=True, help="List, read and roll back what jobs keep between runs: ServiceState.")
+state = typer.Typer(
+    no_args_is_help=True,
+    help="List, read and roll back what jobs keep between runs: ServiceState.",
+    rich_markup_mode="markdown",
+)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The state's name.")]
 _NOTHING: Any = object()
