@@ -129,7 +129,7 @@ def bucket(proxy: CountingProxy) -> str:
 @pytest.fixture
 def real(proxy: CountingProxy, bucket: str) -> Iterator[S3Store]:
     """A store on a real server, behind what can fail."""
-    store = S3Store(bucket, "root", client_options=proxy.server.client_options, sleep=no_pause)
+    store = S3Store(bucket, "root", client_options=proxy.server.client_options, operation_timeout=120, sleep=no_pause)
     yield store
     store.close()
 
