@@ -72,7 +72,7 @@ class Chart:
 
 def draw(history: History, measure: Measure, names: Sequence[str]) -> Chart:
     """Return the chart of a measure; `names` are those of its series."""
-    told = TOLD[measure]
+    in_words = IN_WORDS[measure]
     values = [[getattr(amount, measure) for amount in series.amounts] for series in history.series]
     totals = [sum(column) for column in zip(*values, strict=True)]
     scale = ticks(max(totals, default=0), measure)
@@ -80,9 +80,9 @@ def draw(history: History, measure: Measure, names: Sequence[str]) -> Chart:
     columns = []
     for place, (start, total) in enumerate(zip(history.starts(), totals, strict=True)):
         parts = [each[place] for each in values]
-        lines = [f"{_when(start, history.step)}: {told(total)}"]
+        lines = [f"{_when(start, history.step)}: {in_words(total)}"]
         if total:
-            lines += [f"{name}: {told(part)}" for name, part in zip(names, parts, strict=True) if part]
+            lines += [f"{name}: {in_words(part)}" for name, part in zip(names, parts, strict=True) if part]
         x = (place + (1 - _FILLED) / 2) * share
         columns.append(Column(x, share * _FILLED, _stacked(parts, scale[-1]), "\n".join(lines)))
     across = time_ticks(history.starts(), history.step)
@@ -170,7 +170,7 @@ def _duration(value: float, distance: float) -> str:
     return f"{_count(value / length)} {unit}" if value else "0"
 
 
-TOLD: dict[Measure, Callable[[Any], str]] = {
+IN_WORDS: dict[Measure, Callable[[Any], str]] = {
     "entries": lambda count: f"{count:,} {'entry' if count == 1 else 'entries'}",
     "bytes": size,
     "seconds": span,

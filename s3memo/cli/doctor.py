@@ -92,10 +92,10 @@ def _show(diagnosis: Diagnosis) -> None:
     console.print(f"Examined {plain(diagnosis.url)}\n", soft_wrap=True)
     findings = _table()
     for level, subject, text, remedy, _ in diagnosis.findings:
-        told = Text(plain(text))
+        cell = Text(plain(text))
         if remedy:
-            told.append(f"\n→ {plain(remedy)}")
-        findings.add_row(Text(level, style=_STYLES[level]), subject, told)
+            cell.append(f"\n→ {plain(remedy)}")
+        findings.add_row(Text(level, style=_STYLES[level]), subject, cell)
     console.print(findings)
     if diagnosis.latencies:
         console.print("\nMilliseconds", _latencies(diagnosis), sep="\n")

@@ -76,6 +76,14 @@ class Holding:
         self.seconds += other.seconds
 
 
+def add_up(holdings: Iterable[Holding]) -> Holding:
+    """Return the sum of some holdings."""
+    total = Holding()
+    for holding in holdings:
+        total.add(holding)
+    return total
+
+
 @dataclass(frozen=True, slots=True)
 class Living:
     """The result of one call that a reader finds, by a listing at `latest`, in POSIX seconds."""

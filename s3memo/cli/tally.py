@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
 from s3memo.cli.bins import AGES, SIZES, Amount, Histogram, Timeline
-from s3memo.cli.inventory import Holding, Kind, Living, Owner, Share, shares
+from s3memo.cli.inventory import Holding, Kind, Living, Owner, Share, add_up, shares
 from s3memo.cli.summary import History, Pile, Row, Series, Summary
 from s3memo.garbage import Policy, Reason, Standing, by_prefix, plan
 from s3memo.sequences import is_prefix
@@ -124,9 +124,7 @@ class Tally:
 
     def summary(self, url: str) -> Summary:
         """Return the sums."""
-        total = Holding()
-        for row in (self._rest, *self._rows.values()):
-            total.add(row.holding)
+        total = add_up(row.holding for row in (self._rest, *self._rows.values()))
         coloured = set(heapq.nlargest(COLOURED, sorted(self._rows), key=lambda owner: self._share(owner, total)))
         ordered = sorted(self._rows, key=lambda owner: (-self._rows[owner].holding.bytes, owner))
         shown = [owner for place, owner in enumerate(ordered) if place < ROWS or owner in coloured]

@@ -16,7 +16,7 @@ from s3memo import bridge
 from s3memo.errors import NotFoundError, SettingsError, StoreAccessError, StoreError, StoreNotSupportedError
 from s3memo.events import RequestKind
 from s3memo.stores.base import PAGE_SIZE, Buffer, ObjectInfo, PutMode, TimeBounds
-from s3memo.stores.clock import ServerClock, local_clock, told
+from s3memo.stores.clock import ServerClock, checked_bounds, local_clock
 from s3memo.stores.objectstore.clock import AskedClock
 from s3memo.stores.objectstore.names import is_refused
 from s3memo.stores.paging import batches
@@ -227,7 +227,7 @@ class ObjectStore:
         if self._scheme == "memory":
             now = time.time()
             return TimeBounds(now, now)
-        return told(self._server_clock.bounds(), self.url)
+        return checked_bounds(self._server_clock.bounds(), self.url)
 
     @property
     def awaits(self) -> bool:

@@ -83,8 +83,8 @@ def translate(error: Exception, request: Request) -> StoreError:
         status = int(answered[1] or answered[2] or 200) if answered else 200
         code = (kept or _CODE.search(text) or [""] * 2)[1]
         message = _MESSAGE.search(text)
-        told = unescape(message[1]) if message else ""
-        failure = translate_answer(status, _OF_AZURE.get(code, code), told, request)
+        explanation = unescape(message[1]) if message else ""
+        failure = translate_answer(status, _OF_AZURE.get(code, code), explanation, request)
     else:
         cause = _CAUSE.search(str(error))
         said = f"{type(error).__name__}: {text}" + (f" ({cause[1] or cause[2]})" if cause else "")
