@@ -10,18 +10,7 @@ import typer
 
 from s3memo.cli.place import Url, check_name, no_such, open_cache, part_of
 from s3memo.cli.plain import plain
-from s3memo.cli.screen import (
-    JsonDocument,
-    Watch,
-    Yes,
-    confirm,
-    print_json,
-    say,
-    screen,
-    size,
-    table,
-    watching,
-)
+from s3memo.cli.screen import JsonDocument, Watch, Yes, confirm, print_json, say, screen, size, table, watching
 from s3memo.collect import Collected
 from s3memo.collect import gc as carry_out
 from s3memo.errors import NotFoundError, SettingsError

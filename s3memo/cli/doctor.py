@@ -29,11 +29,7 @@ _KILLED = 128
 """What a shell adds to a signal's number to make the exit code."""
 
 
-def doctor(
-    *,
-    url: UrlArgument = None,
-    as_json: JsonDocument = False,
-) -> None:
+def doctor(*, url: UrlArgument = None, as_json: JsonDocument = False) -> None:
     """Try a store, and say what works there.
 
     Writes some small objects below v1/probe/ and deletes them again; touches nothing else. About 130 requests.

@@ -12,15 +12,7 @@ from s3memo.createonly import PROBE_ROOT
 from s3memo.garbage import by_prefix
 from s3memo.sequences import STATE_ROOT, is_prefix, parse_sequence
 from s3memo.stores.base import ObjectInfo
-from s3memo.versions import (
-    MAP_ROOT,
-    MICROSECONDS,
-    Listing,
-    Version,
-    is_result_prefix,
-    parse_version,
-    unescape,
-)
+from s3memo.versions import MAP_ROOT, MICROSECONDS, Listing, Version, is_result_prefix, parse_version, unescape
 
 ROOT = "v1/"
 _TAIL = 33  # the length of a digest and its slash

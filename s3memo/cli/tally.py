@@ -27,11 +27,7 @@ _MOST_ROWS = 120  # held at a time; at most half of them are among the first ROW
 _OTHERS: tuple[Kind, ...] = ("state", "lease", "probe", "foreign")
 _Whose: TypeAlias = "Owner | None"  # None: the rest
 _Measure: TypeAlias = Callable[[Holding], float]
-_MEASURES: tuple[_Measure, ...] = (
-    lambda held: held.bytes,
-    lambda held: held.entries,
-    lambda held: held.seconds,
-)
+_MEASURES: tuple[_Measure, ...] = (lambda held: held.bytes, lambda held: held.entries, lambda held: held.seconds)
 
 
 def tally(url: str, infos: Iterable[ObjectInfo], now: TimeBounds) -> Summary:

@@ -163,11 +163,7 @@ _VALUES: Fields = {"values": (np.ndarray,)}
 
 EXTENSIONS: tuple[Extension, ...] = (
     Record(
-        71,
-        pd.Categorical,
-        {"codes": (np.ndarray,), "dtype": (pd.CategoricalDtype,)},
-        build=_categorical,
-        mutable=True,
+        71, pd.Categorical, {"codes": (np.ndarray,), "dtype": (pd.CategoricalDtype,)}, build=_categorical, mutable=True
     ),
     *(
         Record(
@@ -205,14 +201,7 @@ EXTENSIONS: tuple[Extension, ...] = (
         mutable=True,
     ),
     *(
-        Record(
-            76,
-            kind,
-            _VALUES | {"missing": (NoneType, np.ndarray)},
-            take=_masked_parts,
-            build=_masked,
-            mutable=True,
-        )
+        Record(76, kind, _VALUES | {"missing": (NoneType, np.ndarray)}, take=_masked_parts, build=_masked, mutable=True)
         for kind in set(_MASKED.values())
     ),
     *(

@@ -38,14 +38,7 @@ _QUERY: Final = {
     "MaxKeys": "max-keys",
 }
 _STEADY: Final = frozenset(
-    {
-        "Bucket",
-        "ExpectedBucketOwner",
-        "RequestPayer",
-        "SSECustomerAlgorithm",
-        "SSECustomerKey",
-        "SSECustomerKeyMD5",
-    }
+    {"Bucket", "ExpectedBucketOwner", "RequestPayer", "SSECustomerAlgorithm", "SSECustomerKey", "SSECustomerKeyMD5"}
 )
 _EXPECTED: Final = frozenset({HTTPStatus.OK, HTTPStatus.NOT_FOUND})
 _ELSEWHERE: Final = frozenset(
