@@ -25,7 +25,6 @@ CALLS = 10
 
 _MOST_ROWS = 120  # held at a time; at most half of them are among the first ROWS by some measure
 _OTHERS: tuple[Kind, ...] = ("state", "lease", "probe", "foreign")
-_Whose: TypeAlias = "Owner | None"  # None: the rest
 _Measure: TypeAlias = Callable[[Holding], float]
 _MEASURES: tuple[_Measure, ...] = (lambda held: held.bytes, lambda held: held.entries, lambda held: held.seconds)
 
@@ -58,7 +57,7 @@ class Tally:
         self._unnamed = 0
         self._last_owner: Owner | None = None
         self._others = {kind: Pile() for kind in _OTHERS}
-        self._timeline: Timeline[_Whose] = Timeline(now.latest)
+        self._timeline: Timeline[Owner | None] = Timeline(now.latest)  # None: the rest
         self._ages, self._sizes = Histogram(AGES), Histogram(SIZES)
         self._largest, self._oldest = _Leading(), _Leading()
         self._garbage: dict[Reason, Pile] = {}
