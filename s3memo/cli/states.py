@@ -27,7 +27,7 @@ from s3memo.cli.screen import (
 )
 from s3memo.errors import NotFoundError
 from s3memo.garbage import by_prefix
-from s3memo.sequences import STATE_ROOT, Chain, StateVersion, is_prefix
+from s3memo.sequences import STATE_ROOT, Chain, StateVersion, is_chain_prefix
 from s3memo.state import ServiceState
 from s3memo.stores.base import ObjectInfo, Store
 from s3memo.versions import unescape
@@ -149,7 +149,7 @@ def rollback(
 def _states(infos: Iterable[ObjectInfo]) -> Iterator[_Listed]:
     for prefix, group in by_prefix(infos):
         chain = Chain.of(group, prefix)
-        if chain.newest and is_prefix(prefix):
+        if chain.newest and is_chain_prefix(prefix):
             yield _Listed(unescape(prefix.removeprefix(STATE_ROOT)[:-1]), chain.newest, len(chain.versions))
 
 

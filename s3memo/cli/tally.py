@@ -11,7 +11,7 @@ from s3memo.cli.bins import AGES, SIZES, Amount, Histogram, Timeline
 from s3memo.cli.inventory import Holding, Kind, Living, Owner, Share, add_up, shares
 from s3memo.cli.summary import History, Pile, Row, Series, Summary
 from s3memo.garbage import Policy, Reason, Standing, by_prefix, plan
-from s3memo.sequences import is_prefix
+from s3memo.sequences import is_chain_prefix
 from s3memo.stores.base import ObjectInfo, TimeBounds
 from s3memo.stores.paging import batches
 from s3memo.versions import MICROSECONDS, is_result_prefix
@@ -40,7 +40,7 @@ def tally(url: str, infos: Iterable[ObjectInfo], now: TimeBounds) -> Summary:
 
 def _parts(prefix: str, group: Iterator[ObjectInfo]) -> Iterator[list[ObjectInfo]]:
     """Yield the objects of a prefix: all at once if they must be judged together, else in pages."""
-    if is_result_prefix(prefix) or is_prefix(prefix):
+    if is_result_prefix(prefix) or is_chain_prefix(prefix):
         yield list(group)
     else:
         yield from batches(group)
