@@ -46,11 +46,7 @@ def values_of(part: Any) -> Any:
 def _time_parts(array: pd.arrays.DatetimeArray | pd.arrays.TimedeltaArray) -> list[object]:
     zone = getattr(array, "tz", None)
     instants = array if zone is None else array.tz_convert(None)
-    return [
-        instants.to_numpy(),
-        zone_part(zone),
-        getattr(array, "freq", None),
-    ]  # from pandas 3 on only indexes have a freq
+    return [instants.to_numpy(), zone_part(zone), getattr(array, "freq", None)]  # from pandas 3 on arrays have no freq
 
 
 def _times(values: np.ndarray[Any, Any], zone: Any, freq: Any) -> Any:
