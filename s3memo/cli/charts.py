@@ -64,7 +64,6 @@ class Column(NamedTuple):
 class Chart:
     """One measure over time."""
 
-    measure: Measure
     columns: tuple[Column, ...]
     across: tuple[Tick, ...]
     up: tuple[Tick, ...]
@@ -88,7 +87,7 @@ def draw(history: History, measure: Measure, names: Sequence[str]) -> Chart:
     across = time_ticks(history.starts(), history.step)
     shown = scale if any(totals) else scale[:1]
     up = tuple(Tick(PLOT_HEIGHT * (1 - value / scale[-1]), AXIS[measure](value, scale[1])) for value in shown)
-    return Chart(measure, tuple(columns), across, up)
+    return Chart(tuple(columns), across, up)
 
 
 def per(step: int) -> str:
