@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
 from s3memo.createonly import PROBE_ROOT
-from s3memo.sequences import RETENTION, STATE_ROOT, Chain, is_prefix, parse_sequence, sequence_name
+from s3memo.sequences import RETENTION, STATE_ROOT, Chain, is_chain_prefix, parse_sequence, sequence_name
 from s3memo.stores.base import ObjectInfo
 from s3memo.versions import DAY, MICROSECONDS, Listing, Version, is_result_prefix, parse_version
 
@@ -74,7 +74,7 @@ def plan(infos: Iterable[ObjectInfo], policy: Policy, *, earliest: float, latest
     Only the objects of one prefix that may be ours are held in memory. Foreign objects come in plans of their own.
     """
     for prefix, group in by_prefix(infos):
-        is_result, is_chain = is_result_prefix(prefix), is_prefix(prefix)
+        is_result, is_chain = is_result_prefix(prefix), is_chain_prefix(prefix)
         sizes, links = dict[Version, int](), list[ObjectInfo]()
         for info in group:
             name = info.key[len(prefix) :]

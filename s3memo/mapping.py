@@ -115,11 +115,7 @@ class S3TTLCache(MutableMapping[Any, Any]):
         """Return the item's value, or set it to `default` and return that; a store error is only reported."""
         cache, terms = self._bind()
         call = Call(
-            cache,
-            self._item_key(key),
-            terms,
-            lambda: (self._storable(key), default),
-            lambda: self._item_key(key),
+            cache, self._item_key(key), terms, lambda: (self._storable(key), default), lambda: self._item_key(key)
         )
         return threads.fetch(call)[1]
 

@@ -57,10 +57,7 @@ class OpenTelemetryHook:
         self._io = meter.create_counter("s3memo.io", "By", "Bytes of entries read from stores and written to them")
         self._saved = meter.create_counter("s3memo.time_saved", "s", "What the hits had taken to compute")
         self._computed = meter.create_histogram(
-            "s3memo.compute.duration",
-            "s",
-            "What computations took",
-            explicit_bucket_boundaries_advisory=_SECONDS,
+            "s3memo.compute.duration", "s", "What computations took", explicit_bucket_boundaries_advisory=_SECONDS
         )
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -76,7 +76,7 @@ class Estimate:
         self._seen_at, self._done, self._computed = now, progress.done, computed
 
     def seconds_left(self, total: int | None) -> float | None:
-        """Return how many seconds the rest takes; None if that cannot be told."""
+        """Return how many seconds the rest takes; None if it cannot be estimated."""
         if total is None or not self._computed:
             return None
         return max(0, total - self._done) * self._share * self._seconds / self._computed
@@ -148,13 +148,13 @@ def _bar(
 def _lines(
     total: int | None, function: str, console: Console, estimate: Estimate
 ) -> Iterator[Callable[[Progress, float], None]]:
-    told, told_at = 0, -math.inf
+    shown, shown_at = 0, -math.inf
 
     def tell(progress: Progress, now: float) -> None:
-        nonlocal told, told_at
+        nonlocal shown, shown_at
         step = progress.done if total is None else progress.done * _LINES // max(total, 1)
-        if step > told and (total is not None or now - told_at >= _SECONDS_BETWEEN_LINES):
-            told, told_at = step, now
+        if step > shown and (total is not None or now - shown_at >= _SECONDS_BETWEEN_LINES):
+            shown, shown_at = step, now
             said = words(progress, total, estimate.seconds_left(total))
             console.print(f"{function}: {said}", soft_wrap=True)
 

@@ -67,7 +67,7 @@ def lease_prefix(key: str) -> str:
     return f"{LEASE_ROOT}{escape(key)}/"
 
 
-def is_prefix(prefix: str) -> bool:
+def is_chain_prefix(prefix: str) -> bool:
     """Whether this is the prefix of a state or lease."""
     return _PREFIX.fullmatch(prefix) is not None
 

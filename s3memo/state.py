@@ -94,7 +94,7 @@ class ServiceState:
         if expected_version is not None and (type(expected_version) is not int or expected_version < 0):
             raise SettingsError(f"expected_version={expected_version!r} must be a version's number, or 0 for none")
         payload = self._encoded(value)
-        return self._write(lambda _: payload, expected_version=expected_version)
+        return self._write(lambda *_: payload, expected_version=expected_version)
 
     def update(self, fn: Callable[[Any], Any], *, default: Any = None) -> Any:
         """Replace the value by `fn(value)` and return it; `fn` gets a copy of `default` if there is no value.
@@ -105,31 +105,26 @@ class ServiceState:
         if not callable(fn):
             raise SettingsError(f"update({fn!r}): give a function from the value to the next one; set() takes a value")
         register = self._register()
-        known: Record | None = None
         result: Any = None
 
-        def revise(chain: Chain) -> Buffer:
-            nonlocal known, result
+        def revise(chain: Chain, rival: Record | None) -> Buffer:
+            nonlocal result
             newest = chain.newest
             if newest is None or newest.cleared:
                 value = copy.deepcopy(default)
             else:
-                if known is None or known.number != newest.number:
-                    known = _read(register, newest)
-                value = self._value(known)
+                if rival is None or rival.number != newest.number:
+                    rival = _read(register, newest)
+                value = self._value(rival)
             result = fn(value)
             return self._encoded(result)
 
-        def learn(rival: Record) -> None:
-            nonlocal known
-            known = rival
-
-        self._write(revise, learn=learn)
+        self._write(revise)
         return result
 
     def clear(self) -> int:
         """Write a tombstone and return its version's number; older versions stay as after any write."""
-        return self._write(lambda _: None)
+        return self._write(lambda *_: None)
 
     def history(self) -> list[StateVersion]:
         """Return the versions still in the store, newest first."""
@@ -161,19 +156,19 @@ class ServiceState:
         record = register.read(n)
         if record.payload is None:
             raise NotFoundError(f"version {n} of {register} says that there is no value: use clear()")
-        return self._write(lambda _: record.payload)
+        return self._write(lambda *_: record.payload)
 
     def _write(
-        self,
-        make: Callable[[Chain], Buffer | None],
-        *,
-        expected_version: int | None = None,
-        learn: Callable[[Record], None] = lambda _: None,
+        self, make: Callable[[Chain, Record | None], Buffer | None], *, expected_version: int | None = None
     ) -> int:
-        """Append what `make` returns for the current chain, until nobody else is first; return the number."""
+        """Append what `make` returns for the current chain, until nobody else is first; return the number.
+
+        `make` also gets the version that was first in the last attempt.
+        """
         self._cache().check_writable(repr(self))
         register = self._register()
         rivals: list[str] = []
+        rival: Record | None = None
         while len(rivals) < _ATTEMPTS:
             chain = register.look()
             if expected_version is not None and chain.number != expected_version:
@@ -183,10 +178,9 @@ class ServiceState:
                     attempts=len(rivals),
                     rivals=tuple(rivals),
                 )
-            rival = register.append(chain, make(chain))
+            rival = register.append(chain, make(chain, rival))
             if rival is None:
                 return chain.number + 1
-            learn(rival)
             rivals.append(rival.writer)
             register.pause(len(rivals))
         raise StateConflictError(

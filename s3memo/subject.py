@@ -90,9 +90,8 @@ class Subject:
         if self._bound is None:
             options = self.options
             exceptions = options["cache_exceptions"] or {}
-            classes = returned_classes(
-                self.function, (*options["types"], *exceptions)
-            )  # runs users' code, so without the lock
+            # It may run users' code, so it must not hold the lock.
+            classes = returned_classes(self.function, (*options["types"], *exceptions))
             with process_lock:
                 if self._bound is None:
                     cache = self._find_cache()

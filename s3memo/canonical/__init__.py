@@ -7,14 +7,7 @@ from s3memo.canonical import builtin as _builtin  # noqa: F401  it registers typ
 from s3memo.canonical import classes as _classes  # noqa: F401
 from s3memo.canonical.files import ByContent, Convert, UnknownHint, by_content
 from s3memo.canonical.form import MAX_DEPTH, Blocks, FieldsOf, Items, UnkeyableError, form_digest, is_exact
-from s3memo.canonical.names import (
-    home_namespace,
-    is_reachable,
-    main_name,
-    module_name,
-    note_sender,
-    qualified_name,
-)
+from s3memo.canonical.names import home_namespace, is_reachable, main_name, module_name, note_sender, qualified_name
 from s3memo.canonical.registry import Fields, Reduce, add_family, add_type, register_type
 
 __all__ = [

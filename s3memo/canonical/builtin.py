@@ -60,9 +60,6 @@ _BY_NAME: dict[str, Reduce] = {  # types whose modules are not imported just for
     "operator:itemgetter": lambda value: value.__reduce__()[1],
     "re:Pattern": _attributes("pattern", "flags"),
     "array:array": _array,
-    "types:MappingProxyType": dict,
-    "types:SimpleNamespace": vars,
-    "types:GenericAlias": _attributes("__origin__", "__args__"),
     "uuid:UUID": lambda value: value.bytes,
     "zoneinfo:ZoneInfo": _zone_key,
 }

@@ -160,9 +160,7 @@ class _Encoder:
         code, self._code = self._code, None  # without an order, "written before" has no meaning between items
         for item in value:
             self._trail[id(value)] = "{{{}}}", item
-            parts: list[bytes] = []
-            self.encode(item, parts.append)
-            forms.append(b"".join(parts))
+            forms.append(self._form(item))
         self._code = code
         write(_head(type(value), len(forms)) + b"".join(sorted(forms)))
 
@@ -173,9 +171,7 @@ class _Encoder:
         for key, item in value.items():
             if type(key) is not str:
                 self._trail[id(value)] = "[{}]", key
-                parts: list[bytes] = []
-                self.encode(key, parts.append)
-                form = b"".join(parts)
+                form = self._form(key)
             elif not (form := known.get(key, b"")):
                 known[key] = form = _str(key)
             entries.append((form, key, item))
@@ -189,6 +185,11 @@ class _Encoder:
                 self._trail[id(value)] = "[{}]", key
                 self.encode(item, write)
         self._code = code
+
+    def _form(self, value: Any) -> bytes:
+        parts: list[bytes] = []
+        self.encode(value, parts.append)
+        return b"".join(parts)
 
     def fields(self, value: Fields, write: Write) -> None:
         write(_head(Fields, len(value)))
@@ -222,7 +223,7 @@ class _Encoder:
 
     def reduced(self, value: Any, write: Write) -> None:
         outside = self._code is None
-        if isinstance(value, _CODE) and self._is_written(value, write):
+        if isinstance(value, _CODE) and self._refer_back(value, write):
             return
         if self._meet is not None:
             self._meet(type(value))
@@ -242,8 +243,8 @@ class _Encoder:
         if outside:
             self._code = None
 
-    def _is_written(self, value: Any, write: Write) -> bool:
-        """Whether this code was written before within the outermost one; if so, write its number instead.
+    def _refer_back(self, value: Any, write: Write) -> bool:
+        """Write the number of code that was written before within the outermost one; return False if it was not.
 
         So functions that refer to each other are written once each.
         """

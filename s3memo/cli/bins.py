@@ -39,7 +39,7 @@ ORIGIN = 4 * DAY
 MOST_COLUMNS = 90
 LEAST_COLUMNS = 12
 
-Whose = TypeVar("Whose", bound=Hashable)
+Owner = TypeVar("Owner", bound=Hashable)
 
 
 @dataclass(slots=True)
@@ -75,7 +75,7 @@ class Histogram:
         self._by_place[max(bisect_right(self._bounds, number) - 1, 0)].add(amount)
 
 
-class Timeline(Generic[Whose]):
+class Timeline(Generic[Owner]):
     """Amounts by owner and by the time they were created, up to `latest`, in POSIX seconds.
 
     Columns are as narrow as MOST_COLUMNS allows, and widen as older amounts come.
@@ -85,7 +85,7 @@ class Timeline(Generic[Whose]):
         self._latest = int(latest)
         self._level = 0
         self._first = self._place(self._latest)
-        self._columns: dict[Whose, dict[int, Amount]] = {}
+        self._columns: dict[Owner, dict[int, Amount]] = {}
 
     @property
     def step(self) -> int:
@@ -103,26 +103,26 @@ class Timeline(Generic[Whose]):
         last = self._place(self._latest)
         return range(min(self._first, last - LEAST_COLUMNS + 1), last + 1)
 
-    def add(self, whose: Whose, created: float, amount: Amount) -> None:
+    def add(self, owner: Owner, created: float, amount: Amount) -> None:
         """Count an amount; one created after `latest` goes into the last column."""
         created = min(int(created), self._latest)
         while self._place(self._latest) - self._place(created) >= MOST_COLUMNS:
             self._widen()
         place = self._place(created)
         self._first = min(self._first, place)
-        self._columns.setdefault(whose, {}).setdefault(place, Amount()).add(amount)
+        self._columns.setdefault(owner, {}).setdefault(place, Amount()).add(amount)
 
-    def fold(self, whose: Iterable[Whose], into: Whose) -> None:
+    def fold(self, owners: Iterable[Owner], into: Owner) -> None:
         """Move what these owners have to another."""
-        for each in whose:
-            columns = self._columns.pop(each, {})
+        for owner in owners:
+            columns = self._columns.pop(owner, {})
             target = self._columns.setdefault(into, {})
             for place, amount in columns.items():
                 target.setdefault(place, Amount()).add(amount)
 
-    def amounts(self, whose: Whose) -> list[Amount]:
+    def amounts(self, owner: Owner) -> list[Amount]:
         """Return an owner's amount in each column."""
-        columns = self._columns.get(whose, {})
+        columns = self._columns.get(owner, {})
         return [columns.get(place, Amount()) for place in self.places]
 
     def _place(self, when: int) -> int:
@@ -132,8 +132,8 @@ class Timeline(Generic[Whose]):
         ratio = STEPS[self._level + 1] // self.step
         self._level += 1
         self._first //= ratio
-        for whose, columns in self._columns.items():
+        for owner, columns in self._columns.items():
             wider: dict[int, Amount] = {}
             for place, amount in columns.items():
                 wider.setdefault(place // ratio, Amount()).add(amount)
-            self._columns[whose] = wider
+            self._columns[owner] = wider

@@ -64,7 +64,6 @@ class Column(NamedTuple):
 class Chart:
     """One measure over time."""
 
-    measure: Measure
     columns: tuple[Column, ...]
     across: tuple[Tick, ...]
     up: tuple[Tick, ...]
@@ -72,7 +71,7 @@ class Chart:
 
 def draw(history: History, measure: Measure, names: Sequence[str]) -> Chart:
     """Return the chart of a measure; `names` are those of its series."""
-    told = TOLD[measure]
+    in_words = IN_WORDS[measure]
     values = [[getattr(amount, measure) for amount in series.amounts] for series in history.series]
     totals = [sum(column) for column in zip(*values, strict=True)]
     scale = ticks(max(totals, default=0), measure)
@@ -80,15 +79,15 @@ def draw(history: History, measure: Measure, names: Sequence[str]) -> Chart:
     columns = []
     for place, (start, total) in enumerate(zip(history.starts(), totals, strict=True)):
         parts = [each[place] for each in values]
-        lines = [f"{_when(start, history.step)}: {told(total)}"]
+        lines = [f"{_when(start, history.step)}: {in_words(total)}"]
         if total:
-            lines += [f"{name}: {told(part)}" for name, part in zip(names, parts, strict=True) if part]
+            lines += [f"{name}: {in_words(part)}" for name, part in zip(names, parts, strict=True) if part]
         x = (place + (1 - _FILLED) / 2) * share
         columns.append(Column(x, share * _FILLED, _stacked(parts, scale[-1]), "\n".join(lines)))
     across = time_ticks(history.starts(), history.step)
     shown = scale if any(totals) else scale[:1]
     up = tuple(Tick(PLOT_HEIGHT * (1 - value / scale[-1]), AXIS[measure](value, scale[1])) for value in shown)
-    return Chart(measure, tuple(columns), across, up)
+    return Chart(tuple(columns), across, up)
 
 
 def per(step: int) -> str:
@@ -170,7 +169,7 @@ def _duration(value: float, distance: float) -> str:
     return f"{_count(value / length)} {unit}" if value else "0"
 
 
-TOLD: dict[Measure, Callable[[Any], str]] = {
+IN_WORDS: dict[Measure, Callable[[Any], str]] = {
     "entries": lambda count: f"{count:,} {'entry' if count == 1 else 'entries'}",
     "bytes": size,
     "seconds": span,

@@ -10,18 +10,7 @@ import typer
 
 from s3memo.cli.place import Url, check_name, no_such, open_cache, part_of
 from s3memo.cli.plain import plain
-from s3memo.cli.screen import (
-    JsonDocument,
-    Watch,
-    Yes,
-    confirm,
-    print_json,
-    say,
-    screen,
-    size,
-    table,
-    watching,
-)
+from s3memo.cli.screen import JsonDocument, Watch, Yes, confirm, print_json, say, screen, size, table, watching
 from s3memo.collect import Collected
 from s3memo.collect import gc as carry_out
 from s3memo.errors import NotFoundError, SettingsError
@@ -172,9 +161,9 @@ def _reporter(watch: Watch, *, dry_run: bool, as_json: bool) -> Callable[[Doomed
             goes = isinstance(each, Doomed)
             print_json({"object": each.object_key, "size": each.size, "goes": goes, "reason": each.reason})
             return
-        told = f"{'goes' if isinstance(each, Doomed) else 'stays':<5} {size(each.size):>9}  {_why(each)}"
+        line = f"{'goes' if isinstance(each, Doomed) else 'stays':<5} {size(each.size):>9}  {_why(each)}"
         object_key = plain(each.object_key)
-        typer.echo(told + (": " if len(told) + 2 + len(object_key) <= width else ":\n  ") + object_key)
+        typer.echo(line + (": " if len(line) + 2 + len(object_key) <= width else ":\n  ") + object_key)
 
     return report
 

@@ -36,15 +36,6 @@ def _root(
     """Remember what Python functions returned, in S3 or on this machine."""
 
 
-app.command()(demo)
-app.command()(ls)
-app.command()(show)
-app.command()(history)
-app.command()(du)
-app.command()(report)
+for command in (demo, ls, show, history, du, report, gc, clear, doctor, policy, lifecycle):
+    app.command()(command)
 app.add_typer(state, name="state")
-app.command()(gc)
-app.command()(clear)
-app.command()(doctor)
-app.command()(policy)
-app.command()(lifecycle)

@@ -29,11 +29,7 @@ _KILLED = 128
 """What a shell adds to a signal's number to make the exit code."""
 
 
-def doctor(
-    *,
-    url: UrlArgument = None,
-    as_json: JsonDocument = False,
-) -> None:
+def doctor(*, url: UrlArgument = None, as_json: JsonDocument = False) -> None:
     """Try a store, and say what works there.
 
     Writes some small objects below v1/probe/ and deletes them again; touches nothing else. About 130 requests.
@@ -92,10 +88,10 @@ def _show(diagnosis: Diagnosis) -> None:
     console.print(f"Examined {plain(diagnosis.url)}\n", soft_wrap=True)
     findings = _table()
     for level, subject, text, remedy, _ in diagnosis.findings:
-        told = Text(plain(text))
+        cell = Text(plain(text))
         if remedy:
-            told.append(f"\n→ {plain(remedy)}")
-        findings.add_row(Text(level, style=_STYLES[level]), subject, told)
+            cell.append(f"\n→ {plain(remedy)}")
+        findings.add_row(Text(level, style=_STYLES[level]), subject, cell)
     console.print(findings)
     if diagnosis.latencies:
         console.print("\nMilliseconds", _latencies(diagnosis), sep="\n")

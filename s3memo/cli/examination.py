@@ -209,9 +209,7 @@ class Examination:
         except StoreError as error:
             self.facts.create_only = error
             if isinstance(error, StoreNotSupportedError):
-                self._store.written |= markers_of(
-                    self._real
-                )  # remove the markers of earlier trials, on which others rely
+                self._store.written |= markers_of(self._real)  # earlier trials' ones, on which others rely, go too
         else:
             self.facts.create_only = None
 

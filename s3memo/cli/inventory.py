@@ -10,17 +10,9 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from s3memo.createonly import PROBE_ROOT
 from s3memo.garbage import by_prefix
-from s3memo.sequences import STATE_ROOT, is_prefix, parse_sequence
+from s3memo.sequences import STATE_ROOT, is_chain_prefix, parse_sequence
 from s3memo.stores.base import ObjectInfo
-from s3memo.versions import (
-    MAP_ROOT,
-    MICROSECONDS,
-    Listing,
-    Version,
-    is_result_prefix,
-    parse_version,
-    unescape,
-)
+from s3memo.versions import MAP_ROOT, MICROSECONDS, Listing, Version, is_result_prefix, parse_version, unescape
 
 ROOT = "v1/"
 _TAIL = 33  # the length of a digest and its slash
@@ -74,6 +66,14 @@ class Holding:
         self.bytes += other.bytes
         self.newest = max(self.newest, other.newest)
         self.seconds += other.seconds
+
+
+def add_up(holdings: Iterable[Holding]) -> Holding:
+    """Return the sum of some holdings."""
+    total = Holding()
+    for holding in holdings:
+        total.add(holding)
+    return total
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +213,6 @@ def _owner_of(folder: str) -> Owner:
 
 
 def _other_owner(prefix: str, info: ObjectInfo) -> Owner:
-    if is_prefix(prefix) and parse_sequence(info.key.removeprefix(prefix)) is not None:
+    if is_chain_prefix(prefix) and parse_sequence(info.key.removeprefix(prefix)) is not None:
         return Owner("state" if prefix.startswith(STATE_ROOT) else "lease")
     return Owner("probe" if prefix == PROBE_ROOT else "foreign")

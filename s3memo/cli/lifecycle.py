@@ -53,9 +53,7 @@ def make_rules(location: Location, *, expire_after: int | None = None) -> dict[s
             AbortIncompleteMultipartUpload={"DaysAfterInitiation": _UPLOAD_DAYS},
         ),
         _rule(
-            "s3memo-noncurrent-versions",
-            f"{root}v1/",
-            NoncurrentVersionExpiration={"NoncurrentDays": _NONCURRENT_DAYS},
+            "s3memo-noncurrent-versions", f"{root}v1/", NoncurrentVersionExpiration={"NoncurrentDays": _NONCURRENT_DAYS}
         ),
         _rule("s3memo-delete-markers", f"{root}v1/", Expiration={"ExpiredObjectDeleteMarker": True}),
     ]

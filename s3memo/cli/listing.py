@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from s3memo.cli.inventory import ROOT, Holding, Kind, Living, Owner, living, survey
+from s3memo.cli.inventory import ROOT, Holding, Kind, Living, Owner, add_up, living, survey
 from s3memo.cli.place import Url, check_name, no_such, nothing_in, open_cache, part_of
 from s3memo.cli.plain import plain
 from s3memo.cli.screen import NARROW, JsonDocument, print_json, say, screen, size, span, table, watching
@@ -66,7 +66,7 @@ def du(
     """
     with open_cache(url) as cache:
         found, _ = _survey(cache.store)
-        total = _sum(found.values())
+        total = add_up(found.values())
         usage = sorted((found if tags else _by_name(found)).items(), key=lambda item: (-item[1].bytes, item[0]))
         if as_json:
             rows = [{**owner._asdict(), "objects": held.objects, "bytes": held.bytes} for owner, held in usage]
@@ -95,13 +95,6 @@ def _by_name(found: Mapping[Owner, Holding]) -> dict[Owner, Holding]:
     return named
 
 
-def _sum(holdings: Iterable[Holding]) -> Holding:
-    total = Holding()
-    for holding in holdings:
-        total.add(holding)
-    return total
-
-
 def _named(owner: Owner) -> str:
     name = _OTHERS.get(owner.kind) or plain("/".join(filter(None, (owner.name, owner.tag))))
     return f"{name} (mapping)" if owner.kind == "mapping" else name
@@ -109,16 +102,16 @@ def _named(owner: Owner) -> str:
 
 def _summary(found: Mapping[Owner, Holding], latest: float) -> dict[str, Any]:
     named, tags = _by_name(found), _tags(found)
-    told: dict[str, Any] = {"functions": [], "mappings": []}
+    document: dict[str, Any] = {"functions": [], "mappings": []}
     for owner, holding in named.items():
         if owner.kind == "function":
-            told["functions"].append({"name": owner.name, "tags": tags[owner.name], **holding.as_json(latest)})
+            document["functions"].append({"name": owner.name, "tags": tags[owner.name], **holding.as_json(latest)})
         elif owner.kind == "mapping":
-            told["mappings"].append({"name": owner.name, **holding.as_json(latest)})
+            document["mappings"].append({"name": owner.name, **holding.as_json(latest)})
     for kind in _OTHERS:
         holding = named.get(Owner(kind), Holding())
-        told[kind] = {"objects": holding.objects, "bytes": holding.bytes}
-    return told
+        document[kind] = {"objects": holding.objects, "bytes": holding.bytes}
+    return document
 
 
 def _tags(found: Iterable[Owner]) -> dict[str, list[str]]:
@@ -134,10 +127,9 @@ def _show_summary(found: Mapping[Owner, Holding], latest: float) -> None:
     out = screen()
     named = {owner: holding for owner, holding in _by_name(found).items() if owner.kind not in _OTHERS}
     if named:
-        columns = ["entries", "expired", "size", "newest", "holds"]
-        if out.width >= NARROW:
-            columns[:0] = ["tags"]
-            columns[3:3] = ["objects"]
+        columns = ["tags", "entries", "expired", "objects", "size", "newest", "holds"]
+        if out.width < NARROW:
+            columns = [name for name in columns if name not in {"tags", "objects"}]
         rows, tags = [], _tags(found)
         for owner, holding in named.items():
             cells = _cells(holding, latest) | {"tags": f"{len(tags[owner.name])}" if owner.kind == "function" else ""}
@@ -188,5 +180,5 @@ def _lines(found: Iterator[Living]) -> Iterator[str]:
     for result in found:
         key = plain(str(result))
         left = "" if result.left is None else "expired" if result.is_expired else span(result.left)
-        told = numbers.format(span(result.age), left, size(result.size), span(result.version.elapsed / 1000))
-        yield told + ("  " if len(told) + 2 + len(key) <= width else "\n  ") + key
+        line = numbers.format(span(result.age), left, size(result.size), span(result.version.elapsed / 1000))
+        yield line + ("  " if len(line) + 2 + len(key) <= width else "\n  ") + key

@@ -79,6 +79,38 @@ def render(summary: Summary) -> str:
     """Return the page as HTML."""
     folder = files("s3memo.cli").joinpath("templates")
     style = folder.joinpath("report.css").read_text(encoding="utf-8")
+    digest = b64encode(hashlib.sha256(f"\n{style}".encode()).digest()).decode()
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            version=__version__,
+            mark=MARK,
+            style=style,
+            digest=digest,
+            url=plain(summary.url),
+            hint=plain(summary.hint),
+            taken=in_words(moment(summary.at)),
+            command=f"s3memo gc --url {shlex.quote(plain(summary.url))}",
+            plot_height=PLOT_HEIGHT,
+            tiles=_tiles(summary),
+            functions=_functions(summary),
+            others=_others(summary),
+            legend=[_name(series) for series in summary.history.series],
+            colours=[place if series.row else _GREY for place, series in enumerate(summary.history.series)],
+            per=per(summary.history.step),
+            charts=_charts(summary),
+            ages=_distribution(summary.ages),
+            sizes=_distribution(summary.sizes),
+            largest=[_call(result) for result in summary.largest],
+            oldest=[_call(result) for result in summary.oldest],
+            garbage=_garbage(summary),
+            kept=[Line(_STAYS[reason], (_count(number),)) for reason, number in _by_number(summary.kept)],
+        )
+    )
+
+
+def _environment() -> Environment:
     environment = Environment(
         autoescape=True,
         loader=PackageLoader("s3memo.cli"),
@@ -88,43 +120,19 @@ def render(summary: Summary) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["parts"] = _parts
-    digest = b64encode(hashlib.sha256(f"\n{style}".encode()).digest()).decode()
-    return environment.get_template("report.html").render(
-        version=__version__,
-        mark=MARK,
-        style=style,
-        digest=digest,
-        url=plain(summary.url),
-        hint=plain(summary.hint),
-        taken=in_words(moment(summary.at)),
-        command=f"s3memo gc --url {shlex.quote(plain(summary.url))}",
-        plot_height=PLOT_HEIGHT,
-        tiles=_tiles(summary),
-        functions=_functions(summary),
-        others=_others(summary),
-        legend=[_name(series) for series in summary.history.series],
-        colours=[place if series.row else _GREY for place, series in enumerate(summary.history.series)],
-        per=per(summary.history.step),
-        charts=_charts(summary),
-        ages=_distribution(summary.ages),
-        sizes=_distribution(summary.sizes),
-        largest=[_call(result) for result in summary.largest],
-        oldest=[_call(result) for result in summary.oldest],
-        garbage=_garbage(summary),
-        kept=[Line(_STAYS[reason], (_count(number),)) for reason, number in _by_number(summary.kept)],
-    )
+    return environment
 
 
 def _tiles(summary: Summary) -> list[dict[str, Any]]:
     total, going = summary.total, summary.collectable
-    notes = {
-        "Entries": f"of {_owners(summary)}" + (f"; {total.expired:,} more have expired" if total.expired else ""),
-        "Stored": f"in {_counted(summary.objects, 'object')}",
-        "Computing time held": "what the entries took to compute",
-        "Garbage to collect": f"{_counted(going.objects, 'object')} that s3memo gc would delete",
-    }
-    cells = _count(total.entries), _size(summary.bytes), _span(total.seconds), _size(going.bytes)
-    return [{"name": name, "note": note, "cell": cell} for (name, note), cell in zip(notes.items(), cells, strict=True)]
+    entries = f"of {_owners(summary)}" + (f"; {total.expired:,} more have expired" if total.expired else "")
+    tiles = [
+        ("Entries", entries, _count(total.entries)),
+        ("Stored", f"in {_counted(summary.objects, 'object')}", _size(summary.bytes)),
+        ("Computing time held", "what the entries took to compute", _span(total.seconds)),
+        ("Garbage to collect", f"{_counted(going.objects, 'object')} that s3memo gc would delete", _size(going.bytes)),
+    ]
+    return [{"name": name, "note": note, "cell": cell} for name, note, cell in tiles]
 
 
 def _owners(summary: Summary) -> str:
@@ -143,12 +151,9 @@ def _functions(summary: Summary) -> list[Line]:
         entries, held, seconds = _measures(row)
         age = row.holding.newest_age(summary.at)
         is_rest = row is summary.rest
-        cells = (
-            _count(entries, None if is_rest else most[0]),
-            _size(held, None if is_rest else most[1]),
-            _span(seconds, None if is_rest else most[2]),
-            Cell("") if age is None else _span(age),
-        )
+        limits = [None, None, None] if is_rest else most
+        newest = Cell("") if age is None else _span(age)
+        cells = _count(entries, limits[0]), _size(held, limits[1]), _span(seconds, limits[2]), newest
         name = _counted(summary.unnamed, "other") if is_rest else plain(row.name)
         lines.append(Line(name, cells, places.get(id(row)), _notes(row)))
     return lines

@@ -81,8 +81,10 @@ def part_of(store: Store, root: str, name: str) -> str | None:
 
 def name_of(store: Store, root: str, name: str) -> str:
     """Return the name that is meant: what was given may be its escaped form, as shown."""
-    part = None if original(name) in {None, name} else part_of(store, root, name)
-    return name if part != name else original(name) or name
+    unescaped = original(name)
+    if unescaped is None or unescaped == name:
+        return name
+    return unescaped if part_of(store, root, name) == name else name
 
 
 def find_call(store: Store, text: str) -> str:

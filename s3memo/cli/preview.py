@@ -34,12 +34,12 @@ def preview(value: Any) -> str:
 
 def as_json(value: Any) -> dict[str, Any]:
     """Return a preview for scripts, with the value itself if JSON can represent it."""
-    told = {"preview": preview(value)}
+    document = {"preview": preview(value)}
     try:
         json.dumps(value, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
-        return told
-    return {"value": value, **told}
+        return document
+    return {"value": value, **document}
 
 
 class _Short(reprlib.Repr):

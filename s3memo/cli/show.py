@@ -47,16 +47,16 @@ def show(key: KeyArgument, *, url: Url = None, as_json: JsonDocument = False) ->
     with open_cache(url) as cache:
         result, count = _find(cache.store, key)
         object_key = result.object_key
-        told: dict[str, Any] = {**result.as_json(), "object": object_key, "versions": count}
+        document: dict[str, Any] = {**result.as_json(), "object": object_key, "versions": count}
         if result.size <= _MOST:
             try:
-                told |= _read(cache.store.get(object_key), object_key)
+                document |= _read(cache.store.get(object_key), object_key)
             except CodecError as error:
-                _print({**told, "problem": str(error)}, result, as_json=as_json)
+                _print({**document, "problem": str(error)}, result, as_json=as_json)
                 raise typer.Exit(1) from error
         else:
-            told["problem"] = f"it is not read for a preview, since it takes over {size(_MOST)}"
-        _print(told, result, as_json=as_json)
+            document["problem"] = f"it is not read for a preview, since it takes over {size(_MOST)}"
+        _print(document, result, as_json=as_json)
 
 
 def history(key: KeyArgument, *, url: Url = None, as_json: JsonDocument = False) -> None:
@@ -71,11 +71,11 @@ def history(key: KeyArgument, *, url: Url = None, as_json: JsonDocument = False)
         found, _ = versions(cache.store.list(prefix), latest)
     statuses = judged(found, latest)
     if as_json:
-        told = [
+        rows = [
             {"status": status, **describe(version, latest), "size": found[version], "name": version.name}
             for version, status in statuses.items()
         ]
-        print_json({"key": key_of(prefix), "versions": told})
+        print_json({"key": key_of(prefix), "versions": rows})
         return
     lines = [
         (
@@ -119,13 +119,13 @@ def _find(store: Store, key: str) -> tuple[Living, int]:
 def _read(data: Buffer, object_key: str) -> dict[str, Any]:
     """Return an object's header and a preview of its value. Raises CodecError if its header is not valid."""
     sealed = envelope.unseal(data, object_key=object_key, keys=current().signing_keys, codecs=_CODECS)
-    told = _header(sealed)
+    document = _header(sealed)
     if sealed.header.raw_size > _MOST:
-        return told | {"problem": f"it is not unpacked for a preview, since it takes over {size(_MOST)}"}
+        return document | {"problem": f"it is not unpacked for a preview, since it takes over {size(_MOST)}"}
     try:
-        return told | {"preview": preview(decoded(sealed))}
+        return document | {"preview": preview(decoded(sealed))}
     except CodecError as error:
-        return told | {"problem": str(error)}
+        return document | {"problem": str(error)}
 
 
 def _header(sealed: Envelope) -> dict[str, Any]:
@@ -144,32 +144,34 @@ def _header(sealed: Envelope) -> dict[str, Any]:
     }
 
 
-def _print(told: dict[str, Any], result: Living, *, as_json: bool) -> None:
+def _print(document: dict[str, Any], result: Living, *, as_json: bool) -> None:
     if as_json:
-        print_json(told)
+        print_json(document)
         return
-    left = result.left
-    if left is None:
-        until = "for ever"
-    else:
-        until = f"{span(result.version.ttl or 0)}, {f'{span(left)} left' if left > 0 else f'expired {span(-left)} ago'}"
     stored = size(result.size)
-    if "codec" in told:
-        stored += f", {size(told['raw_size'])} as {told['codec']}"
-        stored += f", compressed with {told['compression']}" if told["compression"] != "none" else ""
-    others = told["versions"] - 1
+    if "codec" in document:
+        stored += f", {size(document['raw_size'])} as {document['codec']}"
+        stored += f", compressed with {document['compression']}" if document["compression"] != "none" else ""
+    others = document["versions"] - 1
     rows = {
-        "key": told["key"],
-        **{f"argument {name}": text for name, text in told.get("arguments", {}).items()},
+        "key": document["key"],
+        **{f"argument {name}": text for name, text in document.get("arguments", {}).items()},
         "created": f"{moment(result.version.created_at)}, {span(result.age)} ago",
-        "ttl": until,
+        "ttl": _until(result),
         "took": f"{span(result.version.elapsed / 1000)} to compute",
         "size": stored,
-        "function": told.get("function", ""),
-        "written by": f"s3memo {told['s3memo']}, Python {told['python']}" if "python" in told else "",
-        "signature": _SIGNATURES.get(told.get("signature", ""), ""),
+        "function": document.get("function", ""),
+        "written by": f"s3memo {document['s3memo']}, Python {document['python']}" if "python" in document else "",
+        "signature": _SIGNATURES.get(document.get("signature", ""), ""),
         "history": f"{others} other version{'s' * (others != 1)}: s3memo history KEY" if others else "",
-        "raised" if told.get("raised") else "value": told.get("preview", ""),
-        "not shown": told.get("problem", ""),
+        "raised" if document.get("raised") else "value": document.get("preview", ""),
+        "not shown": document.get("problem", ""),
     }
     screen().print(facts(rows))
+
+
+def _until(result: Living) -> str:
+    left = result.left
+    if left is None:
+        return "for ever"
+    return f"{span(result.version.ttl or 0)}, " + (f"{span(left)} left" if left > 0 else f"expired {span(-left)} ago")

@@ -27,7 +27,7 @@ from s3memo.cli.screen import (
 )
 from s3memo.errors import NotFoundError
 from s3memo.garbage import by_prefix
-from s3memo.sequences import STATE_ROOT, Chain, StateVersion, is_prefix
+from s3memo.sequences import STATE_ROOT, Chain, StateVersion, is_chain_prefix
 from s3memo.state import ServiceState
 from s3memo.stores.base import ObjectInfo, Store
 from s3memo.versions import unescape
@@ -61,7 +61,7 @@ def list_states(*, url: Url = None, as_json: JsonLines = False) -> None:
         for count, found in enumerate(_states(watch(cache.store.list(STATE_ROOT))), start=1):
             newest = found.newest
             if as_json:
-                print_json({"name": found.name, **_told(newest, latest), "versions": found.versions})
+                print_json({"name": found.name, **_as_json(newest, latest), "versions": found.versions})
                 continue
             if count == 1:
                 typer.echo(line("version", "versions", "size", "age", "name"))
@@ -105,7 +105,7 @@ def list_versions(name: Name, *, url: Url = None, as_json: JsonDocument = False)
         _check_known(cache.store, name, versions)
         latest = cache.store.time().latest
     if as_json:
-        print_json({"name": name, "versions": [_told(version, latest) for version in versions]})
+        print_json({"name": name, "versions": [_as_json(version, latest) for version in versions]})
         return
     rows = [
         (
@@ -153,11 +153,11 @@ def rollback(
 def _states(infos: Iterable[ObjectInfo]) -> Iterator[_Listed]:
     for prefix, group in by_prefix(infos):
         chain = Chain.of(group, prefix)
-        if chain.newest and is_prefix(prefix):
+        if chain.newest and is_chain_prefix(prefix):
             yield _Listed(unescape(prefix.removeprefix(STATE_ROOT)[:-1]), chain.newest, len(chain.versions))
 
 
-def _told(version: StateVersion, latest: float) -> dict[str, Any]:
+def _as_json(version: StateVersion, latest: float) -> dict[str, Any]:
     return {
         "version": version.number,
         "written": version.written_at.isoformat(),

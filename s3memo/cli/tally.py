@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
 from s3memo.cli.bins import AGES, SIZES, Amount, Histogram, Timeline
-from s3memo.cli.inventory import Holding, Kind, Living, Owner, Share, shares
+from s3memo.cli.inventory import Holding, Kind, Living, Owner, Share, add_up, shares
 from s3memo.cli.summary import History, Pile, Row, Series, Summary
 from s3memo.garbage import Policy, Reason, Standing, by_prefix, plan
-from s3memo.sequences import is_prefix
+from s3memo.sequences import is_chain_prefix
 from s3memo.stores.base import ObjectInfo, TimeBounds
 from s3memo.stores.paging import batches
 from s3memo.versions import MICROSECONDS, is_result_prefix
@@ -25,13 +25,8 @@ CALLS = 10
 
 _MOST_ROWS = 120  # held at a time; at most half of them are among the first ROWS by some measure
 _OTHERS: tuple[Kind, ...] = ("state", "lease", "probe", "foreign")
-_Whose: TypeAlias = "Owner | None"  # None: the rest
 _Measure: TypeAlias = Callable[[Holding], float]
-_MEASURES: tuple[_Measure, ...] = (
-    lambda held: held.bytes,
-    lambda held: held.entries,
-    lambda held: held.seconds,
-)
+_MEASURES: tuple[_Measure, ...] = (lambda held: held.bytes, lambda held: held.entries, lambda held: held.seconds)
 
 
 def tally(url: str, infos: Iterable[ObjectInfo], now: TimeBounds) -> Summary:
@@ -45,7 +40,7 @@ def tally(url: str, infos: Iterable[ObjectInfo], now: TimeBounds) -> Summary:
 
 def _parts(prefix: str, group: Iterator[ObjectInfo]) -> Iterator[list[ObjectInfo]]:
     """Yield the objects of a prefix: all at once if they must be judged together, else in pages."""
-    if is_result_prefix(prefix) or is_prefix(prefix):
+    if is_result_prefix(prefix) or is_chain_prefix(prefix):
         yield list(group)
     else:
         yield from batches(group)
@@ -62,7 +57,7 @@ class Tally:
         self._unnamed = 0
         self._last_owner: Owner | None = None
         self._others = {kind: Pile() for kind in _OTHERS}
-        self._timeline: Timeline[_Whose] = Timeline(now.latest)
+        self._timeline: Timeline[Owner | None] = Timeline(now.latest)  # None: the rest
         self._ages, self._sizes = Histogram(AGES), Histogram(SIZES)
         self._largest, self._oldest = _Leading(), _Leading()
         self._garbage: dict[Reason, Pile] = {}
@@ -124,9 +119,7 @@ class Tally:
 
     def summary(self, url: str) -> Summary:
         """Return the sums."""
-        total = Holding()
-        for row in (self._rest, *self._rows.values()):
-            total.add(row.holding)
+        total = add_up(row.holding for row in (self._rest, *self._rows.values()))
         coloured = set(heapq.nlargest(COLOURED, sorted(self._rows), key=lambda owner: self._share(owner, total)))
         ordered = sorted(self._rows, key=lambda owner: (-self._rows[owner].holding.bytes, owner))
         shown = [owner for place, owner in enumerate(ordered) if place < ROWS or owner in coloured]

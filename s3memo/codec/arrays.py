@@ -172,14 +172,7 @@ def _records() -> Iterator[Extension]:
                 33, kind, {"": DESCRIPTION}, take=lambda dtype: [describe(dtype)], build=parse, mutable=is_mutable
             )
     for code, subclass in ((34, np.matrix), (35, np.recarray)):
-        yield Record(
-            code,
-            subclass,
-            {"array": _ARRAY},
-            take=_take_view,
-            build=_viewed(subclass),
-            mutable=True,
-        )
+        yield Record(code, subclass, {"array": _ARRAY}, take=_take_view, build=_viewed(subclass), mutable=True)
     masked: Fields = {"data": _ARRAY, "mask": (NoneType, np.ndarray), "fill_value": _FILL_VALUE, "hardmask": (bool,)}
     yield Record(36, np.ma.MaskedArray, masked, take=_take_masked, build=_build_masked, mutable=True)
     yield Record(37, MaskedConstant, {}, build=lambda: np.ma.masked)

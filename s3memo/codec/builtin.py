@@ -125,14 +125,7 @@ EXTENSIONS: tuple[Extension, ...] = (
         build=_view,
         mutable=True,
     ),
-    Record(
-        26,
-        array,
-        {"layout": _STR, "data": BUFFER},
-        take=_array_parts,
-        build=_array,
-        mutable=True,
-    ),
+    Record(26, array, {"layout": _STR, "data": BUFFER}, take=_array_parts, build=_array, mutable=True),
     Record(27, OrderedDict, {"items": _DICT}, take=_items, mutable=True, trial=False),
     Record(28, Counter, {"items": _DICT}, take=_items, mutable=True, trial=False),
     Record(

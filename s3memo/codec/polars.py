@@ -69,12 +69,6 @@ _TABLE: Fields = {"table": (pa.Table,)}
 EXTENSIONS: tuple[Extension, ...] = (
     Record(56, pl.DataFrame, _TABLE, take=_parts, build=_frame, mutable=True, trial=False),
     Record(
-        57,
-        pl.Series,
-        _TABLE,
-        take=lambda series: _parts(series.to_frame()),
-        build=_series,
-        mutable=True,
-        trial=False,
+        57, pl.Series, _TABLE, take=lambda series: _parts(series.to_frame()), build=_series, mutable=True, trial=False
     ),
 )

@@ -45,9 +45,7 @@ def _zone(key: str) -> ZoneInfo:
 
 _MAX_FRACTION_BITS = 1 << 19  # reducing a fraction takes time quadratic in this
 _ZONE_KEY = re.compile(r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*", re.ASCII)
-_DECIMAL = Context(
-    traps=[InvalidOperation]
-)  # Decimal(text, _DECIMAL) is exact and raises, whatever the thread's context
+_DECIMAL = Context(traps=[InvalidOperation])  # with it Decimal(text) is exact and raises, whatever the thread's is
 
 _INT, _STR, _BYTES = (int,), (str,), (bytes,)
 _ZONE = (NoneType, timezone, ZoneInfo)

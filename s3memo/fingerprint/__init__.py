@@ -213,8 +213,10 @@ def _listed_form(index: int, item: Any) -> Any:
 def _successor(item: Any, watch: Watch) -> Any:
     """Return the function or class that now has an item's name; the item itself if there is none."""
     first, *inner = getattr(item, "__qualname__", "<").split(".")
-    namespace = home_namespace(item) if first[:1] != "<" and _is_code(_innermost(item)) else {}
-    found = watch.read(namespace, first) if namespace and "<locals>" not in inner else item
+    if first.startswith("<") or "<locals>" in inner or not _is_code(_innermost(item)):
+        return item
+    namespace = home_namespace(item)
+    found = watch.read(namespace, first) if namespace else None
     for name in inner:
         found = getattr(found, name, None)
     return found if _is_code(_innermost(found)) else item
@@ -224,7 +226,7 @@ def _own_form(function: Callable[..., Any], name: str, *, defaults: bool) -> Fie
     if isinstance(function, types.FunctionType) and function.__code__ is not _SINGLEDISPATCH:
         # Default values are keyed as arguments; their expressions are in the source.
         deep.note(function, defaults=defaults)
-        code = source.function_digest(function.__code__, undecorated=True)  # our decorator does not read annotations
+        code = source.function_digest(function.__code__, undecorated=True)  # its decorators are outside of it
         return Fields(code=code, closure=_closure(function))
     if isinstance(function, types.FunctionType | types.MethodType | functools.partial):
         deep.watch(function)

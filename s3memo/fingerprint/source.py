@@ -128,9 +128,7 @@ def class_reads(cls: type) -> frozenset[Read]:
         return frozenset()
     origin, _ = found
     with _compiling:
-        nodes = _find_classes(
-            ast.parse(_text(origin)), cls.__qualname__
-        )  # parsed again, because the tree will be changed
+        nodes = _find_classes(ast.parse(_text(origin)), cls.__qualname__)  # a new tree, because it will be changed
     for node in nodes:
         _keep_what_is_evaluated(node)
     with _compiling, warnings.catch_warnings(action="ignore"):

@@ -72,8 +72,8 @@ class ServerClock:
         return TimeBounds(now + known.low - margin, now + known.high + margin)
 
 
-def told(bounds: TimeBounds | None, url: str) -> TimeBounds:
-    """Return the bounds of a server's clock, or raise StoreNotSupportedError if its answers have told none."""
+def checked_bounds(bounds: TimeBounds | None, url: str) -> TimeBounds:
+    """Return the bounds of a server's clock, or raise StoreNotSupportedError if no answer had a date."""
     if bounds is None:
         raise StoreNotSupportedError(
             f"the server of {url} answers without a Date header, so nothing tells its time: "

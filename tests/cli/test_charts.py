@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3memo.cli.bins import ORIGIN, STEPS, Amount
-from s3memo.cli.charts import AXIS, PLOT_HEIGHT, TOLD, Measure, draw, ticks, time_ticks
+from s3memo.cli.charts import AXIS, IN_WORDS, PLOT_HEIGHT, Measure, draw, ticks, time_ticks
 from s3memo.cli.summary import History, Row, Series
 
 MEASURES: list[Measure] = ["entries", "bytes", "seconds"]
@@ -36,7 +36,7 @@ def test_what_is_drawn_is_what_there_is(history: History, measure: Measure) -> N
     top = ticks(max(totals), measure)[-1]
     assert len(chart.columns) == len(totals)
     for place, (column, total) in enumerate(zip(chart.columns, totals, strict=True)):
-        assert TOLD[measure](total) in column.title
+        assert IN_WORDS[measure](total) in column.title
         assert sum(part.height for part in column.segments) == pytest.approx(PLOT_HEIGHT * total / top)
         assert {part.series for part in column.segments} == {at for at, each in enumerate(values) if each[place]}
         assert all(part.y >= -1e-6 and part.y + part.height <= PLOT_HEIGHT + 1e-6 for part in column.segments)

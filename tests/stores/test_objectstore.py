@@ -458,7 +458,7 @@ def test_a_body_that_trickles_is_cut(scripted: ScriptedServer, monkeypatch: pyte
 
 
 def test_what_bounds_a_request() -> None:
-    engine = make_engine("gs", "bucket", RetryPolicy(connect_timeout=1, read_timeout=2))
+    engine = make_engine("gs", "bucket", RetryPolicy(connect_timeout=1, read_timeout=2), {})
 
     assert engine.client_options is not None
     assert {name: engine.client_options[name] for name in ("connect_timeout", "read_timeout", "timeout")} == {  # type: ignore[literal-required]

@@ -46,11 +46,7 @@ def values_of(part: Any) -> Any:
 def _time_parts(array: pd.arrays.DatetimeArray | pd.arrays.TimedeltaArray) -> list[object]:
     zone = getattr(array, "tz", None)
     instants = array if zone is None else array.tz_convert(None)
-    return [
-        instants.to_numpy(),
-        zone_part(zone),
-        getattr(array, "freq", None),
-    ]  # from pandas 3 on only indexes have a freq
+    return [instants.to_numpy(), zone_part(zone), getattr(array, "freq", None)]  # from pandas 3 on arrays have no freq
 
 
 def _times(values: np.ndarray[Any, Any], zone: Any, freq: Any) -> Any:
@@ -163,11 +159,7 @@ _VALUES: Fields = {"values": (np.ndarray,)}
 
 EXTENSIONS: tuple[Extension, ...] = (
     Record(
-        71,
-        pd.Categorical,
-        {"codes": (np.ndarray,), "dtype": (pd.CategoricalDtype,)},
-        build=_categorical,
-        mutable=True,
+        71, pd.Categorical, {"codes": (np.ndarray,), "dtype": (pd.CategoricalDtype,)}, build=_categorical, mutable=True
     ),
     *(
         Record(
@@ -205,14 +197,7 @@ EXTENSIONS: tuple[Extension, ...] = (
         mutable=True,
     ),
     *(
-        Record(
-            76,
-            kind,
-            _VALUES | {"missing": (NoneType, np.ndarray)},
-            take=_masked_parts,
-            build=_masked,
-            mutable=True,
-        )
+        Record(76, kind, _VALUES | {"missing": (NoneType, np.ndarray)}, take=_masked_parts, build=_masked, mutable=True)
         for kind in set(_MASKED.values())
     ),
     *(

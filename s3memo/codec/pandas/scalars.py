@@ -90,13 +90,7 @@ _TIME: Fields = {"count": _INT, "unit": _STR}
 
 EXTENSIONS: tuple[Extension, ...] = (
     Record(58, pd.Timestamp, _TIME | {"tz": ZONE_PART, "fold": _INT}, take=_timestamp_parts, build=_timestamp),
-    Record(
-        59,
-        pd.Timedelta,
-        _TIME,
-        take=lambda delta: [int(delta.asm8.view(np.int64)), delta.unit],
-        build=_timedelta,
-    ),
+    Record(59, pd.Timedelta, _TIME, take=lambda delta: [int(delta.asm8.view(np.int64)), delta.unit], build=_timedelta),
     Record(60, type(pd.NaT), {}, build=lambda: pd.NaT),
     Record(61, type(pd.NA), {}, build=lambda: pd.NA),
     Record(

@@ -16,7 +16,7 @@ from s3memo import bridge
 from s3memo.errors import NotFoundError, SettingsError, StoreAccessError, StoreError, StoreNotSupportedError
 from s3memo.events import RequestKind
 from s3memo.stores.base import PAGE_SIZE, Buffer, ObjectInfo, PutMode, TimeBounds
-from s3memo.stores.clock import ServerClock, local_clock, told
+from s3memo.stores.clock import ServerClock, checked_bounds, local_clock
 from s3memo.stores.objectstore.clock import AskedClock
 from s3memo.stores.objectstore.names import is_refused
 from s3memo.stores.paging import batches
@@ -93,7 +93,9 @@ class ObjectStore:
         whole = "/".join(filter(None, [before.strip("/"), prefix.strip("/")]))
         self._root = folder_of(whole if self._given is None else prefix)
         self._before = "" if self._given is None else folder_of(before)  # obstore adds it itself
-        self._boto3 = None if self._scheme == "memory" else self._by_boto3(whole)
+        by_boto3 = None if self._scheme == "memory" else self._by_boto3(whole)
+        # What takes over where obstore cannot, if boto3 finds the same place by the same settings.
+        self._fallback = by_boto3 if self._scheme == "s3+obstore" and self._given is None else None
         self._forget()
 
     def _by_boto3(self, prefix: str) -> S3Store:
@@ -227,7 +229,7 @@ class ObjectStore:
         if self._scheme == "memory":
             now = time.time()
             return TimeBounds(now, now)
-        return told(self._server_clock.bounds(), self.url)
+        return checked_bounds(self._server_clock.bounds(), self.url)
 
     @property
     def awaits(self) -> bool:
@@ -254,18 +256,12 @@ class ObjectStore:
         )
 
     @property
-    def _fallback(self) -> S3Store | None:
-        """The same place by boto3, if boto3 finds it with the same settings."""
-        return self._boto3 if self._scheme == "s3+obstore" and self._given is None else None
-
-    @property
     def _connection(self) -> ObstoreConnection:
         process = os.getpid()  # a parent's connection has a lock that a thread may have held
-        connection = self._connections.get(process)
-        if connection is None:
+        if process not in self._connections:
             fresh = ObstoreConnection(self._engine, self._policy, self.clock, self._sleep)
-            connection = self._connections.setdefault(process, fresh)
-        return connection
+            self._connections.setdefault(process, fresh)
+        return self._connections[process]
 
     def _engine(self) -> Engine:
         return self._given or make_engine(self._scheme, self._bucket, self._policy, self._put_options)

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -42,7 +41,6 @@ _PUT_OPTIONS = {
     "BucketKeyEnabled": "aws_sse_bucket_key_enabled",
 }
 """PutObject's options that obstore can send, and its names for them."""
-NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 _PANICS = frozenset({"PanicException", "RustPanic"})
 """Error classes of pyo3's that nothing exports; the first is a BaseException."""
 _FROM_A_PROXY = frozenset({407, 502, 503, 504})
@@ -73,7 +71,7 @@ def check_put_options(put_options: Mapping[str, Any]) -> None:
         )
 
 
-def make_engine(scheme: str, bucket: str, policy: RetryPolicy, put_options: Mapping[str, Any] = NO_OPTIONS) -> Engine:
+def make_engine(scheme: str, bucket: str, policy: RetryPolicy, put_options: Mapping[str, Any]) -> Engine:
     """Return a store of obstore's. It finds credentials and settings itself, on S3 boto3 does; `put_options` are for S3."""
     options: ClientConfig = {
         "connect_timeout": timedelta(seconds=policy.connect_timeout),

@@ -80,15 +80,13 @@ def translate(error: Exception, request: Request) -> StoreError:
 
     A 409 to a create does not mean that the object exists, though obstore says so: another create may be under way.
     """
-    text = str(error).partition("\n\nDebug source")[0]
+    text = _text(error)
     kept = _KEPT.search(text)
     answered = _STATUS.search(text)
     if (kept or answered) and "token request" not in text:
-        status = int(answered[1] or answered[2] or 200) if answered else 200
-        code = (kept or _CODE.search(text) or [""] * 2)[1]
-        message = _MESSAGE.search(text)
-        told = unescape(message[1]) if message else ""
-        failure = translate_answer(status, _OF_AZURE.get(code, code), told, request)
+        code = _found(kept or _CODE.search(text))
+        message = unescape(_found(_MESSAGE.search(text)))
+        failure = translate_answer(int(_found(answered) or 200), _OF_AZURE.get(code, code), message, request)
     else:
         said = f"{type(error).__name__}: {text}{_cause(str(error))}"
         failure = explain(_by_words(error, said), request, said)
@@ -98,8 +96,7 @@ def translate(error: Exception, request: Request) -> StoreError:
 def translate_setup(error: Exception, request: Request) -> StoreError:
     """Return the StoreError for an error in setting up obstore: the settings are wrong, not the network."""
     advice = "set up or correct the credentials and settings of this machine"
-    text = str(error).partition("\n\nDebug source")[0]
-    return explain(Meaning(StoreAccessError, advice), request, f"{type(error).__name__}: {text}")
+    return explain(Meaning(StoreAccessError, advice), request, f"{type(error).__name__}: {_text(error)}")
 
 
 def translate_panic(error: BaseException, request: Request) -> StoreError:
@@ -127,12 +124,20 @@ def deletion_error(failures: Mapping[str, StoreError], untried: Sequence[str], r
     return error
 
 
+def _text(error: Exception) -> str:
+    return str(error).partition("\n\nDebug source")[0]
+
+
+def _found(match: re.Match[str] | None) -> str:
+    """Return the group that matched, of which a pattern may have several, or an empty string."""
+    return match[match.lastindex] if match and match.lastindex else ""
+
+
 def _cause(text: str) -> str:
-    """Return in parentheses what obstore tells in its debug source alone."""
-    if certificate := _CERTIFICATE.search(text):
-        return f" (certificate: {certificate[1]})"
-    cause = _CAUSE.search(text)
-    return f" ({cause[1] or cause[2]})" if cause else ""
+    """Return, in parentheses, the cause that obstore names in its debug source alone."""
+    certificate = _found(_CERTIFICATE.search(text))
+    cause = f"certificate: {certificate}" if certificate else _found(_CAUSE.search(text))
+    return f" ({cause})" if cause else ""
 
 
 def _by_words(error: Exception, text: str) -> Meaning:

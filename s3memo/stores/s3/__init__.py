@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from s3memo.errors import SettingsError, StoreNotSupportedError, StoreUnavailableError
 from s3memo.stores.base import PAGE_SIZE, Buffer, ObjectInfo, PutMode, TimeBounds
-from s3memo.stores.clock import ServerClock, local_clock, posix_seconds, told
+from s3memo.stores.clock import ServerClock, checked_bounds, local_clock, posix_seconds
 from s3memo.stores.paging import batches
 from s3memo.stores.parts import PART
 from s3memo.stores.retry import Deadline, RetryPolicy
@@ -161,12 +161,12 @@ class S3Store:
             self._delete_batch(batch)
 
     def time(self) -> TimeBounds:
-        """Return bounds of the server's clock; sends a LIST for one name if no answer has told the time yet."""
+        """Return bounds of the server's clock; sends a LIST for one name if no answer has shown the time yet."""
         bounds = self._server_clock.bounds()
         if bounds is None:
             self._list_page("", MaxKeys=1)
             bounds = self._server_clock.bounds()
-        return told(bounds, self.url)
+        return checked_bounds(bounds, self.url)
 
     def ask_bucket(self, question: Callable[[S3Client, str], Mapping[str, Any]]) -> Mapping[str, Any]:
         """Return the answer to a request about the bucket, which `question` sends by a client; for operators, not jobs.

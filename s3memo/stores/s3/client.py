@@ -68,8 +68,8 @@ def _is_aws(endpoint: str) -> bool:
 
 def _reason(error: Exception, deadline: Deadline) -> Exception:
     """Return the error, or TimeoutError if time ran out and the error is likely its consequence."""
-    told = isinstance(error, ClientError | ConnectTimeoutError | EndpointConnectionError)
-    return error if told else deadline.expired() or error
+    is_clear = isinstance(error, ClientError | ConnectTimeoutError | EndpointConnectionError)
+    return error if is_clear else deadline.expired() or error
 
 
 class Connection:

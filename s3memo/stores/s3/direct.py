@@ -38,14 +38,7 @@ _QUERY: Final = {
     "MaxKeys": "max-keys",
 }
 _STEADY: Final = frozenset(
-    {
-        "Bucket",
-        "ExpectedBucketOwner",
-        "RequestPayer",
-        "SSECustomerAlgorithm",
-        "SSECustomerKey",
-        "SSECustomerKeyMD5",
-    }
+    {"Bucket", "ExpectedBucketOwner", "RequestPayer", "SSECustomerAlgorithm", "SSECustomerKey", "SSECustomerKeyMD5"}
 )
 _EXPECTED: Final = frozenset({HTTPStatus.OK, HTTPStatus.NOT_FOUND})
 _ELSEWHERE: Final = frozenset(
@@ -157,8 +150,8 @@ def _ask(client: Any, operation: _Operation, known: _Request, options: Options) 
     except Exception as error:
         client.meta.events.emit(f"after-call-error.s3.{operation.name}", exception=error, context=context)
         raise
-    told = {"http_response": response, "parsed": answer, "model": known.model, "context": context}
-    client.meta.events.emit(f"after-call.s3.{operation.name}", **told)
+    report = {"http_response": response, "parsed": answer, "model": known.model, "context": context}
+    client.meta.events.emit(f"after-call.s3.{operation.name}", **report)
     return response.status_code, answer
 
 
@@ -230,13 +223,15 @@ def _read_page(response: Any) -> Answer | None:
         }
     except (ET.ParseError, KeyError, ValueError) as error:
         raise HTTPClientError(error=f"the page of a listing is cut or garbled: {error!r}") from error
-    told: Answer = {name: page[name] for name in ("Contents", "EncodingType", "NextContinuationToken") if name in page}
-    return told if "IsTruncated" not in page else told | {"IsTruncated": page["IsTruncated"] == "true"}
+    answer: Answer = {
+        name: page[name] for name in ("Contents", "EncodingType", "NextContinuationToken") if name in page
+    }
+    return answer if "IsTruncated" not in page else answer | {"IsTruncated": page["IsTruncated"] == "true"}
 
 
 def _read_entry(entry: ET.Element) -> Answer:
-    told = {_name(element.tag): element.text or "" for element in entry}
-    return {"Key": told["Key"], "Size": int(told["Size"]), "LastModified": read_time(told["LastModified"])}
+    texts = {_name(element.tag): element.text or "" for element in entry}
+    return {"Key": texts["Key"], "Size": int(texts["Size"]), "LastModified": read_time(texts["LastModified"])}
 
 
 @lru_cache(maxsize=64)
