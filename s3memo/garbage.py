@@ -91,6 +91,15 @@ def plan(infos: Iterable[ObjectInfo], policy: Policy, *, earliest: float, latest
             yield _plan_chain(prefix, links, policy, earliest)
 
 
+def is_ours(prefix: str, info: ObjectInfo, latest: float) -> bool:
+    """Whether an object below a prefix is a result, a tombstone, or a version of a state or lease."""
+    name = info.key[len(prefix) :]
+    if is_result_prefix(prefix):
+        version = parse_version(name)
+        return version is not None and not version.is_foreign(latest)
+    return is_prefix(prefix) and parse_sequence(name) is not None
+
+
 def by_prefix(infos: Iterable[ObjectInfo]) -> Iterator[tuple[str, Iterator[ObjectInfo]]]:
     """Yield the objects of an ascending listing by what stands up to the last slash of their keys."""
     return itertools.groupby(infos, key=lambda info: info.key[: info.key.rfind("/") + 1])

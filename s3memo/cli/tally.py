@@ -1,20 +1,19 @@
-"""Adds up what a report tells while a store is listed. Pure; what is held at a time is what lies below one call."""
+"""Adds up what a report tells while a store is listed. Pure; what is held at a time is what is ours of one call."""
 
 from __future__ import annotations
 
 import heapq
-import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
 from typing import TypeAlias
 
 from s3memo.cli.bins import AGES, SIZES, Amount, Histogram, Timeline
 from s3memo.cli.inventory import Holding, Kind, Living, Owner, Share, shares
 from s3memo.cli.summary import History, Pile, Row, Series, Summary
-from s3memo.garbage import Policy, Reason, Standing, by_prefix, plan
-from s3memo.sequences import is_prefix
+from s3memo.garbage import Policy, Reason, Standing, by_prefix, is_ours, plan
 from s3memo.stores.base import PAGE_SIZE, ObjectInfo, TimeBounds
-from s3memo.versions import MICROSECONDS, is_result_prefix
+from s3memo.versions import MICROSECONDS
 
 COLOURED = 5
 """Functions that a timeline tells apart."""
@@ -38,18 +37,27 @@ def tally(url: str, infos: Iterable[ObjectInfo], now: TimeBounds) -> Summary:
     """Return what an ascending listing, begun `now` by the store's clock, amounts to."""
     found = Tally(now)
     for prefix, group in by_prefix(infos):
-        for part in _parts(prefix, group):
+        for part in _parts(prefix, group, now.latest):
             found.add(prefix, part)
     return found.summary(url)
 
 
-def _parts(prefix: str, group: Iterator[ObjectInfo]) -> Iterator[list[ObjectInfo]]:
-    """Yield the objects of a prefix, at once if they are to be judged together."""
-    if is_result_prefix(prefix) or is_prefix(prefix):
-        yield list(group)
-    else:
-        while part := list(itertools.islice(group, PAGE_SIZE)):
-            yield part
+def _parts(prefix: str, group: Iterator[ObjectInfo], latest: float) -> Iterator[list[ObjectInfo]]:
+    """Yield the objects of a prefix: ours, which are to be judged together, at once, and others by the thousand."""
+    first = list(islice(group, PAGE_SIZE))
+    if len(first) < PAGE_SIZE:  # there is no need to ask whose they are
+        yield first
+        return
+    ours, others = list[ObjectInfo](), list[ObjectInfo]()
+    for info in chain(first, group):
+        if is_ours(prefix, info, latest):
+            ours.append(info)
+            continue
+        others.append(info)
+        if len(others) == PAGE_SIZE:
+            yield others
+            others = []
+    yield from filter(None, (others, ours))
 
 
 class Tally:
@@ -70,7 +78,7 @@ class Tally:
         self._kept: Counter[Standing] = Counter()
 
     def add(self, prefix: str, infos: list[ObjectInfo]) -> None:
-        """Count the objects of one prefix: all that it has if they are results, or of a state or lease."""
+        """Count objects of one prefix: of those that are ours all."""
         for doomed, kept in plan(infos, self._policy, earliest=self._now.earliest, latest=self._now.latest):
             for each in doomed:
                 _add(self._garbage.setdefault(each.reason, Pile()), each.size)
