@@ -67,12 +67,9 @@ class Register:
 
     def newest(self) -> StateVersion | None:
         """Return the version that counts, or None if a complete listing has none."""
-        for limit in (1, None):  # one name suffices, unless it is somebody else's
-            found = list(self.store.list(self.prefix, limit=limit))
-            chain = Chain.of(found, self.prefix)
-            if chain.versions or not found:
-                return chain.newest
-        return None
+        found = list(self.store.list(self.prefix, limit=1))
+        chain = Chain.of(found, self.prefix)
+        return chain.newest if chain.versions or not found else self.look().newest  # that one is somebody else's
 
     def look(self, *, whole: bool = False) -> Chain:
         """Return what the first page that shows any version shows, or with `whole` all versions."""
