@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -10,16 +9,14 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from s3memo.cli.bucket import BucketSettings
-from s3memo.createonly import PROBE_ROOT, markers_of, probe
+from s3memo.createonly import markers_of, probe
 from s3memo.errors import NotFoundError, StoreAccessError, StoreError, StoreNotSupportedError
 from s3memo.events import RequestKind
 from s3memo.stores.base import Buffer, ObjectInfo, PutMode, Store, TimeBounds
+from s3memo.trials import PROBE_ROOT, SHAPES, trial_folder
 
 SAMPLES = 20
 """How many requests of each kind are timed."""
-
-_SHAPES = ("a-b", "a.b", "a/b", "a0b", "a=b", "aAb", "a_b", "aab")
-"""Names that stand in another order wherever they are sorted by language, by folder or without case."""
 
 T = TypeVar("T")
 
@@ -100,7 +97,7 @@ class Examination:
         self._store = NotedStore(store)
         self._other = other
         self._clock = clock
-        self._folder = f"{PROBE_ROOT}{os.urandom(8).hex()}/"
+        self._folder = trial_folder()
         self.facts = Facts(store.url)
 
     def run(self) -> None:
@@ -156,7 +153,7 @@ class Examination:
 
     def _write(self) -> list[str]:
         """Write the names, and see each at once from the other connection; return what is there."""
-        names = [*reversed(_SHAPES), *(f"n{number}" for number in range(SAMPLES - len(_SHAPES)))]
+        names = [*reversed(SHAPES), *(f"n{number}" for number in range(SAMPLES - len(SHAPES)))]
         written = []
         for name in names:
             object_key = self._folder + name
