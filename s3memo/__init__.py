@@ -6,12 +6,16 @@ from s3memo import s3_cached
 def expensive(x): ...
 """
 
+from __future__ import annotations
+
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 from s3memo._about import __version__
 
+TYPE_CHECKING = False  # for type checkers it is true, and typing takes as long to load as all that is loaded here
 if TYPE_CHECKING:
+    from typing import Any
+
     from s3memo.canonical import ByContent
     from s3memo.collect import Collected, gc
     from s3memo.decorator import Cache, s3_cached

@@ -9,7 +9,6 @@ each state of the bucket's versioning has a marker of its own, as far as one may
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -19,9 +18,9 @@ from s3memo.bridge import aside
 from s3memo.errors import AlreadyExistsError, NotFoundError, StoreError, StoreNotSupportedError, StoreUnavailableError
 from s3memo.locks import process_lock
 from s3memo.stores.base import Store
+from s3memo.trials import PROBE_ROOT, race_key
 from s3memo.versions import base32
 
-PROBE_ROOT = "v1/probe/"
 ROUNDS = 5
 WRITERS = 6
 """How many race in each round; each has a connection of its own, since all ask at once."""
@@ -73,7 +72,7 @@ def probe(store: Store) -> None:
     """Let writers race for new names; StoreNotSupportedError if more than one is told that it won, or wrote."""
     with ThreadPoolExecutor(WRITERS, thread_name_prefix="s3memo-probe") as racers:
         for _ in range(ROUNDS):
-            object_key = f"{PROBE_ROOT}{os.urandom(16).hex()}"
+            object_key = race_key()
             start = threading.Barrier(WRITERS, timeout=_PATIENCE)
             bids = [b"%d" % number for number in range(WRITERS)]
             try:

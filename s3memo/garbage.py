@@ -12,12 +12,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
-from s3memo.createonly import PROBE_ROOT
 from s3memo.sequences import RETENTION, STATE_ROOT, Chain, is_chain_prefix, parse_sequence, sequence_name
 from s3memo.stores.base import ObjectInfo
+from s3memo.trials import PROBE_ROOT, is_of_trial
 from s3memo.versions import DAY, MICROSECONDS, Listing, Version, is_result_prefix, parse_version
 
-Reason: TypeAlias = Literal["expired", "superseded", "buried", "old", "tag", "tombstone", "lease"]
+Reason: TypeAlias = Literal["expired", "superseded", "buried", "old", "tag", "tombstone", "lease", "trial"]
 Standing: TypeAlias = Literal["newest", "keep", "grace", "cover", "tombstone", "marker", "foreign"]
 """Why an object stays: readers get it; it is one of the `keep` newest; it is not outdated for `grace`; it hides an older
 one that stays; it may have something to bury; it marks a trial of create-only; s3memo did not write it."""
@@ -25,6 +25,7 @@ one that stays; it may have something to bury; it marks a trial of create-only; 
 WEEK = 7 * DAY
 """µs. Longer computations are not stored, so a tombstone of that age has nothing left to bury."""
 
+_TRIAL_LIFE = 3600.0  # seconds; a trial of a store takes some minutes at most
 _LEASE_LIFE = 2 * 86_400.0  # seconds; twice the longest ttl of a lease
 
 
@@ -84,16 +85,33 @@ def plan(infos: Iterable[ObjectInfo], policy: Policy, *, earliest: float, latest
             elif is_chain and parse_sequence(name) is not None:
                 links.append(info)
             else:
-                yield Plan([], [Kept(info.key, info.size, "marker" if prefix == PROBE_ROOT else "foreign")])
+                yield _plan_other(prefix, info, earliest)
         if sizes:
             yield _plan_results(prefix, sizes, policy, earliest)
         if links:
             yield _plan_chain(prefix, links, policy, earliest)
 
 
+def is_ours(prefix: str, info: ObjectInfo, latest: float) -> bool:
+    """Whether an object below a prefix is a result, a tombstone, or a version of a state or lease."""
+    name = info.key[len(prefix) :]
+    if is_result_prefix(prefix):
+        version = parse_version(name)
+        return version is not None and not version.is_foreign(latest)
+    return is_chain_prefix(prefix) and parse_sequence(name) is not None
+
+
 def by_prefix(infos: Iterable[ObjectInfo]) -> Iterator[tuple[str, Iterator[ObjectInfo]]]:
     """Group the objects of an ascending listing by their keys up to the last slash."""
     return itertools.groupby(infos, key=lambda info: info.key[: info.key.rfind("/") + 1])
+
+
+def _plan_other(prefix: str, info: ObjectInfo, earliest: float) -> Plan:
+    """Of what is no result, state or lease nothing goes but what a trial that was killed has left."""
+    is_trial = is_of_trial(info)
+    if is_trial and info.last_modified + _TRIAL_LIFE < earliest:
+        return Plan([Doomed(info.key, info.size, "trial", 0)], [])
+    return Plan([], [Kept(info.key, info.size, "marker" if is_trial or prefix == PROBE_ROOT else "foreign")])
 
 
 def _plan_results(prefix: str, sizes: Mapping[Version, int], policy: Policy, earliest: float) -> Plan:

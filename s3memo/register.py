@@ -67,12 +67,9 @@ class Register:
 
     def newest(self) -> StateVersion | None:
         """Return the newest version, or None if a complete listing has none."""
-        for limit in (1, None):  # one name suffices, unless it is foreign
-            found = list(self.store.list(self.prefix, limit=limit))
-            chain = Chain.of(found, self.prefix)
-            if chain.versions or not found:
-                return chain.newest
-        return None
+        found = list(self.store.list(self.prefix, limit=1))
+        chain = Chain.of(found, self.prefix)
+        return chain.newest if chain.versions or not found else self.look().newest  # that one name is foreign
 
     def look(self, *, whole: bool = False) -> Chain:
         """Return the versions on the first page that has any, or with `whole` all versions."""

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3memo import Cache, Lease, MemoryStore, S3TTLCache, ServiceState, collect, garbage, gc
+from s3memo.cli.examination import Examination
 from s3memo.errors import SettingsError, StoreAccessError, StoreUnavailableError
 from s3memo.garbage import Doomed, Policy
 from s3memo.sequences import RETENTION, lease_prefix, sequence_name, state_prefix
@@ -158,6 +159,58 @@ def test_foreign_objects_stay() -> None:
     assert [(each.object_key, each.reason) for each in kept] == [
         (info.key, "marker" if "probe" in info.key else "foreign") for info in infos
     ]
+
+
+class KilledError(BaseException):
+    """Its process is gone."""
+
+
+class MortalStore(TroubledStore):
+    """Lets its process be killed before a request, counted by `left`."""
+
+    left: float = math.inf
+
+    def _live(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise KilledError
+
+    def put(self, object_key: str, data: Any, **options: Any) -> None:
+        self._live()
+        super().put(object_key, data, **options)
+
+    def delete(self, object_keys: Any) -> None:
+        self._live()
+        super().delete(object_keys)
+
+
+@pytest.mark.parametrize("left", range(1, 77, 4))
+def test_what_a_doctor_leaves_that_was_killed_goes_after_an_hour(left: int, clock: Clock) -> None:
+    others = {
+        "v1/probe/" + "0" * 32: b"create-only held",
+        "v1/probe/" + "1" * 32: b"",
+        "v1/probe/" + "v" * 32: b"1",
+        f"v1/probe/{'0' * 16}/a-b": b"theirs",
+        f"v1/probe/{'0' * 16}/notes": b"v1/probe/0000000000000000/notes",
+        f"v1/probe/{'0' * 16}/trial": b"theirs",
+        f"v1/probe/{'0' * 15}/trial": b"",
+        f"v1/probe/x/{'0' * 16}/trial": b"",
+        f"x/v1/probe/{'0' * 16}/trial": b"",
+    }
+    store = MortalStore(clock)
+    for object_key, data in others.items():
+        store.put(object_key, data)
+    store.left = left
+    with pytest.raises(KilledError):
+        Examination(store, store, clock=clock).run()
+    store.left: float = math.inf
+    there = [info.key for info in store.list("")]
+    clock.now += 3600
+    assert gc(store).objects == 0
+    clock.now += 1
+    found = gc(store)
+    assert [info.key for info in store.list("")] == sorted(others)
+    assert found.reasons == ({"trial": len(there) - len(others)} if len(there) > len(others) else {})
 
 
 versions = st.one_of(

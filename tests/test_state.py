@@ -385,6 +385,27 @@ def test_a_page_of_foreign_names_is_no_answer(
     assert state.get() == 2
 
 
+def test_of_what_somebody_else_put_beside_a_state_no_more_is_read_than_comes_before_it(
+    state: ServiceState, store: TroubledStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state.set(1)
+    for name in ("0", *(f"x{number}" for number in range(100))):
+        store.put(state_prefix("job") + name, b"not ours")
+    listed = 0
+    list_all = store.list
+
+    def count(*args: Any, **kwargs: Any) -> Any:
+        nonlocal listed
+        for info in list_all(*args, **kwargs):
+            listed += 1
+            yield info
+
+    monkeypatch.setattr(store, "list", count)
+    monkeypatch.setattr(register, "PAGE_SIZE", 2)
+    assert state.get() == 1
+    assert listed == 3
+
+
 def test_a_late_write_that_cannot_be_confirmed_is_in_doubt(
     state: ServiceState, store: TroubledStore, clock: Clock
 ) -> None:

@@ -28,6 +28,7 @@ _WHY: dict[Reason | Standing, str] = {
     "old": "older than --older-than",
     "tag": "of a --tag",
     "lease": "a lease that lapsed long ago",
+    "trial": "left by a trial of the store that was killed",
     "newest": "what readers get",
     "keep": "among the newest to keep",
     "grace": "outdated for less than the grace",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -11,16 +10,14 @@ from functools import partial
 from typing import TypeVar
 
 from s3memo.cli.bucket import BucketSettings
-from s3memo.createonly import PROBE_ROOT, markers_of, probe
+from s3memo.createonly import markers_of, probe
 from s3memo.errors import NotFoundError, StoreAccessError, StoreError, StoreNotSupportedError
 from s3memo.events import RequestKind
 from s3memo.stores.base import Buffer, ObjectInfo, PutMode, Store, TimeBounds
+from s3memo.trials import PROBE_ROOT, SHAPES, trial_folder
 
 SAMPLES = 20
 """How many requests of each kind are timed."""
-
-_SHAPES = ("a-b", "a.b", "a/b", "a0b", "a=b", "aAb", "a_b", "aab")
-"""Names whose order changes if they are sorted by locale, by folder, or ignoring case."""
 
 T = TypeVar("T")
 
@@ -101,7 +98,7 @@ class Examination:
         self._store = NotedStore(store)
         self._other = other
         self._clock = clock
-        self._folder = f"{PROBE_ROOT}{os.urandom(8).hex()}/"
+        self._folder = trial_folder()
         self.facts = Facts(store.url)
 
     def run(self) -> None:
@@ -157,7 +154,7 @@ class Examination:
 
     def _write(self) -> list[str]:
         """Write the samples, look for each from the other connection, and return the object keys written."""
-        names = [*reversed(_SHAPES), *(f"n{number}" for number in range(SAMPLES - len(_SHAPES)))]
+        names = [*reversed(SHAPES), *(f"n{number}" for number in range(SAMPLES - len(SHAPES)))]
         written = []
         for name in names:
             object_key = self._folder + name

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from s3memo.createonly import PROBE_ROOT
 from s3memo.garbage import by_prefix
 from s3memo.sequences import STATE_ROOT, is_chain_prefix, parse_sequence
 from s3memo.stores.base import ObjectInfo
+from s3memo.trials import PROBE_ROOT, is_of_trial
 from s3memo.versions import MAP_ROOT, MICROSECONDS, Listing, Version, is_result_prefix, parse_version, unescape
 
 ROOT = "v1/"
@@ -215,4 +215,4 @@ def _owner_of(folder: str) -> Owner:
 def _other_owner(prefix: str, info: ObjectInfo) -> Owner:
     if is_chain_prefix(prefix) and parse_sequence(info.key.removeprefix(prefix)) is not None:
         return Owner("state" if prefix.startswith(STATE_ROOT) else "lease")
-    return Owner("probe" if prefix == PROBE_ROOT else "foreign")
+    return Owner("probe" if prefix == PROBE_ROOT or is_of_trial(info) else "foreign")

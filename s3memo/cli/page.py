@@ -38,6 +38,7 @@ _WHY: Mapping[Reason, str] = {
     "tag": "results of a --tag",
     "tombstone": "invalidations with nothing left to bury",
     "lease": "leases that lapsed long ago",
+    "trial": "what a trial of the store left when it was killed",
 }
 _STAYS: Mapping[Standing, str] = {
     "newest": "what readers get",

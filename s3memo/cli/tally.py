@@ -1,20 +1,19 @@
-"""Adds up a report while a store is listed. Pure; holds the objects of one call at a time."""
+"""Adds up a report while a store is listed. Pure; holds our objects of one call at a time."""
 
 from __future__ import annotations
 
 import heapq
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
 from typing import TypeAlias
 
 from s3memo.cli.bins import AGES, SIZES, Amount, Histogram, Timeline
 from s3memo.cli.inventory import Holding, Kind, Living, Owner, Share, add_up, shares
 from s3memo.cli.summary import History, Pile, Row, Series, Summary
-from s3memo.garbage import Policy, Reason, Standing, by_prefix, plan
-from s3memo.sequences import is_chain_prefix
-from s3memo.stores.base import ObjectInfo, TimeBounds
-from s3memo.stores.paging import batches
-from s3memo.versions import MICROSECONDS, is_result_prefix
+from s3memo.garbage import Policy, Reason, Standing, by_prefix, is_ours, plan
+from s3memo.stores.base import PAGE_SIZE, ObjectInfo, TimeBounds
+from s3memo.versions import MICROSECONDS
 
 COLOURED = 5
 """How many functions a timeline shows separately."""
@@ -33,17 +32,27 @@ def tally(url: str, infos: Iterable[ObjectInfo], now: TimeBounds) -> Summary:
     """Return the summary of an ascending listing that began `now` by the store's clock."""
     found = Tally(now)
     for prefix, group in by_prefix(infos):
-        for part in _parts(prefix, group):
+        for part in _parts(prefix, group, now.latest):
             found.add(prefix, part)
     return found.summary(url)
 
 
-def _parts(prefix: str, group: Iterator[ObjectInfo]) -> Iterator[list[ObjectInfo]]:
-    """Yield the objects of a prefix: all at once if they must be judged together, else in pages."""
-    if is_result_prefix(prefix) or is_chain_prefix(prefix):
-        yield list(group)
-    else:
-        yield from batches(group)
+def _parts(prefix: str, group: Iterator[ObjectInfo], latest: float) -> Iterator[list[ObjectInfo]]:
+    """Yield the objects of a prefix: ours, which are to be judged together, at once, and others by the thousand."""
+    first = list(islice(group, PAGE_SIZE))
+    if len(first) < PAGE_SIZE:  # there is no need to ask whose they are
+        yield first
+        return
+    ours, others = list[ObjectInfo](), list[ObjectInfo]()
+    for info in chain(first, group):
+        if is_ours(prefix, info, latest):
+            ours.append(info)
+            continue
+        others.append(info)
+        if len(others) == PAGE_SIZE:
+            yield others
+            others = []
+    yield from filter(None, (others, ours))
 
 
 class Tally:
@@ -64,7 +73,7 @@ class Tally:
         self._kept: Counter[Standing] = Counter()
 
     def add(self, prefix: str, infos: list[ObjectInfo]) -> None:
-        """Count objects of one prefix; all of them if it is a call's, a state's or a lease's."""
+        """Count objects of one prefix; all of ours if it is a call's, a state's or a lease's."""
         for doomed, kept in plan(infos, self._policy, earliest=self._now.earliest, latest=self._now.latest):
             for each in doomed:
                 self._garbage.setdefault(each.reason, Pile()).add(1, each.size)

@@ -82,6 +82,27 @@ app.main()
     assert (result.returncode, result.stdout, result.stderr) == (code, "", message)
 
 
+@pytest.mark.parametrize("loading", ["typing", "contextlib", "s3memo.errors", "typer", "s3memo.cli.commands"])
+def test_it_can_be_interrupted_while_it_is_loaded(loading: str) -> None:
+    program = f"""
+import sys
+
+class Interrupting:
+    @staticmethod
+    def find_spec(name, *_):
+        if name == {loading!r}:
+            raise KeyboardInterrupt
+
+sys.path[:] = {[str(PROJECT), *sys.path]}
+sys.meta_path.insert(0, Interrupting)
+from s3memo.cli.app import main
+main()
+"""
+    command = [sys.executable, "-S", "-c", program]  # before that, sites load what they like
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "")
+
+
 @pytest.mark.parametrize(
     "command", [["ls"], ["show"], ["history"], ["clear"], ["state", "get"], ["state", "history"]], ids=" ".join
 )

@@ -11,10 +11,12 @@ import pytest
 from s3memo import LocalStore, MemoryStore, ServiceState
 from s3memo.cli.inventory import living, survey
 from s3memo.cli.place import names_below
+from s3memo.cli.tally import tally
 from s3memo.garbage import Policy, plan
-from s3memo.stores.base import PAGE_SIZE, ObjectInfo
+from s3memo.stores.base import PAGE_SIZE, ObjectInfo, TimeBounds
 from s3memo.versions import Key, escape, unescape
-from tests.cli.console import digest, lay, result, s3_environment, s3memo
+from tests.cli.console import DAY, digest, lay, result, s3_environment, s3memo
+from tests.measuring import peak
 from tests.servers.scripted import ScriptedServer, refusal
 
 ESCAPES = "evil\x1b[31m\x1b]0;title\x07\u202etxt.exe"
@@ -121,6 +123,30 @@ def test_of_other_peoples_objects_none_is_kept_in_memory(folder: str) -> None:
     for count, planned in enumerate(itertools.islice(plan(infos(), Policy(), earliest=1e9, latest=1e9), 1000), start=1):
         assert [each.reason for each in planned.kept] == ["foreign"]
         assert last <= count + 1
+
+
+@pytest.mark.parametrize("folder", PLACES)
+def test_a_report_keeps_a_page_of_other_peoples_objects_at_the_most(folder: str) -> None:
+    count = 20 * PAGE_SIZE
+    infos = (ObjectInfo(f"{folder}/{number:09}.jpg", 1, 0.0) for number in range(count))
+    found = []
+    assert peak(lambda: found.append(tally("memory://", infos, TimeBounds(1e9, 1e9)))) < count * 50, "bytes"
+    assert found[0].others["foreign"].objects == count
+
+
+def test_a_report_judges_a_call_alike_whatever_lies_beside_its_results() -> None:
+    store = MemoryStore()
+    key = Key("f", "1", digest(1))
+    for days in (30, 20, 10):
+        lay(store, key, result(days * DAY))
+    now = store.time()
+    alone = tally("memory://", store.list("v1/"), now)
+    for number in range(2 * PAGE_SIZE):
+        store.put(f"{key.prefix}{number:09}.jpg", b"theirs")
+    beside = tally("memory://", store.list("v1/"), now)
+    assert beside.others["foreign"].objects == beside.kept["foreign"] == 2 * PAGE_SIZE
+    assert (beside.total, beside.garbage, beside.largest) == (alone.total, alone.garbage, alone.largest)
+    assert alone.garbage["superseded"].objects == 2
 
 
 def test_a_survey_counts_other_peoples_objects_as_they_pass() -> None:
