@@ -84,7 +84,7 @@ class Quota:
         self._stuck = set[str]()
 
     def admit(self, shard: int, size: int, temporary: str) -> bool:
-        """Count a file of `size` bytes, existing as `temporary`; return False if it does not fit and no room can be made.
+        """Count a file of `size` bytes, existing as `temporary`; return False if there is no room and none can be made.
 
         There is no room for a file above the bound, nor while another process takes long to make some.
         """
