@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from joblib.func_inspect import filter_args
 
-from s3memo import fingerprint  # noqa: F401  functions and classes get their form there
+from s3memo import fingerprint  # noqa: F401  registers how functions and classes are keyed
 from s3memo.keys import ArgumentKeys, digest_of
 
 _ROUNDS = 5

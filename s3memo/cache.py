@@ -40,22 +40,25 @@ class Cache(Surveys):
     embedded store in the user's cache directory. `local` is a directory that keeps copies of a remote store's results
     for all processes of this machine (True: one in the user's cache directory), of up to `local_max_bytes` (10 GiB);
     see TieredStore. `memory=None` keeps nothing in the process. For `names_ttl` (a duration; 0 always lists), names
-    seen in a listing are used without listing again. `signing_keys` are secrets of at least 32 bytes: the first signs
-    what is written, and data that none of them signed is refused; without any, those of `configure` or
-    S3MEMO_SIGNING_KEYS apply. `compression` is "auto" (zstd where it helps) or "none". `codec="pickle"` stores whatever
-    pickle can, and demands signing keys. A result whose object, envelope included, exceeds `max_entry_bytes` (None: no
-    limit) is returned but not stored, with an event and one warning per function; a stored object above the limit is
-    computed anew, and not even downloaded if a listing told its size. `on_error="raise"` raises errors of the store and
-    of stored data, for tests; "compute" counts each as a miss and reports it. `read_only` computes missing results and
-    stores nothing. `record_arguments` stores with each result the arguments it was computed from, in plain text for
-    anyone who can read the bucket. Each of `hooks` is called with every Event. Raises SettingsError.
+    seen in a listing are used without listing again.
+
+    `signing_keys` are secrets of at least 32 bytes: the first signs what is written, and data that none of them signed
+    is refused; without any, those of `configure` or S3MEMO_SIGNING_KEYS apply. `compression` is "auto" (zstd where it
+    helps) or "none". `codec="pickle"` stores whatever pickle can, and demands signing keys. A result whose object,
+    envelope included, exceeds `max_entry_bytes` (None: no limit) is returned but not stored, with an event and one
+    warning per function; a stored object above the limit is a miss, and not even downloaded if a listing told its size.
+
+    `on_error="raise"` raises errors of the store and of stored data, for tests; "compute" reports each and counts it as
+    a miss. `read_only` computes missing results and stores nothing. `record_arguments` stores a description of the
+    arguments with each result, for anyone who can read the bucket. Each of `hooks` is called with every Event. Raises
+    SettingsError.
     """
 
     def __init__(
         self,
         url_or_store: str | os.PathLike[str] | Store | None = None,
         *,
-        memory: MemoryTier | None = MemoryTier(),  # noqa: B008  it is immutable
+        memory: MemoryTier | None = MemoryTier(),  # noqa: B008  immutable
         names_ttl: Duration = 60,
         local: LocalPlace | None = None,
         local_max_bytes: int | None = None,
@@ -206,7 +209,7 @@ class Cache(Surveys):
         return count
 
     def _bring(self, key: Key, terms: Terms) -> int:
-        """Read a stored result into memory; return its size there in bytes."""
+        """Read a stored result into memory; return the size of its object in bytes."""
         with self.flights.begin(key) as flight, terms.fail_open(key, "a result could not be preloaded"):
             found = self.recall(key, terms, flight)
             return found.held.size if isinstance(found, Hit) else 0

@@ -82,7 +82,7 @@ class Hit(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Miss:
-    """Nothing that may be served as it is.
+    """No version that may be served as it is.
 
     `listing` is what the store was seen to have, None if it could not be asked. `fallback` is an expired version in it
     that may still be served if the function fails.

@@ -30,7 +30,7 @@ from types import MappingProxyType, UnionType
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args, get_origin, get_type_hints
 from zlib import crc32
 
-import msgpack  # type: ignore[import-untyped]  # it comes without types
+import msgpack  # type: ignore[import-untyped]  # has no type hints
 
 from s3memo._about import __version__
 from s3memo.errors import DecodeError, EncodeError, IntegrityError, SettingsError

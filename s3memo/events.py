@@ -253,7 +253,7 @@ class Recorder:
 
 
 def _is_cancellation(error: BaseException) -> bool:
-    """Whether this is asyncio's CancelledError; from a hook it is the hook's own, as no task is cancelled in a hook."""
+    """Whether this is asyncio's CancelledError. One from a hook is its own: no task is cancelled while in a hook."""
     return isinstance(error, getattr(sys.modules.get("asyncio"), "CancelledError", ()))  # None before asyncio is loaded
 
 

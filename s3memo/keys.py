@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import FunctionType, GenericAlias
 from typing import Any, get_type_hints
 
-from s3memo import fingerprint  # noqa: F401  it says what functions and classes are reduced to
+from s3memo import fingerprint  # noqa: F401  registers how functions and classes are keyed
 from s3memo.canonical import (
     ByContent,
     Convert,

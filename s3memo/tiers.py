@@ -111,7 +111,7 @@ class Tiers:
         found: Hit | Miss
         try:
             found = self.recall(key, terms, flight, serves_stale=serves_stale, reading=reading)
-        except Exception as error:  # noqa: BLE001  as fail_open does, which would slow down a hit
+        except Exception as error:  # noqa: BLE001  like fail_open, which would slow down hits
             terms.survive(error, key, "the store could not be read, which counts as a miss")
             found = self._old(key, terms) or Miss()
         self.tell(key, terms, found)

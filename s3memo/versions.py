@@ -160,7 +160,7 @@ def namespace_prefix(namespace: str) -> str:
     return f"{MEMO_ROOT}{escape(namespace)}/"
 
 
-@lru_cache(1024)  # as for its parts
+@lru_cache(1024)  # as for `escape`
 def tag_prefix(namespace: str, tag: str) -> str:
     """Return the common prefix of the object keys of a function with one tag."""
     return f"{namespace_prefix(namespace)}{escape(tag)}/"

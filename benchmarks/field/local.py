@@ -16,7 +16,7 @@ from benchmarks import codec
 from benchmarks.field import makers
 from benchmarks.field.contest import LARGE, SMALL, Contest, Contestant, Field, Target, calling, check
 from benchmarks.rounds import seconds_a_call, seconds_of_process, told_by_process
-from s3memo import fingerprint  # noqa: F401  functions and classes get their form there
+from s3memo import fingerprint  # noqa: F401  registers how functions and classes are keyed
 from s3memo.keys import ArgumentKeys, digest_of
 
 MEMORY = ("functools.lru_cache", "s3memo memory", "cachebox", "cachetools", "dogpile memory", "cachier memory")

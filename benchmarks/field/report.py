@@ -27,7 +27,7 @@ PACKAGES = (
 METHOD = (
     "All sides of a contest take turns in rounds, and each round starts with another side. A figure is the median of the "
     "rounds (minimum to maximum beside it); a ratio is the median of the ratios within a round. Every result is checked. "
-        "Clients of boto3 that are not s3memo's own have 32 connections, and s3memo's checksum setting for hits and misses."
+    "Clients of boto3 that are not s3memo's own have 32 connections, and s3memo's checksum setting for hits and misses."
 )
 _SCALES = {"s": ((1, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))}
 

@@ -143,7 +143,7 @@ class Database:
             factory=Connection,
         )
         try:
-            connection.execute("PRAGMA synchronous = NORMAL")  # with WAL, all but a power failure keeps every commit
+            connection.execute("PRAGMA synchronous = NORMAL")  # with WAL, only a power failure can lose a commit
             if not self._recognise(connection):
                 self._initialise(connection)
         except BaseException:
@@ -174,7 +174,7 @@ class Database:
     def _initialise(self, connection: sqlite3.Connection) -> None:
         self._switch_to_wal(connection)
         connection.execute("BEGIN IMMEDIATE")
-        if not self._recognise(connection):  # or another process was first
+        if not self._recognise(connection):  # unless another process was faster
             for statement in _SCHEMA:
                 connection.execute(statement)
         connection.execute("COMMIT")
