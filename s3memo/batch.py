@@ -149,7 +149,7 @@ class Batch:
         return not self._has_ended and self.board.wants_more and self.board.running < self.options.concurrency
 
     def take_window(self) -> list[Item]:
-        """Take a page of inputs, or those of a tenth of a second. An error of the inputs takes a place itself."""
+        """Take a page of inputs, or those of a tenth of a second. If they raise, the error takes a place of its own."""
         window: list[Item] = []
         deadline = time.monotonic() + _WINDOW_SECONDS
         while len(window) < PAGE_SIZE and (not window or time.monotonic() < deadline):

@@ -20,8 +20,8 @@ _TROUBLE = (StoreUnavailableError, ConnectionError, TimeoutError)
 class Breaker:
     """Skips a store for a while once it has used up an operation's attempts or time.
 
-    When that pause is over, one caller asks the store again, and the others wait for its outcome; but at most for the
-    longest pause, since a thread that dies with the interpreter brings none. `changes` counts how often the store was
+    When that pause is over, one caller asks the store again, and the others go on skipping it until that caller has an
+    answer; at most for the longest pause, since a thread that ends with the interpreter brings none. `changes` counts how often the store was
     found to fail or to answer again.
     """
 

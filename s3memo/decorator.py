@@ -100,9 +100,9 @@ def s3_cached(
     Use it bare or with options, on functions, async functions and methods. `cache` is a Cache, a Store or a URL; None
     means the one set by `configure` or S3MEMO_URL.
 
-    How long: `ttl` is a duration: seconds, a timedelta, or "90s" "15m" "6h" "7d" "2w"; None means for ever. For
-    `stale_while_revalidate` after it expired, a result is still served at once while a new one is computed in the
-    background. For `stale_if_error` after it expired, it is served if the function raises or the store fails.
+    How long: `ttl` is a duration: seconds, a timedelta, or "90s" "15m" "6h" "7d" "2w"; None means for ever. An
+    expired result is still served for `stale_while_revalidate` longer, while a new one is computed in the background;
+    and for `stale_if_error` longer, if the function raises or the store fails.
     Which call: `name` replaces the module and qualified name. `version` replaces the fingerprint of the code;
     `code="off"` leaves the code out of the key. `depends` adds functions, classes and constants to the fingerprint.
     `key` is called with the arguments and returns the value that tells calls apart. `ignore` names parameters that do
@@ -113,7 +113,8 @@ def s3_cached(
     result. With `copy=False`, memory hits return the same object to all callers in the process, which saves decoding
     it; a change to it is seen by all of them.
     Who computes: with `fleet=True`, one machine computes a missing result while the others wait for it as long as it
-    lives. A duration sets how long its lease lasts if it dies (60 seconds). The store must enforce create-only writes.
+    lives. A duration sets how long its lease lasts if it dies (default: 60 seconds). The store must enforce create-only
+    writes.
     Trouble: `on_error`, "compute" or "raise", overrides the cache's setting.
 
     Raises SettingsError on decoration, and KeyDerivationError on a call whose arguments cannot be turned into a key.

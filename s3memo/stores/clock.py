@@ -21,7 +21,7 @@ _DATE_STEP = 1.0
 
 
 local_clock: Callable[[], float] = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
-"""Seconds since some fixed moment, by a clock that is never set and, where the system has one, runs on in suspend."""
+"""Seconds since some fixed moment, by a clock that is never set and, if the system has one, runs on in suspend."""
 
 
 @lru_cache(16)  # answers within a second share one date

@@ -58,7 +58,7 @@ class RetryPolicy:
 
 
 class Deadline:
-    """The end of the time for an operation, by an injected clock."""
+    """The deadline of an operation, by an injected clock."""
 
     def __init__(self, clock: Callable[[], float], policy: RetryPolicy) -> None:
         self.policy = policy

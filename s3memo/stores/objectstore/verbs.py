@@ -24,7 +24,7 @@ _BLOCK = 1024 * 1024
 
 
 def read_first(engine: Engine, path: str) -> tuple[bytearray, ObjectMeta]:
-    """Return a buffer of an object's size with its first part, which is mostly all of it, and the object's metadata."""
+    """Return a buffer of an object's size with its first part, for most objects the whole, and the metadata."""
     if is_crossed():
         return wait_for(_read_first_async(engine, path))
     answer = obstore.get(engine, path)
