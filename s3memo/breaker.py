@@ -21,8 +21,8 @@ class Breaker:
     """Skips a store for a while once it has used up an operation's attempts or time.
 
     When that pause is over, one caller asks the store again, and the others go on skipping it until that caller has an
-    answer; at most for the longest pause, since a thread that ends with the interpreter brings none. `changes` counts how often the store was
-    found to fail or to answer again.
+    answer; at most for the longest pause, since a thread that ends with the interpreter brings none. `changes` counts
+    how often the store was found to fail or to answer again.
     """
 
     def __init__(self, clock: Callable[[], float] = local_clock) -> None:

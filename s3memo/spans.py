@@ -40,7 +40,7 @@ class Known(NamedTuple):
 class Span:
     """All names of the digests from `low` up to but not including `high`, as one listing showed them.
 
-    They are one text of a line each, about a hundred bytes a name. `asked` is the number of the listing.
+    They are one text with a line for each name, of about a hundred bytes. `asked` is the number of the listing.
     """
 
     low: str

@@ -79,8 +79,7 @@ class Tiers:
     def open_cell(self, cell: Cell, key: Key, terms: Terms) -> None:
         """Let a function serve a key's value from a cell for a moment, if all callers share that value.
 
-        Such hits are not passed to hooks, so there are none if there are hooks, nor with a clock other than the
-        machine's.
+        Such hits are not passed to hooks, so cells stay closed if there are hooks, or a clock other than the machine's.
         """
         if self._has_hooks or self._memory.timer not in _OWN_CLOCKS:
             return
