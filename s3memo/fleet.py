@@ -38,7 +38,7 @@ class Pause:
 
 
 class Turn:
-    """One call's part in deciding who computes its key, by a lease of `ttl` seconds; its requests are the function's."""
+    """One call's part in deciding who computes its key, by a lease of `ttl` seconds billed to the function."""
 
     def __init__(self, cache: Cache, key: Key, terms: Terms, ttl: float) -> None:
         self._cache = cache

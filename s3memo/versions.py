@@ -287,9 +287,9 @@ class Listing(NamedTuple):
     def settled(self) -> bool:
         """Whether names further back could not change what this listing says, to a reader or to a writer.
 
-        A tombstone's order is its date. So a tombstone that buries the newest version here, and any version that it does not bury, sort
-        before the date on which that newest version was created; and a tombstone that would bury a version whose
-        computation begins now sorts before now.
+        A tombstone's order is its date. So a tombstone that buries the newest version here, and any version that it
+        does not bury, sort before the date on which that newest version was created; and a tombstone that would bury a
+        version whose computation begins now sorts before now.
         """
         if not self.full:
             return True

@@ -30,8 +30,8 @@ _LABEL_LENGTH = 80
 class TieredStore:
     """A remote store, with copies of its results in a directory of this machine that all processes share.
 
-    Versions of results, which never change under their names, are copied when they are written or first read; everything
-    else passes through. `local` is a directory; True: one in the user's cache directory. Each remote store has its own
+    Versions of results, which never change under their names, are copied when they are written or first read; all else
+    passes through. `local` is a directory; True: one in the user's cache directory. Each remote store has its own
     directory within, private to the user, of up to `max_bytes` (10 GiB by default); the least recently used copies are
     evicted. A directory that others can write to is not used. Trouble with the copies is logged, each kind once as a
     WARNING, and the remote store is asked instead. `clock` dates the copies, in POSIX seconds. Unpickled on another
