@@ -1,9 +1,9 @@
-"""What async store hits take: ObjectStore across the bridge, the same in the pool of threads, and S3Store in the pool.
+"""Async store hits: ObjectStore across the bridge, ObjectStore in the thread pool, and S3Store in the thread pool.
 
     pip install '.[dev]' && python -m benchmarks.async_hits [--server rclone|ceph] [--hits N] [--at-once N] [--rounds N]
 
-One server holds the results once for all three. Memory is off and names are known, so each hit is one GET. The sides take
-turns; wall and CPU time are medians of the rounds, CPU that of this process, with obstore's own threads.
+One server holds the same results for all three. Memory is off and names are known, so each hit is one GET. The sides
+take turns; wall and CPU times are medians of the rounds. CPU time is that of this process, obstore's threads included.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SERVERS: dict[str, Callable[[], AbstractContextManager[S3Server]]] = {"rclone": 
 
 
 class Pooled(ObjectStore):
-    """An ObjectStore as one that lets no loop go on."""
+    """An ObjectStore that claims not to await its own I/O, so that the thread pool is used."""
 
     awaits = False
 
@@ -45,7 +45,7 @@ def cached(store: Any) -> Any:
 
 
 async def call(function: Any, numbers: Sequence[int], at_once: int) -> tuple[float, float]:
-    """Call it so many at once; return the seconds of wall and of CPU that took."""
+    """Call the function with `at_once` calls at a time; return the seconds of wall and of CPU time."""
     gate = asyncio.Semaphore(at_once)
 
     async def one(number: int) -> None:
@@ -58,7 +58,7 @@ async def call(function: Any, numbers: Sequence[int], at_once: int) -> tuple[flo
 
 
 def readings(server: S3Server, options: argparse.Namespace) -> Iterator[tuple[str, float, float]]:
-    """Yield for each side and round the seconds of wall and of CPU."""
+    """Yield the side and its seconds of wall and of CPU time, for each side and round."""
     bucket, numbers = server.make_bucket(), range(options.hits)
     url = f"s3+obstore://{bucket}/root"
     sides = {

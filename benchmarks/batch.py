@@ -1,12 +1,12 @@
-"""What batches take: `map` beside plain boto3 and beside cachier, by the number of threads, and a million names.
+"""Batches: `map` compared with plain boto3 and with cachier, by the number of threads; and a million names.
 
     pip install '.[bench,dev]' && python -m benchmarks.batch [--results N] [--rounds N] [--names N]
 
-Needs Ceph (`bash tests/servers/ceph-install.sh`). One gateway holds the same results once for each side. Each reading is
-a process of its own, which has loaded its libraries before its time begins; making the client counts. The sides take
-turns, and a ratio is the median of those within a round: the machine may be busy with other things in another. Plain
-boto3 is told the names and reads the bytes, and no more; cachier gets a client with a connection for each thread, for
-with boto3's ten it would lose most of its time. A million names come from a server that computes them.
+Needs Ceph (`bash tests/servers/ceph-install.sh`). One gateway holds the same results for each side. Each reading is a
+process of its own, timed from when its libraries are loaded, so that making the client counts. The sides take turns,
+and a ratio is the median of those within a round, since the machine may be busy with other things in another. Plain
+boto3 gets the names, reads the bytes, and does nothing else. cachier gets a client with a connection for each thread,
+since with boto3's ten it would lose most of its time. The million names come from a server that computes them.
 """
 
 from __future__ import annotations
@@ -50,22 +50,22 @@ Measured = dict[str, float]
 
 
 def summary(number: int) -> dict[str, Any]:
-    """Stand for what takes long: its result is some 300 bytes."""
+    """A stand-in for a slow function: its result is about 300 bytes."""
     words = [f"{number * factor % 9973:04d}" for factor in range(3, 33)]
     return {"number": number, "words": " ".join(words), "mean": number / 7, "scores": [number / n for n in range(1, 9)]}
 
 
-# the sides: each reads all results in the process that it is alone in, and returns how many seconds that took
+# the sides: each reads all results, alone in its process, and returns how many seconds that took
 
 
 def read_by_map(settings: Mapping[str, Any]) -> Measured:
-    """Read by `map`."""
+    """Read with `map`."""
     watch = Stopwatch()
     return _map_all(watch, cached(settings["client_options"]), settings)
 
 
 def read_by_map_on_obstore(settings: Mapping[str, Any]) -> Measured:
-    """Read by `map`, by obstore; the environment names the server."""
+    """Read with `map` and obstore; the environment names the server."""
     watch = Stopwatch()
     cache = Cache(ObjectStore(f"s3+obstore://{BUCKET}/s3memo"), on_error="raise")
     return _map_all(watch, cache.cached(name=NAMESPACE, version=TAG)(summary), settings)
@@ -83,7 +83,7 @@ def _map_all(
 
 
 def read_by_boto3(settings: Mapping[str, Any]) -> Measured:
-    """Read objects whose names are known, and do nothing with them."""
+    """Read objects with known names, and do nothing with them."""
     watch = Stopwatch()
     client = plain_client(settings["client_options"], settings["threads"])
 
@@ -98,7 +98,7 @@ def read_by_boto3(settings: Mapping[str, Any]) -> Measured:
 
 
 def read_by_obstore(settings: Mapping[str, Any]) -> Measured:
-    """Read by obstore what boto3 reads, and do nothing with it: what is left is the server and obstore."""
+    """Read with obstore what boto3 reads, and do nothing with it: the cost of the server and obstore alone."""
     watch = Stopwatch()
     engine = engine_on(BUCKET, settings["client_options"])
     with ThreadPoolExecutor(settings["threads"]) as pool:
@@ -109,7 +109,7 @@ def read_by_obstore(settings: Mapping[str, Any]) -> Measured:
 
 
 def read_by_cachier(settings: Mapping[str, Any]) -> Measured:
-    """Read by cachier's function in a pool of threads."""
+    """Read with cachier's function in a pool of threads."""
     watch = Stopwatch()
     misses: list[int] = []
 
@@ -128,9 +128,9 @@ def read_by_cachier(settings: Mapping[str, Any]) -> Measured:
 
 
 def hold_names(settings: Mapping[str, Any]) -> Measured:
-    """List all names there are and hold them."""
+    """List and hold all names."""
     function = cached(settings["client_options"])
-    function.cache_get(0)  # the client is made, and the time known
+    function.cache_get(0)  # makes the client and learns the store's time
     gc.collect()
     before = memory("VmRSS")
     watch = Stopwatch()
@@ -162,30 +162,30 @@ SIDES: dict[str, Callable[[Mapping[str, Any]], Measured]] = {
 
 
 def cached(client_options: Mapping[str, Any]) -> CachedFunction[[int], dict[str, Any]]:
-    """Return the cached function of a process that has read nothing."""
+    """Return the cached function in a process that has read nothing."""
     cache = Cache(S3Store(BUCKET, "s3memo", client_options=client_options), on_error="raise")
     return cache.cached(name=NAMESPACE, version=TAG)(summary)
 
 
 def plain_client(client_options: Mapping[str, Any], threads: int) -> Any:
-    """Return boto3's client as it is, but with a connection for each thread."""
+    """Return a default boto3 client, but with a connection for each thread."""
     return boto3.client("s3", config=Config(max_pool_connections=threads), **client_options)
 
 
 class Stopwatch:
-    """Measures from when it is made: the seconds that pass, and those that this process keeps processors busy."""
+    """Measures the wall time and the processor time of this process since it was made, in seconds."""
 
     def __init__(self) -> None:
         self._began = time.perf_counter(), time.process_time()
 
     def read(self) -> Measured:
-        """Return both."""
+        """Return both times."""
         seconds, processor = self._began
         return {"seconds": time.perf_counter() - seconds, "processor": time.process_time() - processor}
 
 
 def check(is_right: object, told: object) -> None:
-    """Refuse to measure what should not be measured."""
+    """Refuse to measure a wrong result."""
     if not is_right:
         raise RuntimeError(f"not all results were read from the store: {told}")
 
@@ -224,7 +224,7 @@ def compare_sides(results: int, rounds: int) -> Iterator[str]:
         settings = filled(server, results)
         size = settings.pop("bytes") / results
         print(f"\n{results:,} results of {size:.0f} bytes in a Ceph gateway, {THREADS} threads")
-        print("       results a second               processor ms a result          map as fast as")
+        print("       results per second             processor ms per result        speed of map relative to")
         print("round      map   boto3  cachier       map   boto3  cachier        boto3   cachier")
         ratios: dict[str, list[float]] = {"boto3": [], "cachier": []}
         order = [*SIDES_OF_READS]
@@ -246,7 +246,7 @@ def compare_sides(results: int, rounds: int) -> Iterator[str]:
 
 
 def filled(server: S3Server, results: int) -> dict[str, Any]:
-    """Store the results for each side; return what sides are told."""
+    """Store the results for each side; return the settings of the sides."""
     server.client.create_bucket(Bucket=BUCKET)
     settings = {"client_options": server.client_options, "results": results, "threads": THREADS}
     function = cached(server.client_options)
@@ -260,8 +260,8 @@ def filled(server: S3Server, results: int) -> dict[str, Any]:
 
 
 def print_growth(settings: Mapping[str, Any], results: int) -> None:
-    """Print how fast both sides are with more and more threads."""
-    print("\nthreads   s3memo map   boto3   map / boto3   results a second")
+    """Print the throughput of both sides for growing numbers of threads."""
+    print("\nthreads   s3memo map   boto3   map / boto3   results per second")
     rates = []
     for threads in GROWTH:
         ours, theirs = (results / run(side, {**settings, "threads": threads})["seconds"] for side in ("map", "boto3"))
@@ -272,22 +272,20 @@ def print_growth(settings: Mapping[str, Any], results: int) -> None:
 
 
 def measure_names(count: int) -> Iterator[str]:
-    """Measure what it takes to list and hold so many names; yield the target if it was missed."""
+    """Measure what it takes to list and hold `count` names; yield the target if it was missed."""
     with synthetic_server(Names(NAMESPACE, TAG, count, root="s3memo/")) as server:
         found = run("names", {"client_options": server.client_options})
     print(f"\n{found['names']:,} names preloaded: {found['seconds']:.1f} s in {found['lists']} LISTs", end="")
     print(f" ({found['processor']:.1f} s of processor time)")
     held = found["held_megabytes"]
-    print(f"held in {held:.0f} MB, {held * 1e6 / found['names']:.0f} bytes a name", end="")
-    print(
-        f"; {found['peak_megabytes']:.0f} MB at most meanwhile; a miss then takes {found['miss_microseconds']:.0f} µs"
-    )
+    print(f"held in {held:.0f} MB, {held * 1e6 / found['names']:.0f} bytes per name", end="")
+    print(f"; {found['peak_megabytes']:.0f} MB at the peak; a miss then takes {found['miss_microseconds']:.0f} µs")
     if held > MOST_MEGABYTES * count / 1e6:
         yield f"{MOST_MEGABYTES} MB for a million names"
 
 
 def run(side: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a side measured in a process of its own."""
+    """Run a side in a process of its own; return what it measured."""
     measured: dict[str, Any] = told_by_process("benchmarks.batch", "--side", side, settings=settings)
     return measured
 

@@ -1,9 +1,10 @@
-"""What it takes to store a value and to get it back, beside pickle protocol 5.
+"""How long it takes to store a value and to read it back, compared with pickle protocol 5.
 
     python benchmarks/codec.py
 
-Needs numpy and pandas. Each value is written and read in turn by both, five rounds after one to warm up; the ratio is
-that of the medians. What is large is timed with its envelope, checksum included, what is small with and without. Peak memory is that of a process of its own, less what it takes before the value is written or read.
+Needs numpy and pandas. Both sides write and read each value in turn, five rounds after one to warm up; the ratio is
+that of the medians. Large values are timed with their envelope, checksum included; small ones with and without. Peak
+memory is what Python allocates while it writes or reads, plus the source or the download itself.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def encoded(value: Any) -> bytes:
 
 
 def timed(write: Callable[[Any], bytes], read: Callable[[Any], Any], value: Any, calls: int) -> float:
-    """Return the seconds that writing and reading take together; the download between them is not counted."""
+    """Return the seconds per call for writing and reading, without the copy in between that stands for the download."""
     seconds = 0.0
     for _ in range(calls):
         started = time.perf_counter()
@@ -63,7 +64,7 @@ def timed(write: Callable[[Any], bytes], read: Callable[[Any], Any], value: Any,
 
 
 def peaks(value: Any, size: int) -> tuple[float, float]:
-    """Return the most memory that writing and that reading hold at once, source or download included, in sizes."""
+    """Return the peak memory of writing and of reading, source or download included, as multiples of `size`."""
     tracemalloc.start()
     data = write(value)
     _, peak = tracemalloc.get_traced_memory()
@@ -79,7 +80,7 @@ def peaks(value: Any, size: int) -> tuple[float, float]:
 
 
 def compare(name: str, target: float, value: Any, *, calls: int, size: int = 0, bare: bool = False) -> bool:
-    """Time both in turn, print a line, and say whether ours takes at most so many times as long; `bare`: no envelope."""
+    """Time both sides in turn, print a line, and return whether the target ratio is met; `bare`: without envelope."""
     ways = (encoded, codec.decode) if bare else (write, read)
     rounds = [
         (timed(*ways, value, calls), timed(lambda one: pickle.dumps(one, 5), pickle.loads, value, calls))

@@ -1,8 +1,9 @@
-"""What the command line takes on a store of many objects: listed a second, and memory beside that on a thousand.
+"""Speed and memory of the command line on a store of many objects: objects listed per second, and extra memory.
 
 python -m benchmarks.command_line [objects]
 
-The embedded store, and rclone's S3 server with the objects laid straight into its directory, which it walks for each page.
+The extra memory is that beyond a store of a thousand objects. Runs on the embedded store, and on rclone's S3 server
+with the objects laid straight into its directory, which it walks for each page.
 """
 
 from __future__ import annotations
@@ -36,15 +37,15 @@ finally:
 
 
 def object_keys(count: int) -> Iterator[str]:
-    """Yield the object keys of so many results of one function."""
+    """Yield the object keys of `count` results of one function."""
     for number in range(count):
         yield Key("jobs.simulate", "1", digest(number)).prefix + result(HOUR).name
 
 
 def filled(directory: Path, count: int) -> LocalStore:
-    """Return an embedded store with so many results."""
+    """Return an embedded store with `count` results."""
     store = made(directory / str(count))
-    with store._database.connection("fill") as connection:  # noqa: SLF001  a transaction for all
+    with store._database.connection("fill") as connection:  # noqa: SLF001  one transaction for all
         connection.execute("BEGIN")
         rows = ((key, 4, time.time(), b"data") for key in object_keys(count))
         connection.executemany("INSERT INTO objects VALUES (?, ?, ?, ?)", rows)
@@ -53,7 +54,7 @@ def filled(directory: Path, count: int) -> LocalStore:
 
 
 def measure(command: list[str], env: dict[str, str]) -> tuple[float, int]:
-    """Run a command; return its seconds and the most memory that it took, in KiB."""
+    """Run a command; return its seconds and its peak memory in KiB."""
     run = subprocess.run(
         [sys.executable, "-c", MEASURED, *command],
         env=env,

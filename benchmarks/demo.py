@@ -2,7 +2,7 @@
 
     python benchmarks/demo.py [--rounds N] [--limit FILES]
 
-Only the ratio within one round counts: the machine may be busy with other things in another.
+Only the ratio within a round counts, since the machine may be busy with other things in another.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
-        "--limit", type=int, help="analyze only so many files; the start of the process then weighs more"
+        "--limit", type=int, help="analyze only this many files; the start of the process then weighs more"
     )
     options = parser.parse_args()
     limit = [] if options.limit is None else [f"--limit={options.limit}"]
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def seconds_of_demo(*arguments: str) -> float:
-    """Return how long one run takes, from the start of its process to the end."""
+    """Return how long one run takes, from the start of its process to its end, in seconds."""
     started = time.perf_counter()
     command = [sys.executable, "-m", "s3memo.cli.app", "demo", *arguments]
     subprocess.run(command, cwd=PROJECT, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -1,4 +1,4 @@
-"""What importing costs, each in a fresh interpreter, in turn, beside boto3's own import.
+"""How long imports take, each in a fresh interpreter and in turn, compared with importing boto3.
 
 python benchmarks/imports.py [rounds]
 """
@@ -17,7 +17,7 @@ STATEMENTS = ("pass", PEER, "import s3memo", "from s3memo import s3_cached", "fr
 
 
 def seconds(statement: str) -> float:
-    """Return how long a process takes that only does that."""
+    """Return how long a process takes that only runs this statement, in seconds."""
     started = time.perf_counter()
     subprocess.run([sys.executable, "-c", statement], check=True)
     return time.perf_counter() - started
@@ -28,7 +28,7 @@ def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 15
     taken: dict[str, list[float]] = {statement: [] for statement in STATEMENTS}
     for statement in STATEMENTS:
-        seconds(statement)  # compiles what is not compiled yet
+        seconds(statement)  # compiles bytecode that is missing
     for _ in range(rounds):
         for statement in STATEMENTS:
             taken[statement].append(seconds(statement))

@@ -1,9 +1,9 @@
-"""How long it takes to make a key of a call's arguments, beside joblib, which hashes them too.
+"""How long it takes to derive a key from a call's arguments, compared with joblib, which hashes them too.
 
     python benchmarks/keys.py
 
-Needs the extra `bench`, numpy and pandas. Each pair is timed in turn, five rounds after one to warm up; the ratio is that
-of the medians. A call of two scalars is another call each time, so that no memory of an earlier one helps anybody.
+Needs the extra `bench`, numpy and pandas. Each pair is timed in turn, five rounds after one to warm up; the ratio is
+that of the medians. Calls with two scalars differ each time, so that no side profits from earlier ones.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from joblib.func_inspect import filter_args
 
-from s3memo import fingerprint  # noqa: F401  functions and classes get their form there
+from s3memo import fingerprint  # noqa: F401  registers how functions and classes are keyed
 from s3memo.keys import ArgumentKeys, digest_of
 
 _ROUNDS = 5
@@ -42,7 +42,7 @@ def scale(x: int, factor: float) -> float:
 
 
 def once(function: Callable[[], Any], calls: int) -> float:
-    """Return the seconds that a call takes, over so many."""
+    """Return the seconds per call, over `calls` calls."""
     started = time.perf_counter()
     for _ in range(calls):
         function()
@@ -50,7 +50,7 @@ def once(function: Callable[[], Any], calls: int) -> float:
 
 
 def compare(name: str, target: float, ours: Callable[[], Any], theirs: Callable[[], Any], *, calls: int) -> bool:
-    """Time both in turn, print a line, and say whether ours is at least so many times faster."""
+    """Time both in turn, print a line, and return whether ours is at least `target` times faster."""
     rounds = [(once(ours, calls), once(theirs, calls)) for _ in range(_ROUNDS + 1)][1:]
     mine, other = (statistics.median(times) for times in zip(*rounds, strict=True))
     ratio = other / mine

@@ -1,4 +1,4 @@
-"""Readings that can be compared: all sides take turns in rounds, and a ratio is the median of those within a round."""
+"""Comparable readings: all sides take turns in rounds, and a ratio is the median of the ratios within a round."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Readings = dict[str, list[float]]
 
 
 def take_turns(sides: Mapping[str, Callable[[], float]], rounds: int) -> Readings:
-    """Return each side's readings; in each round another one begins."""
+    """Return each side's readings; each round starts with another side."""
     order = [*sides]
     readings: Readings = {name: [] for name in sides}
     for _ in range(rounds):
@@ -28,12 +28,12 @@ def take_turns(sides: Mapping[str, Callable[[], float]], rounds: int) -> Reading
 
 
 def ratio(readings: Readings, side: str, peer: str) -> float:
-    """Return how many times the peer's reading this side's is: the median over the rounds."""
+    """Return the ratio of a side's reading to the peer's: the median over the rounds."""
     return median(mine / other for mine, other in zip(readings[side], readings[peer], strict=True))
 
 
 def seconds_a_call(function: Callable[[], Any], calls: int) -> float:
-    """Return how long a call takes, the loop around it included."""
+    """Return the seconds per call, the loop around it included."""
     started = time.perf_counter()
     for _ in range(calls):
         function()
@@ -41,14 +41,14 @@ def seconds_a_call(function: Callable[[], Any], calls: int) -> float:
 
 
 def seconds_of_process(*arguments: str) -> float:
-    """Return how long a Python process takes, from its start to its end. Raises CalledProcessError."""
+    """Return how long a Python process takes, from its start to its end, in seconds. Raises CalledProcessError."""
     started = time.perf_counter()
     subprocess.run([sys.executable, *arguments], cwd=PROJECT, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - started
 
 
 def told_by_process(module: str, *arguments: str, settings: Mapping[str, Any]) -> Any:
-    """Return what a module, run in a process of its own with settings as JSON, prints as JSON."""
+    """Run a module in a process of its own, with settings as JSON on stdin; return the JSON that it prints."""
     done = subprocess.run(
         [sys.executable, "-m", module, *arguments],
         cwd=PROJECT,

@@ -1,4 +1,4 @@
-"""s3memo remembers what Python functions returned, in S3, so that no later run computes it again.
+"""s3memo caches what Python functions return, in S3, so that no later run computes it again.
 
 from s3memo import s3_cached
 
@@ -168,7 +168,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public name when it is first asked for, so that importing the package costs next to nothing."""
+    """Load a public name on first access, so that importing the package costs next to nothing."""
     home = _HOME_OF.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Batches of async functions: each call is a task of the loop, and what waits for the store does not hold that up."""
+"""Batches of async functions: each call is a task of the loop, and waiting for the store never blocks it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ R = TypeVar("R")
 
 
 class AsyncResults(AsyncIterator[R], Generic[R]):
-    """The results of a batch, as the iterator is asked for them; an async context manager.
+    """The results of a batch, in an async iterator that is also an async context manager.
 
-    After it has raised what one call raised it goes on with the next. To close it, or to drop it, cancels what runs,
-    except what others wait for. `progress` tells how far it is.
+    After it has raised the error of one call it goes on with the next. Closing or dropping it cancels the running
+    calls, except those that others wait for. `progress` tells how far it is.
     """
 
     def __init__(self, batch: Batch) -> None:
@@ -35,7 +35,7 @@ class AsyncResults(AsyncIterator[R], Generic[R]):
 
     @property
     def progress(self) -> Progress:
-        """How far it is."""
+        """How far the batch is."""
         return self._batch.progress
 
     def __aiter__(self) -> Self:
@@ -46,7 +46,7 @@ class AsyncResults(AsyncIterator[R], Generic[R]):
             raise StopAsyncIteration
         try:
             item = await self._next()
-        except BaseException:  # a cancellation, or a store's error that is let out
+        except BaseException:  # a cancellation, or a store error with on_error="raise"
             await self.aclose()
             raise
         if item is None:
@@ -54,7 +54,7 @@ class AsyncResults(AsyncIterator[R], Generic[R]):
                 self._batch.tell_end()
             await self.aclose()
             raise StopAsyncIteration
-        return self._batch.result(item)  # type: ignore[no-any-return]  # it is what the function returned
+        return self._batch.result(item)  # type: ignore[no-any-return]  # the function's own result
 
     async def __aenter__(self) -> Self:
         return self
@@ -71,14 +71,14 @@ class AsyncResults(AsyncIterator[R], Generic[R]):
                 self._loop.call_soon_threadsafe(_dismiss, self._tasks, self._screen)
 
     async def aclose(self) -> None:
-        """Cancel what has not ended."""
+        """Cancel the calls that have not ended."""
         if not self._is_closed:
             self._is_closed = True
             self._batch.count_requests()
-        _dismiss(self._tasks, self._screen)  # again: another task may have begun some meanwhile
+        _dismiss(self._tasks, self._screen)  # even if closed before: another task may have started some since
 
     async def _next(self) -> Item | None:
-        """Return the next one that goes out; None after the last."""
+        """Return the next item whose result goes out; None after the last."""
         batch = self._batch
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
@@ -92,7 +92,7 @@ class AsyncResults(AsyncIterator[R], Generic[R]):
             item = batch.board.take()
             if item is not None or batch.is_over:
                 return item
-            self._settle(await self._landed.get())  # of what was cancelled, if another task closes the batch
+            self._settle(await self._landed.get())  # cancelled calls land too, if another task closes the batch
             while not self._landed.empty():
                 self._settle(self._landed.get_nowait())
         return None
@@ -113,13 +113,13 @@ class AsyncResults(AsyncIterator[R], Generic[R]):
 
 
 async def _make(batch: Batch, item: Item, landed: asyncio.Queue[Item]) -> None:
-    """Make a call; it holds no results, so that these can be dropped."""
+    """Make a call. It keeps no reference to the results, so that these can be dropped while it runs."""
     try:
         if item.call is None:
             item.outcome = Outcome(await batch.call_plainly(item))
         else:
             item.outcome = batch.known(item) or await tasks.bring(item.call)
-    except BaseException as error:  # noqa: BLE001  it is raised where its result would have been
+    except BaseException as error:  # noqa: BLE001  raised in place of its result
         item.error = error
     finally:
         landed.put_nowait(item)

@@ -1,4 +1,4 @@
-"""Which classes a function's results may consist of: those that its return annotation leads to, and those listed."""
+"""The classes of a function's results: those that its return annotation mentions, and those listed."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from s3memo.codec import Classes
 from s3memo.codec.instances import is_pydantic, is_storable
 from s3memo.errors import SettingsError
 
-_HINTS_AMONG_ARGUMENTS = {Callable: 0, Annotated: 1}  # of all others every one is a hint
+_HINTS_AMONG_ARGUMENTS = {Callable: 0, Annotated: 1}  # of other types, every argument is a hint
 
 
 def check_types(types: Iterable[type], *, name: str = "types") -> tuple[type, ...]:
-    """Return the classes that the option `name` lists. Raises SettingsError."""
+    """Return the classes listed by the option `name`. Raises SettingsError."""
     if isinstance(types, type) or not isinstance(types, Iterable):
         raise SettingsError(f"{name}={types!r} must list classes: {name}=({getattr(types, '__name__', '…')},)")
     kinds = tuple(types)
@@ -33,15 +33,15 @@ def check_types(types: Iterable[type], *, name: str = "types") -> tuple[type, ..
 
 
 def listed_classes(types: Iterable[type]) -> Classes:
-    """Return the classes that values without an annotation may be rebuilt from: in `types`, and of their fields."""
+    """Return the classes that values without an annotation may be rebuilt from: `types`, and those of their fields."""
     return _named(_reachable([*types], owner=None), types)
 
 
 def returned_classes(function: Callable[..., Any], types: Iterable[type]) -> Classes:
-    """Return the classes that a function's results may be rebuilt from: of its return annotation, and in `types`.
+    """Return the classes that a function's results may be rebuilt from: those of its return annotation, and `types`.
 
-    Fields are followed, subclasses are not. An annotation that cannot be evaluated leads nowhere. Of several classes
-    with one name only a listed one counts, since the name is what is stored.
+    Fields are followed, subclasses are not. An annotation that cannot be evaluated is ignored. Of several classes with
+    one name only a listed one counts, since the name is what is stored.
     """
     return _named(_reachable([*types, *_return_hint(function)], owner=_owner(function)), types)
 
@@ -56,7 +56,7 @@ def _named(reachable: Iterable[type], types: Iterable[type]) -> Classes:
 
 def _reachable(hints: list[Any], *, owner: type | None) -> Iterator[type]:
     """Yield every storable class that type hints lead to; Self means the owner."""
-    met: dict[int, Any] = {}  # which keeps each alive, for the address of a dead one may be another's
+    met: dict[int, Any] = {}  # keeps each alive, since the id of a freed hint may be reused
     pending = list(hints)
     while pending:
         hint = pending.pop()
@@ -70,7 +70,7 @@ def _reachable(hints: list[Any], *, owner: type | None) -> Iterator[type]:
 
 
 def _next_hints(hint: Any) -> Iterable[Any]:
-    """Return what a type hint is made of: arguments, the meaning of an alias, the fields of a class."""
+    """Return the parts of a type hint: its arguments, the meaning of an alias, the fields of a class."""
     origin = get_origin(hint)
     if isinstance(hint, list | tuple):  # an argument for a ParamSpec
         return hint
@@ -84,17 +84,17 @@ def _next_hints(hint: Any) -> Iterable[Any]:
 
 
 def _meaning(hint: Any) -> list[Any]:
-    """Return what a NewType or a `type` alias stands for, which may be defined late or not at all."""
+    """Return the meaning of a NewType or a `type` alias, which may be defined later or not at all."""
     try:
         meanings = [getattr(hint, name) for name in ("__supertype__", "__value__") if hasattr(hint, name)]
-    except Exception:  # noqa: BLE001  it is evaluated only now, and is anybody's code
+    except Exception:  # noqa: BLE001  evaluated only now, and may be any code
         return []
     parameters = {parameter.__name__: parameter for parameter in getattr(hint, "__type_params__", ())}
     return [part for meaning in meanings for part in _evaluated(meaning, _names_in(hint.__module__), parameters)]
 
 
 def _field_hints(kind: Any) -> Iterator[Any]:
-    """Yield the types of a class's fields, inherited ones too."""
+    """Yield the types of a class's fields, including inherited ones."""
     for base in kind.__mro__:
         names = {**vars(base), base.__name__: base}
         without_annotation = (field.type for field in vars(base).get("__attrs_attrs__", ()))
@@ -132,14 +132,14 @@ def _owner(function: Any) -> type | None:
 def _annotations_of(thing: Any) -> Mapping[str, Any]:
     try:
         return get_annotations(thing)
-    except Exception:  # noqa: BLE001  from Python 3.14 on they are evaluated only now, and are anybody's code
+    except Exception:  # noqa: BLE001  evaluated only now from Python 3.14 on, and may be any code
         return {}
 
 
 def _evaluated(annotation: Any, module_names: dict[str, Any], names: Mapping[str, Any]) -> list[Any]:
-    """Return the type hint that an annotation is, or that its text means there; none if it cannot be told."""
+    """Return the type hint of an annotation or of its text; an empty list if it cannot be evaluated."""
     holder = type("", (), {"__annotations__": {"it": annotation}})
     try:
         return [get_type_hints(holder, module_names, dict(names), include_extras=True)["it"]]
-    except Exception:  # noqa: BLE001  it may name what is imported for type checkers only, and is anybody's code
+    except Exception:  # noqa: BLE001  it may name imports for type checkers only, and may be any code
         return []

@@ -1,4 +1,4 @@
-"""Many calls of one function: inputs are taken in windows, and what is stored of each is found by listing."""
+"""Batches: many calls of one function. Inputs are taken in windows, and stored results are found by listing."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ Returns: TypeAlias = Literal["value", "entry"]
 
 _WINDOW_SECONDS = 0.1
 _AHEAD = 4
-"""So many times `concurrency` calls may have started and not been taken, so that memory stays bounded."""
+"""At most this many times `concurrency` calls may have started and not been taken; bounds memory."""
 
 
 _COUNTS = "_s3memo_counts"
 
 
 class ValueOptions(TypedDict, total=False):
-    """What `map` and `starmap` can be told that does not change what they return."""
+    """Options of `map` and `starmap` that do not change the type of their results."""
 
     executor: Executor | None
     concurrency: int
@@ -46,26 +46,26 @@ class ValueOptions(TypedDict, total=False):
 
 
 class BatchOptions(ValueOptions, total=False):
-    """All that `map` and `starmap` can be told."""
+    """All options of `map` and `starmap`."""
 
     return_exceptions: bool
     returns: Returns
 
 
 class Report(NamedTuple):
-    """What a worker in another process sends back of one call; the value stays there if it is stored and not wanted."""
+    """What a worker sends back from another process. A value that is stored and not wanted stays behind."""
 
     outcome: Outcome[Any]
     counts: Counts
 
 
 def sendable(error: Exception, counts: Counts) -> Exception:
-    """Return an exception as a worker may raise it, with its counts: one that cannot be unpickled breaks a whole pool."""
-    with suppress(Exception):  # what cannot even be pickled, the executor tells itself
+    """Return an exception that a worker can raise, with its counters; one that cannot be unpickled breaks the pool."""
+    with suppress(Exception):  # an error that cannot even be pickled is reported by the executor
         pickled = pickle.dumps(error)
         try:
-            pickle.loads(pickled)  # noqa: S301  it was made a line above
-        except Exception:  # noqa: BLE001  whatever its class makes of its own parts
+            pickle.loads(pickled)  # noqa: S301  pickled a line above
+        except Exception:  # noqa: BLE001  unpickling calls its class, which may raise anything
             error = RuntimeError(
                 f"{type(error).__qualname__}: {error} (the error itself cannot be sent to another process: let its "
                 "class pass all its arguments to super().__init__, or define __reduce__)"
@@ -75,12 +75,12 @@ def sendable(error: Exception, counts: Counts) -> Exception:
 
 
 Elsewhere: TypeAlias = Callable[[tuple[Any, ...], Returns], Report]
-"""Makes a call where it arrives. It can be pickled."""
+"""Makes one call in another process. It can be pickled."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchSettings:
-    """Checked options, all of them."""
+    """The options of a batch, checked."""
 
     executor: Executor | None = None
     concurrency: int = 32
@@ -102,7 +102,7 @@ class BatchSettings:
 
 
 class Rows:
-    """The rows of some columns, as many as the shortest of them has."""
+    """The rows of some columns, as many as the shortest column has."""
 
     def __init__(self, columns: tuple[Iterable[Any], ...]) -> None:
         if not columns:
@@ -118,7 +118,7 @@ class Rows:
 
 
 class Batch:
-    """Calls of one function with one set of options, before it is said who carries them out."""
+    """Calls of one function with one set of options, whatever carries them out."""
 
     def __init__(self, subject: Subject, bound: tuple[Any, ...], inputs: Iterable[Any], options: BatchSettings) -> None:
         self.subject = subject
@@ -135,21 +135,21 @@ class Batch:
 
     @property
     def cache(self) -> Cache:
-        """The cache that the function is bound to."""
+        """The cache of the function."""
         return self.subject.bind()[0]
 
     @property
     def is_over(self) -> bool:
-        """Whether all has gone out."""
+        """Whether every result has gone out."""
         return self._has_ended and self.board.is_empty
 
     @property
     def wants_window(self) -> bool:
-        """Whether it is time to take more of the inputs."""
+        """Whether it is time to take more inputs."""
         return not self._has_ended and self.board.wants_more and self.board.running < self.options.concurrency
 
     def take_window(self) -> list[Item]:
-        """Take inputs: a page of them, or what comes in a tenth of a second. An error of theirs takes a place itself."""
+        """Take a page of inputs, or those of a tenth of a second. If they raise, the error takes a place of its own."""
         window: list[Item] = []
         deadline = time.monotonic() + _WINDOW_SECONDS
         while len(window) < PAGE_SIZE and (not window or time.monotonic() < deadline):
@@ -158,7 +158,7 @@ class Batch:
             except StopIteration:
                 self._has_ended = True
                 break
-            except Exception as error:  # noqa: BLE001  it is raised where the input would have been
+            except Exception as error:  # noqa: BLE001  raised in place of the input
                 self._has_ended = True
                 window.append(Item(error=error))
                 break
@@ -166,13 +166,13 @@ class Batch:
         return window
 
     def survey(self, window: list[Item]) -> Reading:
-        """List which calls of a window are stored; return what they may rest on. It may wait for the store."""
+        """List which calls of a window are stored; return the reading that they may rely on. May wait for the store."""
         cache, terms = self.subject.bind()
         keys = [item.key for item in window if item.key is not None]
         return cache.survey(keys, terms, self._reading)
 
     def plan(self, window: list[Item], reading: Reading) -> None:
-        """Let the calls of a window be made."""
+        """Add the calls of a window to the board."""
         self._reading = reading
         for item in window:
             if item.call is not None:
@@ -182,17 +182,17 @@ class Batch:
         self.board.plan(window)
 
     def make(self, item: Item) -> Outcome[Any]:
-        """Make a call here, or raise what it raises."""
+        """Make a call here; raise what it raises."""
         if item.call is None:
             return Outcome(self.call_plainly(item))
         return self.known(item) or threads.bring(item.call)
 
     def call_plainly(self, item: Item) -> Any:
-        """Call the function as if it were not decorated."""
+        """Call the original function."""
         return self.subject.function(*self._bound, *item.args)
 
     def look(self, item: Item) -> Outcome[Any] | None:
-        """Return what is stored of a call, which else is made elsewhere. Raises a stored exception."""
+        """Return the stored outcome of a call to be made elsewhere, or None. Raises a stored exception."""
         if item.call is None:
             return None
         known, call = self.known(item), item.call
@@ -202,19 +202,19 @@ class Batch:
         return None if hit is None else hit.outcome()
 
     def receive(self, item: Item, report: Report) -> None:
-        """Take what another process sent back of a call."""
+        """Take the report of a call from another process."""
         item.outcome = report.outcome
         self._absorb(item, report.counts)
 
     def receive_error(self, item: Item, error: BaseException) -> None:
-        """Take what a call raised in another process, or why it was not made there."""
+        """Take the error of a call in another process, or the reason why it was not made there."""
         item.error = error
         counts = vars(error).pop(_COUNTS, None)
         if counts is not None:
             self._absorb(item, counts)
 
     def end(self, item: Item) -> None:
-        """Note that a call has been made, and share what it brought with those of the same key."""
+        """Note that a call has ended, and share its outcome with the calls of the same key."""
         self.progress.count(item)
         for other in self.board.end(item):
             if not self._share(item, other):
@@ -224,12 +224,12 @@ class Batch:
             self.progress.count(other)
 
     def result(self, item: Item) -> Any:
-        """Return what a call brought as the caller wants it, or raise its error."""
+        """Return the result of a call in the form the caller asked for, or raise its error."""
         if item.outcome is None:
             error = item.error or CancelledError()
             if isinstance(error, Exception) and self.options.return_exceptions:
                 return error
-            if isinstance(error, StopIteration | StopAsyncIteration):  # which would end the caller's loop
+            if isinstance(error, StopIteration | StopAsyncIteration):  # would end the caller's loop
                 raise RuntimeError(f"{self.subject.namespace} raised {error!r}") from error
             raise error.with_traceback(item.trace)
         if self.options.returns == "value":
@@ -237,7 +237,7 @@ class Batch:
         return self._entry(item.key or self.subject.key((*self._bound, *item.args), {}), item.outcome)
 
     def known(self, item: Item) -> Outcome[Any] | None:
-        """Return a stored result that need not be read, because its value may never be asked for."""
+        """Return the outcome of a stored call without reading it, because an entry's value may never be asked for."""
         if self.options.returns != "entry" or item.call is None:
             return None
         cache, key, terms = item.call.cache, item.call.key, item.call.terms
@@ -249,19 +249,19 @@ class Batch:
         return Outcome(None, None, version.elapsed / 1000, version=version, size=size, is_hit=True)
 
     def show(self) -> AbstractContextManager[Callable[[Progress], None]]:
-        """Return what shows the progress, if it is to be shown."""
+        """Return a context manager that shows the progress, if asked for."""
         if not self.options.progress:
             return nullcontext(show_nothing)
-        from s3memo.progress import showing  # noqa: PLC0415  it needs an extra
+        from s3memo.progress import showing  # noqa: PLC0415  needs an extra
 
         return showing(self.progress.total, self.subject.namespace)
 
     def count_requests(self) -> None:
-        """Note what the store has been sent for the function since the batch was begun."""
+        """Note which requests the store has been sent for the function since the batch began."""
         self.progress.requests = Counter(self.subject.bind()[1].recorder.counts()[1]) - self._sent_before
 
     def tell_end(self) -> None:
-        """Log what the batch did, what that saved, and what it cost."""
+        """Log the results, savings and cost of the batch."""
         self.count_requests()
         done = self.progress
         sent = ", ".join(f"{kind} {count:,}" for kind, count in sorted(done.requests.items())) or "none"
@@ -280,11 +280,11 @@ class Batch:
         try:
             args = tuple(given)
             return Item(args, None if self._is_disabled else self.subject.call((*self._bound, *args), {}))
-        except Exception as error:  # noqa: BLE001  the argument's, which fails this call alone
+        except Exception as error:  # noqa: BLE001  bad arguments, which fail this call alone
             return Item(error=error)
 
     def _share(self, item: Item, other: Item) -> bool:
-        """Let a call have what another of the same key brought; return whether that could be."""
+        """Give a call the outcome of another of the same key; return whether that was possible."""
         other.error = item.error
         if item.outcome is None or other.call is None:
             return True
@@ -293,9 +293,9 @@ class Batch:
         try:
             value = item.outcome.share()
             other.call.terms.recorder.emit("hit", key=other.key, tier="memory", seconds=item.outcome.seconds)
-        except Exception:  # noqa: BLE001  it makes the call itself
+        except Exception:  # noqa: BLE001  the other call is made by itself
             return False
-        except BaseException as error:  # noqa: BLE001  out of a hook; no thread of ours may end of it
+        except BaseException as error:  # noqa: BLE001  from a hook; it must not end our thread
             other.error = error
         else:
             other.outcome = item.outcome._replace(value=value, is_hit=True)
@@ -304,7 +304,7 @@ class Batch:
     def _entry(self, key: Key, outcome: Outcome[Any]) -> Entry[Any]:
         cache, terms = self.subject.bind()
         version = outcome.version
-        if version is None:  # it is not stored, and the store, which may be down, is not asked for the time
+        if version is None:  # not stored; the store may be down, so the time is the local one
             at = int(time.time() * MICROSECONDS)
             version = Version(at, at, None, int(outcome.seconds * 1000), "0" * 8)
             return Entry(key, partial(itself, outcome.value), version, 0)

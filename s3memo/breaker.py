@@ -1,4 +1,4 @@
-"""When to ask a store that has failed again: a circuit breaker (Nygard, Release It!, 2007)."""
+"""A circuit breaker: when to ask a store that has failed again (Nygard, Release It!, 2007)."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from s3memo.stores.clock import local_clock
 Change: TypeAlias = Literal["opened", "closed"]
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
-"""Seconds for which a store is left alone after its first failure in a row, and at most; each failure doubles them."""
+"""Seconds for which a store is skipped after its first failure, and at most; each failure in a row doubles them."""
 
 _TROUBLE = (StoreUnavailableError, ConnectionError, TimeoutError)
 
 
 class Breaker:
-    """Lets a store be left alone for a while once it has used up an operation's attempts or time.
+    """Skips a store for a while once it has used up an operation's attempts or time.
 
-    When that while is over one caller asks it again, and the others only once that one had an answer; they wait for it
-    as long as the longest pause, for a thread that ends with the interpreter brings none. `changes` counts how often the
-    store was found to fail, or to answer again.
+    When that pause is over, one caller asks the store again, and the others go on skipping it until that caller has an
+    answer; at most for the longest pause, since a thread that ends with the interpreter brings none. `changes` counts
+    how often the store was found to fail or to answer again.
     """
 
     def __init__(self, clock: Callable[[], float] = local_clock) -> None:
@@ -35,7 +35,7 @@ class Breaker:
 
     @property
     def pause(self) -> float:
-        """For how many seconds the store is left alone after the failures that it has had in a row."""
+        """How long the store is skipped after its current failures in a row, in seconds."""
         return float(min(FIRST_PAUSE * 2 ** min(self._failures - 1, 10), LONGEST_PAUSE))
 
     @property
@@ -44,8 +44,8 @@ class Breaker:
         return self._failures > 0
 
     def check(self) -> None:
-        """Raise StoreUnavailableError if the store is to be left alone; else the caller is to ask it."""
-        if not self._failures:  # no lock, for which all threads of a batch would wait in turn
+        """Raise StoreUnavailableError if the store is to be skipped; otherwise the caller is to ask it."""
+        if not self._failures:  # no lock, which would make the threads of a batch queue
             return
         with process_lock:
             left = self._until - self._clock()
@@ -56,16 +56,16 @@ class Breaker:
             self._until = self._clock() + LONGEST_PAUSE
 
     def give_back(self) -> None:
-        """Let another caller ask after the usual pause, for this one was interrupted before it had an answer."""
+        """Let another caller ask after the usual pause, because this one was interrupted before it had an answer."""
         with process_lock:
             if self._is_probed:
                 self._is_probed = False
                 self._until = self._clock() + self.pause
 
     def learn(self, outcome: Exception | None, *, since: int) -> Change | None:
-        """Learn how an operation on the store ended, and return what that changes. Any answer at all is a good end.
+        """Learn the outcome of an operation, and return what that changes. Any answer at all counts as success.
 
-        `since` is what `changes` was when it began: what was under way when the store changed fails to no effect.
+        `since` is the value of `changes` when it began: a failure begun before the last change has no effect.
         """
         is_trouble = isinstance(outcome, _TROUBLE)
         if not is_trouble and not self._failures:  # as above

@@ -1,8 +1,8 @@
-"""Blocking code that an event loop's task runs without holding up the loop, and without a thread.
+"""Runs blocking code in an event loop's task, without blocking the loop and without a thread.
 
-It runs in a greenlet, in its task's thread and context. Where it has to wait it hands the loop something to await and is
-resumed with what that brought, as in SQLAlchemy's asyncio extension. So there is one engine for threads and for tasks.
-What is the user's runs in `blocking`, as it would anywhere in the loop: it may hold locks that other tasks want.
+The code runs in a greenlet, in the task's thread and context. Where it has to wait, it hands the loop an awaitable and
+is resumed with its result, as in SQLAlchemy's asyncio extension, so threads and tasks share one engine. The user's code
+runs in `blocking`, as it would anywhere in the loop: it may hold locks that other tasks want.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ Signal: TypeAlias = "threading.Event | LoopSignal"
 Companion: TypeAlias = "threading.Thread | LoopCompanion"
 
 LARGE = 64 * 1024
-"""Bytes. To encode or decode more would hold up a loop's other tasks."""
+"""In bytes: encoding or decoding more would hold up the other tasks of a loop."""
 
 _crossings: set[Any] = set()
-"""The greenlets whose code may let its loop go on now, of all threads."""
+"""The greenlets, of all threads, whose code may let its loop go on now."""
 
 
 async def bridged(action: Callable[[], T]) -> T:
-    """Run blocking code; where it waits by this module the loop goes on. A cancellation is raised where it waits.
+    """Run blocking code; where it waits through this module, the loop goes on. A cancellation is raised there.
 
     Raises SettingsError without the extra "obstore".
     """
@@ -48,41 +48,41 @@ async def bridged(action: Callable[[], T]) -> T:
         while not crossing.dead:
             try:
                 answer = await brought
-            except BaseException as error:  # noqa: BLE001  the action gets it
-                if isinstance(error, GeneratorExit):  # the loop is gone
+            except BaseException as error:  # noqa: BLE001  raised in the action
+                if isinstance(error, GeneratorExit):  # the loop is closed
                     _crossings.discard(crossing)
-                crossing.parent = getcurrent()  # which a task that was started eagerly has another of each time
+                crossing.parent = getcurrent()  # an eagerly started task has a new parent each time
                 brought = crossing.throw(type(error), error, error.__traceback__)
             else:
                 crossing.parent = getcurrent()
                 brought = crossing.switch(answer)
-        return brought  # type: ignore[no-any-return]  # it is what the action returned
+        return brought  # type: ignore[no-any-return]  # the action's own result
     finally:
         _crossings.discard(crossing)
 
 
 def is_crossed() -> bool:
-    """Whether what waits here can let a loop go on."""
+    """Whether code that waits here can let a loop go on."""
     return bool(_crossings) and sys.modules["greenlet"].getcurrent() in _crossings
 
 
 def wait_for(awaitable: Awaitable[T]) -> T:
-    """Let the loop go on until something is there; only where `is_crossed`."""
-    return _greenlet().getcurrent().parent.switch(awaitable)  # type: ignore[no-any-return]  # it is what was awaited
+    """Let the loop go on until an awaitable has its result; only where `is_crossed`."""
+    return _greenlet().getcurrent().parent.switch(awaitable)  # type: ignore[no-any-return]  # the awaitable's own result
 
 
 def sleep(seconds: float) -> None:
-    """Wait for so many seconds."""
+    """Wait for some seconds."""
     if is_crossed():
-        import asyncio  # noqa: PLC0415  most programs are not asynchronous, and it takes long to load
+        import asyncio  # noqa: PLC0415  slow to load, and most programs are not asynchronous
 
         wait_for(asyncio.sleep(seconds))
     else:
         time.sleep(seconds)
 
 
-class blocking:  # noqa: N801  it is used as a function; a generator would take twice as long
-    """Let what waits in the block hold up the loop, as code does that knows of no bridge."""
+class blocking:  # noqa: N801  used like a function; a generator would take twice as long
+    """Let waits in the block hold up the loop, as in code that knows of no bridge."""
 
     __slots__ = ("_crossing",)
 
@@ -98,7 +98,7 @@ class blocking:  # noqa: N801  it is used as a function; a generator would take 
 
 
 def aside(action: Callable[[], T]) -> T:
-    """Do what takes long, or cannot but block: here, or if that would hold up a loop, in a thread beside it."""
+    """Run what takes long or has to block: here, or in a thread if that would hold up a loop."""
     if not is_crossed():
         return action()
     import asyncio  # noqa: PLC0415  as above
@@ -107,9 +107,9 @@ def aside(action: Callable[[], T]) -> T:
 
 
 def side_by_side(actions: Sequence[Callable[[], T]], *, most: int, name: str) -> list[T]:
-    """Do things at once, in up to `most` threads or tasks; return what each brought, or raise what one raised.
+    """Run actions at once, in up to `most` threads or tasks; return their results in order, or raise an error of one.
 
-    `name` is what the threads are called by.
+    `name` is used to name the threads.
     """
     if is_crossed():
         return wait_for(_gathered([(copy_context(), action) for action in actions], most))
@@ -119,18 +119,18 @@ def side_by_side(actions: Sequence[Callable[[], T]], *, most: int, name: str) ->
 
 
 class Errand:
-    """Something that one thread or task does for others too, who may wait for its end."""
+    """Work that one thread or task does for others, who can wait for its end."""
 
     def __init__(self) -> None:
         self._thread = threading.get_ident()
         self._end: Future[None] = Future()
 
     def end(self) -> None:
-        """Let go on whoever waits."""
+        """Let the waiters go on."""
         self._end.set_result(None)
 
     def wait(self, seconds: float) -> None:
-        """Wait for its end, for so many seconds at most; not at all where that would hold up the one who does it."""
+        """Wait for its end, at most `seconds`; not at all if that would hold up the thread that does the work."""
         if is_crossed():
             import asyncio  # noqa: PLC0415  as above
 
@@ -140,14 +140,14 @@ class Errand:
 
 
 def signal() -> Signal:
-    """Return what a companion started here can be told to stop by."""
+    """Return an event by which a companion started here can be told to stop."""
     return LoopSignal() if is_crossed() else threading.Event()
 
 
 def accompany(action: Callable[[], None], name: str) -> Companion:
-    """Start something that goes on beside what runs here: in a daemon thread, or as a task of the loop.
+    """Run an action in the background: in a daemon thread, or as a task of the loop.
 
-    Raises RuntimeError if the system has no thread left.
+    Raises RuntimeError if no thread can be started.
     """
     if is_crossed():
         return LoopCompanion(action)
@@ -157,7 +157,7 @@ def accompany(action: Callable[[], None], name: str) -> Companion:
 
 
 class LoopSignal:
-    """A threading.Event for what runs in one loop."""
+    """A threading.Event for the code of one loop."""
 
     def __init__(self) -> None:
         import asyncio  # noqa: PLC0415  as above
@@ -166,12 +166,12 @@ class LoopSignal:
         self._event = asyncio.Event()
 
     def set(self) -> None:
-        """Let go on whoever waits."""
+        """Let the waiters go on."""
         if not self._loop.is_closed():
             self._event.set()
 
     def wait(self, timeout: float) -> bool:
-        """Wait for so many seconds at most; return whether it was set."""
+        """Wait at most `timeout` seconds; return whether it was set."""
         return wait_for(self._is_set_within(timeout))
 
     async def _is_set_within(self, seconds: float) -> bool:
@@ -185,7 +185,7 @@ class LoopSignal:
 
 
 class LoopCompanion:
-    """What goes on as a task."""
+    """A companion that runs as a task."""
 
     def __init__(self, action: Callable[[], None]) -> None:
         import asyncio  # noqa: PLC0415  as above
@@ -193,7 +193,7 @@ class LoopCompanion:
         self._task = asyncio.create_task(bridged(action), context=copy_context())
 
     def join(self) -> None:
-        """Wait until it has ended, unless that would hold up the loop for which it waits itself."""
+        """Wait until it has ended, unless that would block the loop it runs in."""
         if is_crossed():
             import asyncio  # noqa: PLC0415  as above
 

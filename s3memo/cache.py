@@ -1,4 +1,4 @@
-"""The cache of one store: how it is set, and what can be done to it beside calling the functions that use it."""
+"""The cache over one store: its settings, and the operations beside calling a cached function."""
 
 from __future__ import annotations
 
@@ -30,33 +30,35 @@ from s3memo.terms import OnError, Terms
 from s3memo.versions import Key, Version
 
 _THREADS = 32
-"""How many steps of async functions may wait for the store at once."""
+"""How many store operations of async functions may run at once."""
 
 
 class Cache(Surveys):
-    """What functions returned, in one store with a memory tier before it. Safe to share between threads.
+    """Results of functions in one store, with a memory tier in front. Safe to share between threads.
 
-    `url_or_store` is a URL, a directory or a Store; None: what `configure` or S3MEMO_URL says, else an embedded store
-    in the user's cache directory. `local` keeps copies of a remote store's results in that directory of this machine
-    (True: one in the user's cache directory), for all processes, of up to `local_max_bytes` (10 GiB); see TieredStore.
-    `memory=None` keeps nothing in the process. For `names_ttl` (a duration, 0 for always
-    asking) names that a listing showed are asked for without listing again. `signing_keys`, secrets of at least 32
-    bytes, sign what is written and refuse what none of them signed; the first signs; none: those of `configure` or
-    S3MEMO_SIGNING_KEYS. `compression` is "auto" (zstd where it helps) or "none". `codec="pickle"` stores what only
-    pickle can, and demands signing keys. A result whose object, envelope and all, takes more than `max_entry_bytes`
-    (None: no limit) is returned and not kept, which is an event and one warning for each function; an object of more
-    that is in the store is not downloaded where a listing told its size, and its result computed anew.
-    `on_error="raise"` lets errors of the store and of stored bytes out, for tests; "compute" makes each a visible miss.
-    `read_only` computes what is missing and stores nothing.
-    `record_arguments` stores with each result what it was computed from, in words that the bucket's readers can read.
-    Each of `hooks` is called with every Event. Raises SettingsError.
+    `url_or_store` is a URL, a directory or a Store; None means the one set by `configure` or S3MEMO_URL, else an
+    embedded store in the user's cache directory. `local` is a directory that keeps copies of a remote store's results
+    for all processes of this machine (True: one in the user's cache directory), of up to `local_max_bytes` (10 GiB);
+    see TieredStore. `memory=None` keeps nothing in the process. For `names_ttl` (a duration; 0 always lists), names
+    seen in a listing are used without listing again.
+
+    `signing_keys` are secrets of at least 32 bytes: the first signs what is written, and data that none of them signed
+    is refused; without any, those of `configure` or S3MEMO_SIGNING_KEYS apply. `compression` is "auto" (zstd where it
+    helps) or "none". `codec="pickle"` stores whatever pickle can, and demands signing keys. A result whose object,
+    envelope included, exceeds `max_entry_bytes` (None: no limit) is returned but not stored, with an event and one
+    warning per function; a stored object above the limit is a miss, and not even downloaded if a listing told its size.
+
+    `on_error="raise"` raises errors of the store and of stored data, for tests; "compute" reports each and counts it as
+    a miss. `read_only` computes missing results and stores nothing. `record_arguments` stores a description of the
+    arguments with each result, for anyone who can read the bucket. Each of `hooks` is called with every Event. Raises
+    SettingsError.
     """
 
     def __init__(
         self,
         url_or_store: str | os.PathLike[str] | Store | None = None,
         *,
-        memory: MemoryTier | None = MemoryTier(),  # noqa: B008  it is immutable
+        memory: MemoryTier | None = MemoryTier(),  # noqa: B008  immutable
         names_ttl: Duration = 60,
         local: LocalPlace | None = None,
         local_max_bytes: int | None = None,
@@ -113,14 +115,14 @@ class Cache(Surveys):
         rebuild_after_fork(self._forget_pool)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle with all settings, the signing keys too. In each process where it arrives it is one and the same."""
+        """Pickle with all settings, signing keys included. Unpickled twice in a process, it is the same object."""
         return _restored, (type(self), self._identity, self._settings)
 
     def __copy__(self) -> Self:
         return self
 
     def __deepcopy__(self, _memo: dict[int, Any]) -> Self:
-        """Return the cache itself: what refers to it may be copied, what it holds is this process's."""
+        """Return the cache itself: its threads and memory belong to this process."""
         return self
 
     def __repr__(self) -> str:
@@ -133,7 +135,7 @@ class Cache(Surveys):
         self.close()
 
     def close(self) -> None:
-        """Release the store's connections and the threads of async functions; a later call makes them again."""
+        """Close the store's connections and the threads of async functions; a later call opens them again."""
         with process_lock:
             pool, self._pool = self._pool, None
         if pool is not None:
@@ -144,7 +146,7 @@ class Cache(Surveys):
 
     @property
     def pool(self) -> ThreadPoolExecutor:
-        """The threads in which async functions wait for a store that `awaits` nothing."""
+        """The threads in which async functions wait for a store without native async I/O."""
         with process_lock:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="s3memo")
@@ -152,27 +154,27 @@ class Cache(Surveys):
 
     @property
     def awaits(self) -> bool:
-        """Whether its store lets a loop go on by itself, so that async functions need no threads; see `bridge`."""
+        """Whether the store awaits its own I/O, so that async functions need no threads; see `bridge`."""
         return bool(getattr(self.store, "awaits", False))
 
     def asking(self, terms: Terms) -> AbstractContextManager[None]:
-        """Count a block's requests as a function's, and let the breaker learn how they end."""
+        """Count the requests of a block for a function, and report their outcome to the breaker."""
         return self._memo.asking(terms)
 
     @property
     def packing(self) -> Packing:
-        """How its values become objects."""
+        """How values are packed into objects."""
         return self._memo.packing
 
     def check_writable(self, operation: str) -> None:
-        """Raise SettingsError if nothing may be written."""
+        """Raise SettingsError if the cache is read-only."""
         if self.read_only:
             raise SettingsError(f"{operation}: this cache is read-only (read_only=True or S3MEMO_READ_ONLY)")
 
     def part(self, name: str, *, max_entries: int) -> Self:
-        """Return a cache that is set as this one is, with a memory of its own.
+        """Return a cache with the same settings and a memory tier of its own.
 
-        All who use the part of that name at a time share it; the first of them bounds its entries.
+        All users of the same name share one part while it is in use; the first of them bounds its entries.
         """
         with process_lock:
             part = self._parts.get(name)
@@ -180,20 +182,20 @@ class Cache(Surveys):
                 tier = self._memory.tier
                 tier = replace(tier, max_entries=min(max_entries, tier.max_entries))
                 part = self._parts[name] = type(self)(**{**self._settings, "memory": tier})
-                part._whole = self  # noqa: SLF001  which lives on, to be asked for the part again
+                part._whole = self  # noqa: SLF001  keeps the whole alive, which finds the part again
             return part
 
     def get(self, key: Key, terms: Terms) -> Entry[Any] | None:
-        """Return what a call would find without computing, or None."""
+        """Return the cached result of a key, or None, without computing it."""
         with self.flights.begin(key) as flight:
             found = self.find(key, terms, flight)
             return found.entry if isinstance(found, Hit) else None
 
     def preload(self, key: Key, terms: Terms, *, values: bool, trust_for: Duration | None) -> int:
-        """List all names of the function that a key is of; return how many of its keys have a result. Raises StoreError.
+        """List the names of all results of the key's function; return how many keys have one. Raises StoreError.
 
-        For so long names and absences count (None: until memory is cleared). With `values` memory gets the results too,
-        as many as it takes.
+        For `trust_for` these names and absences are trusted (None: until memory is cleared). With `values`, results are
+        read into memory too, as many as fit.
         """
         keys = self._names.preload(key, terms, trust_for=seconds(trust_for, name="trust_for"))
         if not values:
@@ -207,14 +209,14 @@ class Cache(Surveys):
         return count
 
     def _bring(self, key: Key, terms: Terms) -> int:
-        """Let memory have a result that is stored, for no caller; return how many bytes it takes."""
+        """Read a stored result into memory; return the size of its object in bytes."""
         with self.flights.begin(key) as flight, terms.fail_open(key, "a result could not be preloaded"):
             found = self.recall(key, terms, flight)
             return found.held.size if isinstance(found, Hit) else 0
         return 0
 
     def set(self, key: Key, terms: Terms, value: Any) -> None:
-        """Remember a value that was not computed here. Raises EncodeError and StoreError."""
+        """Store a value that was not computed here. Raises EncodeError and StoreError."""
         self.check_writable("cache_set")
         with self.flights.begin(key) as flight:
             listing = self.look(key, terms)
@@ -230,7 +232,7 @@ class Cache(Surveys):
             self._land(key, flight, draft.held, terms)
 
     def invalidate(self, key: Key, terms: Terms) -> None:
-        """Make void every result whose computation began before now. Raises StoreError."""
+        """Invalidate every result whose computation began before now. Raises StoreError."""
         self.check_writable("cache_invalidate")
         try:
             self._names.forget(key)
@@ -242,9 +244,9 @@ class Cache(Surveys):
         self._memo.delete(key, terms, listing.buried(grave))
 
     def clear(self, prefix: str, belongs: Callable[[Key], bool], terms: Terms) -> int:
-        """Delete every result below `prefix`, and forget the keys that `belongs` is true of; return how many.
+        """Delete every result below `prefix` and forget the keys that `belongs` accepts; return how many were deleted.
 
-        Raises StoreError; what was deleted until then is gone, each digest's oldest first.
+        Raises StoreError; what was deleted before that stays deleted, each digest's oldest first.
         """
         self.check_writable("cache_clear")
         self.flights.detach_all(belongs)
@@ -258,32 +260,32 @@ class Cache(Surveys):
         return deleted
 
     def drop(self, key: Key) -> None:
-        """Drop a key from memory, and what is being looked up for it now."""
+        """Drop a key from memory and detach its running flights."""
         self.flights.detach(key)
         self._memory.discard(key)
 
     def forget(self, belongs: Callable[[Key], bool]) -> None:
-        """Drop from memory the keys that `belongs` is true of; what is being computed for them now is stored past it."""
+        """Drop the keys that `belongs` accepts from memory; their running flights reach the store only."""
         self.flights.lead_past_memory(belongs)
         self._names.forget_all(belongs)
         self._memory.discard_all(belongs)
 
     def history(self, key: Key, terms: Terms) -> list[Version]:
-        """Return all versions of the key that the store has, tombstones included, newest first. Raises StoreError."""
+        """Return all stored versions of a key, tombstones included, newest first. Raises StoreError."""
         return self._memo.history(key, terms)
 
     def info(self, belongs: Callable[[Key], bool], recorder: Recorder) -> CacheInfo:
-        """Return a function's numbers; `belongs` tells its keys."""
+        """Return a function's counters; `belongs` tells which keys are its own."""
         return recorder.info(maxsize=self._memory.tier.max_entries, currsize=self._memory.count(belongs))
 
     def _forget_pool(self) -> None:
-        """Leave a forked child without the threads that it does not have."""
+        """Drop the pool in a forked child, where its threads do not exist."""
         self._pool = None
 
 
 _by_identity: WeakValueDictionary[str, Cache] = WeakValueDictionary()
 _arrived: dict[str, Cache] = {}
-"""Caches out of pickles, which stay: the next pickle would else open the store anew."""
+"""Unpickled caches, kept alive so that the next pickle does not open the store again."""
 
 
 def _restored(kind: type[Cache], identity: str, settings: dict[str, Any]) -> Cache:
@@ -291,6 +293,6 @@ def _restored(kind: type[Cache], identity: str, settings: dict[str, Any]) -> Cac
         cache = _by_identity.get(identity)
         if cache is None:
             cache = _arrived[identity] = kind(**settings)
-            cache._identity = identity  # noqa: SLF001  it is one of us
+            cache._identity = identity  # noqa: SLF001  same class
             _by_identity[identity] = cache
         return cache

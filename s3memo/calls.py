@@ -1,7 +1,7 @@
-"""What a call of a cached function does, step by step: who looks, who computes, what is served meanwhile.
+"""What a call of a cached function does, step by step, independent of threads and tasks.
 
-Each procedure is a generator of steps, so that threads and tasks can carry out one and the same: a step is COMPUTE, to
-run the user's function, or something to call that may wait for the store, or a Pause. It is sent what the step brought.
+Each procedure is a generator of steps, carried out by a thread or a task: COMPUTE runs the user's function, a callable
+may wait for the store, a Pause waits. The result of a step is sent back to the generator.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ Work: TypeAlias = Generator[Any, Any, Outcome[Any]]
 
 
 class GivenUpError(S3MemoError):
-    """A refresh that nobody waits for is pointless, which was told; whoever came to wait for it does its own work."""
+    """A refresh in the background became pointless, which was reported; any caller waiting for it does its own work."""
 
 
 class StoppedError(Exception):
-    """Carries a StopIteration of the user's function through a procedure, which as a generator cannot let it pass."""
+    """Carries a StopIteration of the user's function through a procedure: a generator cannot raise one."""
 
     def __init__(self, error: StopIteration) -> None:
         super().__init__(error)
@@ -40,8 +40,8 @@ class StoppedError(Exception):
 class Call(NamedTuple):
     """One call of a cached function.
 
-    `compute` runs the function; `key_again` derives the key anew, to see whether somebody has changed the arguments.
-    `reading` tells which names, known from listings, it may rest on.
+    `compute` runs the function. `key_again` derives the key anew, to see whether the arguments were changed. `reading`
+    tells which names, known from listings, the call may rely on.
     """
 
     cache: Cache
@@ -53,17 +53,17 @@ class Call(NamedTuple):
 
 
 def is_frozen_between_calls() -> bool:
-    """Whether this process does not run while nobody calls it, so that nothing can be done behind the callers."""
+    """Whether this process is frozen between calls, as on AWS Lambda, so that nothing can run in the background."""
     return "AWS_LAMBDA_FUNCTION_NAME" in os.environ
 
 
 def find(call: Call, flight: Flight) -> Hit | Miss:
-    """Look for the call's value, which is what each call begins with."""
+    """Look up the call's value: the first step of each call."""
     return call.cache.find(call.key, call.terms, flight, serves_stale=_serves_stale(call), reading=call.reading)
 
 
 def fetching(call: Call, flight: Flight) -> Work:
-    """Bring the call's value: remembered, or computed and then remembered."""
+    """Return the call's value: cached, or computed and then stored."""
     found = yield partial(find, call, flight)
     if isinstance(found, Hit):
         return found.outcome()
@@ -71,9 +71,9 @@ def fetching(call: Call, flight: Flight) -> Work:
 
 
 def missing(call: Call, flight: Flight, found: Miss) -> Work:
-    """Compute the call's value, which was not found, and remember it; unless another machine brings it first."""
+    """Compute and store a value that was not found, unless another machine does so first."""
     if call.terms.fleet and found.listing is not None and not call.cache.read_only:
-        from s3memo.fleet import Turn  # noqa: PLC0415  it loads leases, of which most functions have none
+        from s3memo.fleet import Turn  # noqa: PLC0415  loads leases, which most functions never use
 
         look = partial(call.cache.recall, call.key, call.terms, flight, serves_stale=_serves_stale(call), lists=True)
         turn = Turn(call.cache, call.key, call.terms, call.terms.fleet)
@@ -86,16 +86,16 @@ def missing(call: Call, flight: Flight, found: Miss) -> Work:
 
 
 def refreshing(call: Call, flight: Flight) -> Work:
-    """Compute the call's value whatever is remembered, and remember it."""
+    """Compute and store the call's value, whatever is cached."""
     found = yield partial(call.cache.look_for_refresh, call.key, call.terms)
     call.terms.recorder.emit("refresh", key=call.key)
     return (yield from _computing(call, flight, found))
 
 
 def refreshing_behind(call: Call, flight: Flight) -> Work:
-    """Bring memory a fresh value while the callers get the stale one: what another process stored, or a computed one.
+    """Bring memory a fresh value while callers are served the stale one: stored by another process, or computed here.
 
-    Raises GivenUpError where that could not be stored, or would be under a key that its arguments no longer have.
+    Raises GivenUpError if the result could not be stored, or if the arguments were changed and no longer have this key.
     """
     found = yield partial(call.cache.find_behind, call.key, call.terms, flight)
     if isinstance(found, Hit):
@@ -107,13 +107,13 @@ def refreshing_behind(call: Call, flight: Flight) -> Work:
 
 
 def tell_behind(call: Call, error: Exception) -> None:
-    """Make visible what a refresh raised that nobody waits for, unless the callers will see it themselves."""
+    """Report the error of a background refresh, unless the callers will see it themselves."""
     if type(error) not in call.terms.exceptions:
         call.terms.recorder.trouble(error, "a stale result could not be refreshed", key=str(call.key))
 
 
 def _serves_stale(call: Call) -> bool:
-    """Whether what has expired may be served, because it can be refreshed behind the caller."""
+    """Whether an expired result may be served, because it can be refreshed in the background."""
     return not (call.terms.policy.stale_while_revalidate and is_frozen_between_calls())
 
 
@@ -146,7 +146,7 @@ def _computing(call: Call, flight: Flight, found: Miss, *, is_behind: bool = Fal
 
 
 def _check_arguments(call: Call) -> None:
-    """The caller has its result and goes on, and may do with its arguments what it likes."""
+    """Give up if the arguments were changed: the caller has its result and may do with them as it likes."""
     if call.key_again() != call.key:
         error = GivenUpError("the arguments were changed meanwhile")
         tell_behind(call, error)

@@ -1,4 +1,4 @@
-"""Batches of plain functions: threads make the calls, so that reads, computations and writes overlap, or hand them on."""
+"""Batches of plain functions: threads make the calls, or hand them to an executor; I/O and computation overlap."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from s3memo.windows import Item, Progress
 R = TypeVar("R")
 
 _FRAME_SECONDS = 0.5
-"""So often who waits for a result shows the progress, and sees that another thread has closed the batch."""
+"""How often a waiting caller updates the progress and notices that another thread has closed the batch."""
 
 
 class Crew:
-    """The threads that make a batch's calls, each one after the other; the board is touched with `changed` held."""
+    """The threads that make a batch's calls. The board is used with `changed` held."""
 
     def __init__(self, batch: Batch, elsewhere: Elsewhere) -> None:
         self.changed = threading.Condition()
@@ -39,7 +39,7 @@ class Crew:
         rebuild_after_fork(self._forget)
 
     def call(self) -> None:
-        """Let as many threads work as there are calls to make."""
+        """Start as many threads as there are calls to make."""
         board, most = self._batch.board, self._batch.options.concurrency
         wanted = min(most, board.running + board.waiting) if board.can_start else 0
         while self._at_work < wanted and not self._is_dismissed:
@@ -47,7 +47,7 @@ class Crew:
             self._pool.submit(self._context.copy().run, self._work)
 
     def dismiss(self) -> None:
-        """Cancel what has not started."""
+        """Cancel the calls that have not started."""
         if self._is_dismissed:
             return
         self._is_dismissed = True
@@ -56,7 +56,7 @@ class Crew:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _forget(self) -> None:
-        """Touch nothing in a forked child, which has none of the threads, and maybe locks that one of them held."""
+        """Abandon the crew in a forked child, where its threads are gone and may have held locks."""
         self._is_dismissed = True
 
     def _work(self) -> None:
@@ -65,7 +65,7 @@ class Crew:
                 board = self._batch.board
                 is_full = board.running >= self._batch.options.concurrency
                 item = None if self._is_dismissed or is_full else board.start()
-                self._tell()  # that it was the last one planned, or of what failed before it could start
+                self._tell()  # this was the last one planned, or some failed before they could start
                 if item is None:
                     self._at_work -= 1
                     return
@@ -73,7 +73,7 @@ class Crew:
                 self._land(item)
 
     def _make(self, item: Item) -> bool:
-        """Make a call, or let it be made elsewhere; return whether it has ended."""
+        """Make a call, or submit it to the executor; return whether it has ended."""
         try:
             if self._executor is None:
                 item.outcome = self._batch.make(item)
@@ -84,23 +84,23 @@ class Crew:
                     self._remote.add(future)
                     future.add_done_callback(partial(self._receive, item))
                     return False
-        except BaseException as error:  # noqa: BLE001  it is raised where its result would have been
+        except BaseException as error:  # noqa: BLE001  raised in place of its result
             item.error = error
         return True
 
     def _receive(self, item: Item, future: Future[Report]) -> None:
-        """Take what was made elsewhere."""
+        """Take the report of a call made by the executor."""
         self._remote.discard(future)
         try:
             self._batch.receive(item, future.result())
-        except BaseException as error:  # noqa: BLE001  as above; that it was cancelled, too
+        except BaseException as error:  # noqa: BLE001  as above; cancellation included
             self._batch.receive_error(item, error)
         self._land(item)
 
     def _land(self, item: Item) -> None:
         with self.changed:
             self._batch.end(item)
-            if self._executor is not None:  # no thread of ours goes on from here to the next call
+            if self._executor is not None:  # this is the executor's thread, which takes no further call
                 self.call()
             self._tell()
 
@@ -113,19 +113,19 @@ _crews: WeakSet[Crew] = WeakSet()
 
 
 def _dismiss_all() -> None:
-    """Let the end of the interpreter wait for what runs, and for no call more."""
+    """Let the interpreter's exit wait for running calls only."""
     for crew in [*_crews]:
         crew.dismiss()
 
 
-threading._register_atexit(_dismiss_all)  # type: ignore[attr-defined]  # noqa: SLF001  atexit comes after threads are joined
+threading._register_atexit(_dismiss_all)  # type: ignore[attr-defined]  # noqa: SLF001  atexit runs only after threads are joined
 
 
 class Results(Iterator[R], Generic[R]):
-    """The results of a batch, as the iterator is asked for them; a context manager.
+    """The results of a batch, in an iterator that is also a context manager.
 
-    After it has raised what one call raised it goes on with the next. To close it, or to drop it, cancels what has not
-    started; what runs ends, and is stored. `progress` tells how far it is.
+    After it has raised the error of one call it goes on with the next. Closing or dropping it cancels the calls that
+    have not started; running ones end and are stored. `progress` tells how far it is.
     """
 
     def __init__(self, batch: Batch, elsewhere: Elsewhere) -> None:
@@ -138,7 +138,7 @@ class Results(Iterator[R], Generic[R]):
 
     @property
     def progress(self) -> Progress:
-        """How far it is."""
+        """How far the batch is."""
         return self._batch.progress
 
     def __iter__(self) -> Self:
@@ -149,7 +149,7 @@ class Results(Iterator[R], Generic[R]):
             raise StopIteration
         try:
             item = self._next()
-        except BaseException:  # an interruption, or a store's error that is let out
+        except BaseException:  # an interrupt, or a store error with on_error="raise"
             self.close()
             raise
         if item is None:
@@ -157,7 +157,7 @@ class Results(Iterator[R], Generic[R]):
                 self._batch.tell_end()
             self.close()
             raise StopIteration
-        return self._batch.result(item)  # type: ignore[no-any-return]  # it is what the function returned
+        return self._batch.result(item)  # type: ignore[no-any-return]  # the function's own result
 
     def __enter__(self) -> Self:
         return self
@@ -171,7 +171,7 @@ class Results(Iterator[R], Generic[R]):
         self.close()
 
     def close(self) -> None:
-        """Cancel what has not started."""
+        """Cancel the calls that have not started."""
         if not self._is_closed:
             self._is_closed = True
             if self._crew is not None:
@@ -180,7 +180,7 @@ class Results(Iterator[R], Generic[R]):
             self._screen.close()
 
     def _next(self) -> Item | None:
-        """Return the next one that goes out; None after the last."""
+        """Return the next item whose result goes out; None after the last."""
         batch, crew = self._batch, self._crew
         if crew is None:
             crew = self._crew = Crew(batch, self._elsewhere)

@@ -1,4 +1,4 @@
-"""`@s3_cached`: what it accepts, and what it makes of a function."""
+"""The `@s3_cached` decorator and the `Cache` that offers it as a method."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ R = TypeVar("R")
 
 
 class Decorator(Protocol):
-    """What `s3_cached` with options returns."""
+    """The decorator that `s3_cached(…)` returns."""
 
     @overload
-    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> CachedCoroutineFunction[P, R]: ...  # type: ignore[overload-overlap]  # the first that fits counts
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> CachedCoroutineFunction[P, R]: ...  # type: ignore[overload-overlap]  # the first match counts
     @overload
     def __call__(self, function: Callable[P, R], /) -> CachedFunction[P, R]: ...
 
 
-class Cache(caches.Cache):  # noqa: D101  the documentation is inherited: only `cached` is added, a layer higher
+class Cache(caches.Cache):  # noqa: D101  inherits its docstring: it only adds `cached`
     __doc__ = caches.Cache.__doc__
 
     @overload
-    def cached(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> CachedCoroutineFunction[P, R]: ...  # type: ignore[overload-overlap]  # the first that fits counts
+    def cached(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> CachedCoroutineFunction[P, R]: ...  # type: ignore[overload-overlap]  # the first match counts
     @overload
     def cached(self, function: Callable[P, R], /) -> CachedFunction[P, R]: ...
     @overload
     def cached(self, /, **options: Unpack[Options]) -> Decorator: ...
     def cached(self, function: Callable[..., Any] | None = None, /, **options: Unpack[Options]) -> Any:
-        """`s3_cached` on this cache, bare or with its options."""
+        """Decorate a function as `s3_cached` does, with this cache; bare or with options."""
         decorate = s3_cached(self, **options)
         return decorate if function is None else decorate(function)
 
 
 @overload
-def s3_cached(function: Callable[P, Coroutine[Any, Any, R]], /) -> CachedCoroutineFunction[P, R]: ...  # type: ignore[overload-overlap]  # the first that fits counts
+def s3_cached(function: Callable[P, Coroutine[Any, Any, R]], /) -> CachedCoroutineFunction[P, R]: ...  # type: ignore[overload-overlap]  # the first match counts
 @overload
 def s3_cached(function: Callable[P, R], /) -> CachedFunction[P, R]: ...
 @overload
@@ -95,27 +95,29 @@ def s3_cached(
     fleet: bool | Duration = False,
     on_error: OnError | None = None,
 ) -> Any:
-    """Remember what a function returned, so that no later call, in any process, computes it again.
+    """Cache a function's results in S3, so that no later call, in any process, computes them again.
 
-    Use it bare or with options, on functions, async functions and methods; `cache` is a Cache, a Store, or a URL (None:
-    what `configure` or S3MEMO_URL names).
+    Use it bare or with options, on functions, async functions and methods. `cache` is a Cache, a Store or a URL; None
+    means the one set by `configure` or S3MEMO_URL.
 
-    How long: `ttl`, in seconds, as a timedelta or as "90s" "15m" "6h" "7d" "2w"; None: for ever. For as long after
-    that as `stale_while_revalidate` says, callers get the old result at once while one is computed behind them; for as
-    long as `stale_if_error` says, they get it if the function raises or the store fails.
-    Which call: `name` replaces module and qualified name; `version` replaces the fingerprint of the code, and
-    `code="off"` leaves the code out; `depends` adds functions, classes and constants to the fingerprint;
-    `key` is called with the arguments and returns what tells calls apart; `ignore` names parameters that do not.
-    What is kept: `types` lists classes whose instances may be stored and rebuilt, besides those that the function's
-    return annotation leads to; results that `cache_if` is false of are not kept, and exceptions of exactly the classes
-    in `cache_exceptions` are, for as long as it says; `keep` versions of each result. With `copy=False` all callers of
-    this process that the memory tier serves get one and the same object, which saves decoding it: whoever changes it
-    changes it for all.
-    Who computes: with `fleet=True` one machine computes what all miss and the others wait for it, as long as it lives;
-    a duration says for how long its lease lasts (60 seconds) if it dies. It needs a store that enforces create-only.
-    Trouble: `on_error`, "compute" or "raise", overrides the cache's.
+    How long: `ttl` is a duration: seconds, a timedelta, or "90s" "15m" "6h" "7d" "2w"; None means for ever. An
+    expired result is still served for `stale_while_revalidate` longer, while a new one is computed in the background;
+    and for `stale_if_error` longer, if the function raises or the store fails.
+    Which call: `name` replaces the module and qualified name. `version` replaces the fingerprint of the code;
+    `code="off"` leaves the code out of the key. `depends` adds functions, classes and constants to the fingerprint.
+    `key` is called with the arguments and returns the value that tells calls apart. `ignore` names parameters that do
+    not count.
+    What is kept: instances of the classes in `types` can be stored and rebuilt, besides those that the return
+    annotation mentions. Results for which `cache_if` returns false are not stored. `cache_exceptions` maps exception
+    classes, matched exactly, to the durations for which they are cached. `keep` is the number of versions kept of each
+    result. With `copy=False`, memory hits return the same object to all callers in the process, which saves decoding
+    it; a change to it is seen by all of them.
+    Who computes: with `fleet=True`, one machine computes a missing result while the others wait for it as long as it
+    lives. A duration sets how long its lease lasts if it dies (default: 60 seconds). The store must enforce create-only
+    writes.
+    Trouble: `on_error`, "compute" or "raise", overrides the cache's setting.
 
-    Raises SettingsError here, and KeyDerivationError on a call with an argument of which no key can be made.
+    Raises SettingsError on decoration, and KeyDerivationError on a call whose arguments cannot be turned into a key.
     """
     if not isinstance(cache, caches.Cache | Store | os.PathLike) and (
         callable(cache) or isinstance(cache, staticmethod | classmethod)
@@ -152,7 +154,7 @@ def s3_cached(
         subject = Subject(function, find_cache, options)
         if not inspect.iscoroutinefunction(function):
             return CachedFunction(subject, binding=binding)
-        from s3memo.coroutines import CachedCoroutineFunction  # noqa: PLC0415  plain programs do not need asyncio
+        from s3memo.coroutines import CachedCoroutineFunction  # noqa: PLC0415  so that programs without async code do not load asyncio
 
         return CachedCoroutineFunction(subject, binding=binding)
 

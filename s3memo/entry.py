@@ -1,4 +1,4 @@
-"""What a look for a key brings."""
+"""Results of looking up a key: an Entry for callers, a Hit or a Miss inside."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Entry(Generic[T]):
-    """A stored result: its value and what its name tells. `size` is what the object takes in the store, in bytes.
+    """A stored result: its value and the metadata in its name. `size` is the size of its object in the store, in bytes.
 
-    Where an exception is stored, because `cache_exceptions` lists its class, `error` is that, and `value` None. `load`
-    brings the value when it is asked for; what a batch returned may have to GET it, and raises NotFoundError if it is gone.
+    For a stored exception (see `cache_exceptions`), `error` is that exception and `value` is None. `load` returns the
+    value when it is first needed; in a batch this may take a GET, and raises NotFoundError if the object is gone.
     """
 
     key: Key
@@ -33,22 +33,22 @@ class Entry(Generic[T]):
 
     @property
     def value(self) -> T:
-        """What the function returned."""
+        """The value that the function returned."""
         return self.load()
 
     @property
     def created_at(self) -> datetime:
-        """When its computation began, by the store's clock."""
+        """When the computation began, by the store's clock."""
         return self.version.created_at
 
     @property
     def elapsed(self) -> float:
-        """How long it took to compute, in seconds."""
+        """How long the computation took, in seconds."""
         return self.version.elapsed / 1000
 
 
 class Hit(NamedTuple):
-    """A version that may be served: as memory holds it, its value for this one caller, and the tier that had it."""
+    """A version that may be served: its form in memory, its value for this caller, and the tier that had it."""
 
     key: Key
     held: Held
@@ -58,14 +58,14 @@ class Hit(NamedTuple):
 
     @property
     def entry(self) -> Entry[Any]:
-        """What `cache_get` returns."""
+        """The Entry that `cache_get` returns."""
         held = self.held
         if held.raised is None:
             return Entry(self.key, partial(itself, self.value), held.version, held.size)
         return Entry(self.key, partial(itself, None), held.version, held.size, error=self.value)
 
     def outcome(self) -> Outcome[Any]:
-        """Return the value, or raise the exception that it is."""
+        """Return the outcome with the value, or raise the stored exception."""
         if self.held.raised is not None:
             raise self.value
         held = self.held
@@ -82,10 +82,10 @@ class Hit(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Miss:
-    """Nothing that may be served as it is.
+    """No version that may be served as it is.
 
-    `listing` is what the store was seen to have, None if it could not be asked; `fallback` a version of it that has
-    expired and may yet be served if the function fails.
+    `listing` is what the store was seen to have, None if it could not be asked. `fallback` is an expired version in it
+    that may still be served if the function fails.
     """
 
     listing: Listing | None = None
@@ -93,5 +93,5 @@ class Miss:
 
 
 def itself(value: Any) -> Any:
-    """Return what an Entry holds already."""
+    """Return the value given: the `load` of an Entry that already holds its value."""
     return value

@@ -1,20 +1,20 @@
-"""The envelope around a stored result: a header that says what it is, a checksum, perhaps a MAC, and the payload.
+"""The envelope around a stored result: a header that describes it, a checksum, an optional MAC, and the payload.
 
     offset 0   6 bytes   b"s3memo"
-           6   1 byte    the format's number, 1
-           7   1 byte    its variant: 0 plain, 1 signed
-           8   4 bytes   the header's length, big endian
-          12   4 bytes   CRC-32 of all bytes but its own and the MAC's, big endian
-          16   32 bytes  in variant 1 only: HMAC-SHA256 of the first 16 bytes, the length of the object's key in bytes
-                         (4 bytes, big endian), that key in UTF-8, and all that follows here
+           6   1 byte    format number, 1
+           7   1 byte    variant: 0 plain, 1 signed
+           8   4 bytes   length of the header, big endian
+          12   4 bytes   CRC-32 of all bytes except its own and the MAC's, big endian
+          16   32 bytes  in variant 1 only: HMAC-SHA256 of the first 16 bytes, the length of the object key in bytes
+                         (4 bytes, big endian), the object key in UTF-8, and everything that follows the MAC
                          the header, a msgpack map
                          zeros up to a multiple of 64
                          the payload, to the end
 
-The payload's offset is a multiple of 64 so that arrays in it can be used where they lie. The checksum finds accidents
-before anything is parsed; it is no authentication: whoever can write to the bucket can compute it too. The MAC is: it
-says that a holder of a signing key wrote these bytes under this name. Who has keys believes nothing without it; who has
-none cannot tell, and takes a signed object for a plain one.
+The payload's offset is a multiple of 64 so that arrays in it can be used in place. The checksum detects accidents
+before anything is parsed. It is no authentication, since anyone who can write to the bucket can compute it; the MAC is:
+it proves that a holder of a signing key wrote these bytes under this name. A reader with keys accepts nothing without
+a MAC; a reader without keys cannot check it, and reads a signed object like a plain one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from types import MappingProxyType, UnionType
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args, get_origin, get_type_hints
 from zlib import crc32
 
-import msgpack  # type: ignore[import-untyped]  # it comes without types
+import msgpack  # type: ignore[import-untyped]  # has no type hints
 
 from s3memo._about import __version__
 from s3memo.errors import DecodeError, EncodeError, IntegrityError, SettingsError
@@ -45,38 +45,38 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 Compression: TypeAlias = Literal["auto", "none"]
 
 MAX_RATIO = 1024
-"""How many times its own size a payload may unpack to; so no small object can ask for much memory.
+"""How many times its own size a payload may unpack to, so that no small object can ask for much memory.
 
-That is of bytes: as objects of Python they take more, an empty list of one byte 64."""
+This counts bytes; Python objects take more: an empty list is one byte here and 64 in memory."""
 
 _PYTHON = ".".join(map(str, sys.version_info[:3]))
 _MAGIC = b"s3memo"
 _FORMAT = 1
-_PLAIN, _SIGNED = 0, 1  # its variants
+_PLAIN, _SIGNED = 0, 1  # variants
 _PRELUDE = struct.Struct(">6sBBII")
 _NONE = b"", 0, 0, 0, 0
 _VARIANT_AT = 7
 _CHECKSUM_AT = 12
 _NAME_LENGTH = struct.Struct(">I")
 _ALIGNMENT = 64
-_MAX_ITEMS = 1024  # of each list and map in a header; msgpack reserves the room for a list that claims so many
+_MAX_ITEMS = 1024  # in each list and map of a header; msgpack allocates a list's claimed length up front
 
 _LEVEL = 3  # of zstd
 _MIN_SIZE = 1024
 _SAMPLE_SIZE = 64 * 1024
 _WORTHWHILE = 0.9
-_WINDOW_LOG_MAX = 23  # 8 MiB, what level 19 uses; the memory that a frame's own header may ask for
-_BLOCK = 128 * 1024  # what is fed to zstd at once, and taken from it
+_WINDOW_LOG_MAX = 23  # 8 MiB, as level 19 uses; bounds the memory that a frame's header may ask for
+_BLOCK = 128 * 1024  # bytes fed to zstd, and taken from it, at a time
 
 
 class Header(NamedTuple):
-    """What an envelope says of its payload.
+    """The description of the payload.
 
-    `created` is in µs since 1970 by the store's clock, `ttl` in seconds (None: for ever), and `elapsed`, how long the
-    result took to compute, in ms. `function` is its namespace. The payload is `codec`'s bytes, `raw_size` of them,
-    after `compression` ("none" or "zstd"). `python` and `s3memo` are the writer's versions. `arguments` describes the
-    call's, where the writer was told to record them. `raised` says that the payload is an exception that the function
-    raised, and not what it returned.
+    `created` is in µs since 1970 by the store's clock, `ttl` in seconds (None: for ever), and `elapsed`, the time the
+    computation took, in ms. `function` is its namespace. The payload is `raw_size` bytes of `codec`, then compressed by
+    `compression` ("none" or "zstd"). `python` and `s3memo` are the writer's versions. `arguments` describes the call's
+    arguments if the writer records them. `raised` says that the payload is an exception that the function raised, not
+    its result.
     """
 
     created: int
@@ -94,7 +94,7 @@ class Header(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """An object that is sealed or was found intact: `data` is all of it, `stored` its payload as it lies in there."""
+    """A sealed or verified object: `data` is all of it, `stored` the payload as it lies within."""
 
     header: Header
     data: Buffer
@@ -102,13 +102,13 @@ class Envelope:
 
     @property
     def is_signed(self) -> bool:
-        """Whether it has a MAC; only who has the keys knows if that is a true one."""
+        """Whether it has a MAC; only a holder of the keys can tell whether that is valid."""
         return self.data[_VARIANT_AT] == _SIGNED
 
     def payload(self) -> memoryview:
-        """Return the payload: a view of `data`, writable if that is; or unpacked, in a writable buffer of its own.
+        """Return the payload: a view of `data`, writable if that is; or uncompressed, in a writable buffer of its own.
 
-        DecodeError if it does not unpack to what the header says.
+        Raises DecodeError if it does not unpack to the size in the header.
         """
         if self.header.compression == "none":
             return self.stored
@@ -125,7 +125,7 @@ _FIELDS = {name: _kinds(hint) for name, hint in get_type_hints(Header).items()}
 _OPTIONAL = {"arguments": dict[str, str](), "raised": False}
 _values_of = itemgetter(*_FIELDS)
 _POSSIBLE = set(itertools.product(*_FIELDS.values()))
-"""The types that the fields of a header may have together."""
+"""The possible combinations of types of a header's fields."""
 
 
 def seal(
@@ -143,11 +143,11 @@ def seal(
     raised: bool = False,
     max_bytes: int | None = None,
 ) -> Envelope:
-    """Return the payload, which is the pieces one after another, in an envelope; the data is copied once.
+    """Return the payload, given in consecutive pieces, in an envelope; the data is copied once.
 
-    `object_key` is where it will be stored, and the first of `keys` signs it, if there are any; the other arguments are
-    the fields of Header. With `compression` "auto" the payload is compressed where that saves a tenth; SettingsError
-    for another word. EncodeError if the whole would take more than `max_bytes`; then no copy is made.
+    `object_key` is where it will be stored. The first of `keys`, if any, signs it. The other arguments are the fields
+    of Header. With `compression` "auto" the payload is compressed if that saves a tenth; raises SettingsError for an
+    unknown value. Raises EncodeError, before copying, if the whole would exceed `max_bytes`.
     """
     if compression not in {"auto", "none"}:
         raise SettingsError(f'compression={compression!r} is unknown: use "auto" or "none"')
@@ -190,8 +190,8 @@ def unseal(
 ) -> Envelope:
     """Return the envelope that was stored under `object_key`. With `keys`, one of them must have signed it.
 
-    IntegrityError if the bytes were altered, cut short, moved or not signed; DecodeError if they are no envelope that
-    this version reads, or their codec is none of `codecs`.
+    Raises IntegrityError if the bytes were altered, cut short, moved or not signed; DecodeError if they are no envelope
+    that this version reads, or their codec is none of `codecs`.
     """
     view = memoryview(data).cast("B")
     packed_header, stored = _unframe(view, object_key, keys)
@@ -227,7 +227,7 @@ def _checksum(prelude: bytes | memoryview, body: Iterable[bytes | memoryview]) -
 def _signed_pieces(
     prelude: bytes | memoryview, object_key: str, body: Sequence[bytes | memoryview]
 ) -> list[bytes | memoryview]:
-    """Return what the MAC covers."""
+    """Return the bytes that the MAC covers, in pieces."""
     name = object_key.encode("utf-8", "surrogatepass")
     return [prelude, _NAME_LENGTH.pack(len(name)), name, *body]
 
@@ -264,7 +264,7 @@ def _unframe(view: memoryview, object_key: str, keys: SigningKeys) -> tuple[memo
 
 
 def _parse_header(packed: memoryview) -> Header:
-    """Return the header; fields that it has beyond ours are a later version's and mean nothing here."""
+    """Return the header; unknown fields are a later version's and are ignored."""
     try:
         found = msgpack.unpackb(
             packed,
@@ -272,7 +272,7 @@ def _parse_header(packed: memoryview) -> Header:
             max_array_len=_MAX_ITEMS,
             max_map_len=_MAX_ITEMS,
         )
-    except Exception as error:  # whatever foreign bytes make msgpack raise
+    except Exception as error:  # msgpack may raise anything on foreign bytes
         raise DecodeError(f"the object's header cannot be read: {type(error).__name__}: {error}") from error
     if type(found) is not dict:
         raise DecodeError(f"the object's header is no map, but of type {type(found).__name__}")
@@ -291,14 +291,14 @@ def _parse_header(packed: memoryview) -> Header:
 
 
 def _is_possible(value: Any) -> bool:
-    """Whether it is possible in a field of its type."""
+    """Whether a field of its type may have this value."""
     if type(value) is dict:
         return all(type(name) is str and type(text) is str for name, text in value.items())
     return type(value) is not int or value >= 0
 
 
 def _explained(found: Mapping[Any, Any]) -> DecodeError:
-    """Return what is wrong in a header."""
+    """Return an error that says what is wrong with a header."""
     for name, kinds in _FIELDS.items():
         if name not in found:
             return DecodeError(f"the object's header lacks {name!r}")
@@ -308,7 +308,7 @@ def _explained(found: Mapping[Any, Any]) -> DecodeError:
 
 
 def _compress(raw: Sequence[memoryview], raw_size: int) -> list[bytes] | None:
-    """Return the pieces compressed into one frame, in pieces of its own; or None where that saves too little."""
+    """Return the pieces compressed into one frame, in new pieces; None if that saves too little."""
     if raw_size < _MIN_SIZE:
         return None
     if raw_size > _SAMPLE_SIZE:
@@ -321,7 +321,7 @@ def _compress(raw: Sequence[memoryview], raw_size: int) -> list[bytes] | None:
         size += len(block)
         if size > _WORTHWHILE * raw_size:
             return None
-    compressed.append(bytes(max(0, -(-raw_size // MAX_RATIO) - size)))  # zeros after the frame keep to the ratio
+    compressed.append(bytes(max(0, -(-raw_size // MAX_RATIO) - size)))  # zeros after the frame keep within the ratio
     return compressed
 
 
@@ -335,7 +335,7 @@ def _compressed_blocks(pieces: Iterable[memoryview], raw_size: int) -> Iterator[
 
 
 def _middle(pieces: Iterable[memoryview], start: int, size: int) -> Iterator[memoryview]:
-    """Yield, piece by piece, `size` bytes from the `start`th on."""
+    """Yield `size` bytes from offset `start` on, piece by piece."""
     for piece in pieces:
         part = piece[start : start + size]
         yield part
@@ -344,7 +344,7 @@ def _middle(pieces: Iterable[memoryview], start: int, size: int) -> Iterator[mem
 
 
 def _decompress(compressed: memoryview, raw_size: int) -> memoryview:
-    """Return what `compressed` unpacks to if that is exactly `raw_size` bytes; takes that much memory and a block."""
+    """Decompress to exactly `raw_size` bytes, using that much memory plus one block. Raises DecodeError."""
     if raw_size > MAX_RATIO * len(compressed):
         raise DecodeError(
             f"{len(compressed)} compressed bytes claim to hold {raw_size}, over {MAX_RATIO} times as many"

@@ -1,21 +1,21 @@
 """Every error that s3memo raises.
 
     S3MemoError
-    ├── SettingsError (ValueError)       an argument, URL or environment variable that makes no sense
-    ├── KeyDerivationError (TypeError)   an argument that no key can be made of
+    ├── SettingsError (ValueError)       an invalid argument, URL or environment variable
+    ├── KeyDerivationError (TypeError)   an argument that cannot be turned into a key
     ├── CodecError
     │   ├── EncodeError                  a result that cannot be stored exactly
-    │   ├── DecodeError                  stored bytes that are not what a codec wrote
+    │   ├── DecodeError                  stored bytes that no codec wrote
     │   └── IntegrityError               stored bytes that were altered: checksum or signature
     ├── StoreError
     │   ├── NotFoundError                no object of that name
-    │   ├── AlreadyExistsError           a create-only write met an object
+    │   ├── AlreadyExistsError           a create-only write found an object
     │   ├── StoreAccessError             refused: credentials, permission, no such bucket
-    │   ├── StoreUnavailableError        no answer in time, or a server's own failure
-    │   └── StoreNotSupportedError       the store lacks what the protocol needs
-    ├── NotStoredError (ValueError)      an item of a mapping that the store did not take
-    ├── StateConflictError               others were faster each time a state was to be written
-    └── LeaseTimeout (TimeoutError)      somebody else held a lease for all the time that was to be waited
+    │   ├── StoreUnavailableError        no answer in time, or a failure of the server
+    │   └── StoreNotSupportedError       the store lacks something the protocol needs
+    ├── NotStoredError (ValueError)      an item of a mapping that was not stored
+    ├── StateConflictError               other writers were faster at every attempt to write a state
+    └── LeaseTimeout (TimeoutError)      a lease was held by another for the whole waiting time
 
 A cached function's own exceptions pass through unchanged, and a StoreError or CodecError never reaches its caller
 unless `on_error="raise"`.
@@ -25,15 +25,15 @@ from __future__ import annotations
 
 
 class S3MemoError(Exception):
-    """Base of every error that s3memo raises."""
+    """Base class of all s3memo errors."""
 
 
 class SettingsError(S3MemoError, ValueError):
-    """An argument, URL or environment variable makes no sense; raised before any work is done."""
+    """An argument, URL or environment variable is invalid; raised before any work is done."""
 
 
 class KeyDerivationError(S3MemoError, TypeError):
-    """No key can be made of an argument; the message names the parameter, its type and the remedy."""
+    """An argument cannot be turned into a key; the message names the parameter, its type and the remedy."""
 
 
 class CodecError(S3MemoError):
@@ -41,11 +41,11 @@ class CodecError(S3MemoError):
 
 
 class EncodeError(CodecError):
-    """A value cannot be stored so that it comes back exactly as it was."""
+    """A value cannot be stored such that it comes back exactly."""
 
 
 class DecodeError(CodecError):
-    """Stored bytes are not what a codec wrote."""
+    """Stored bytes are not the output of a codec."""
 
 
 class IntegrityError(CodecError):
@@ -53,10 +53,10 @@ class IntegrityError(CodecError):
 
 
 class StoreError(S3MemoError):
-    """A store did not do what it was asked.
+    """A store operation failed.
 
-    `maybe_applied` says of a failed write of a state that it may have taken effect, now or in a moment, all the same;
-    `left` names the objects that a DELETE left, where that is known: of the others in its last request none is there.
+    `maybe_applied`: a failed write of a state may have taken effect all the same, or may yet do so. `left` names the
+    objects that a DELETE left, where that is known: the others in its last request are gone.
     """
 
     maybe_applied: bool = False
@@ -68,30 +68,30 @@ class NotFoundError(StoreError):
 
 
 class AlreadyExistsError(StoreError):
-    """A create-only write met an object that is already there."""
+    """A create-only write found an existing object."""
 
 
 class StoreAccessError(StoreError):
-    """The store refuses: wrong credentials, a missing permission, no such bucket or directory."""
+    """The store refused access: wrong credentials, a missing permission, no such bucket or directory."""
 
 
 class StoreUnavailableError(StoreError):
-    """The store did not answer in time or failed; the same call may succeed later."""
+    """The store failed or did not answer in time; the same call may succeed later."""
 
 
 class StoreNotSupportedError(StoreError):
-    """The store lacks something that the protocol needs."""
+    """The store lacks something the protocol needs."""
 
 
 class NotStoredError(S3MemoError, ValueError):
     """An item of a mapping was not stored, for the reason in `__cause__`.
 
-    It is a ValueError because that is how cachetools' decorators are told so: they return the result all the same.
+    It is a ValueError because cachetools' decorators catch that and return the result all the same.
     """
 
 
 class StateConflictError(S3MemoError):
-    """A state was not written, because others wrote it first: `attempts` times, and `rivals` are who, the last one last."""
+    """A state was not written because others wrote it first: `attempts` times; `rivals` names them, the latest last."""
 
     def __init__(self, message: str, *, attempts: int, rivals: tuple[str, ...]) -> None:
         super().__init__(message)
@@ -99,5 +99,5 @@ class StateConflictError(S3MemoError):
         self.rivals = rivals
 
 
-class LeaseTimeout(S3MemoError, TimeoutError):  # noqa: N818  named as the standard library's queue and lock libraries do
-    """A lease was held by somebody else for as long as the caller was ready to wait."""
+class LeaseTimeout(S3MemoError, TimeoutError):  # noqa: N818  named as in lock libraries
+    """A lease was held by another for as long as the caller was willing to wait."""

@@ -1,4 +1,4 @@
-"""What happened, told to hooks and counted: one Event for each occurrence, one Recorder for each function."""
+"""Events and counters: an Event tells hooks what happened, a Recorder counts it for each function."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ Tier: TypeAlias = Literal["memory", "local", "store"]
 _FROM: dict[Tier, str] = {"memory": "from memory", "local": "from local", "store": "from store"}
 
 PRICES: dict[RequestKind, float] = {"LIST": 5e-6, "GET": 4e-7, "PUT": 5e-6, "DELETE": 0.0}
-"""US dollars a request: S3 Standard's list prices in us-east-1. Assign to it where yours differ."""
+"""US dollars per request: S3 Standard's list prices in us-east-1. Assign your own prices if they differ."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
     """One thing that happened to one function's cache.
 
-    "stale" is a hit on a result that has expired, and "refresh" the start of a computation that replaces a result;
-    "breaker" says that a store is left alone, or answers again; "lease" who of all machines computes, with `fleet=`.
-    `seconds` is what a hit saved, what a computation took, or how long another machine was waited for; `size` is in
-    bytes as stored; `error` is what went wrong and was survived, and `message` says in words what that means.
+    "stale" is a hit on an expired result, and "refresh" the start of a computation that replaces a result. "breaker"
+    says that a store is skipped for a while, or answers again; "lease" says which machine computes, with `fleet=`.
+    `seconds` is the time a hit saved, a computation took, or another machine was waited for. `size` is in bytes as
+    stored. `error` is an error that was survived, and `message` says what it means.
     """
 
     kind: EventKind
@@ -52,17 +52,17 @@ Hook: TypeAlias = Callable[[Event], None]
 
 @runtime_checkable
 class RequestHook(Protocol):
-    """A hook that is told of each request, too, before it is sent; of a request no Event is made."""
+    """A hook that is also called for each request, before it is sent; requests make no Event."""
 
     def __call__(self, event: Event) -> None:
-        """Take an event."""
+        """Handle an event."""
 
     def count_request(self, function: str, kind: RequestKind) -> None:
-        """Take a request that is sent for a function."""
+        """Handle one request sent for a function."""
 
 
 def log_event(event: Event) -> None:
-    """Log an event at level DEBUG: a hook, `Cache(…, hooks=[log_event])`."""
+    """Log an event at level DEBUG. A hook: `Cache(…, hooks=[log_event])`."""
     details = [f"{event.seconds:.3f} s"] if event.seconds else []
     details += [f"{event.size} bytes"] if event.size else []
     details += [text for text in (event.tier, event.message, repr(event.error) if event.error else "") if text]
@@ -70,12 +70,12 @@ def log_event(event: Event) -> None:
 
 
 class CacheInfo(NamedTuple):
-    """What a function's cache did in this process; the first four fields are those of `functools.lru_cache`.
+    """Counters of a function's cache in this process; the first four fields are those of `functools.lru_cache`.
 
-    `hits` counts what was served of what is remembered, by memory, the local tier or the store, `stale_hits` that of it
-    which had expired; `misses` the looks that found nothing, `cache_get`'s too. `maxsize` and `currsize` count entries of
-    the memory tier; `bytes_…` what went over the wire; `seconds_saved` sums what the hits had taken to compute;
-    `requests` counts what the store was sent, and `cost` is their price in US dollars by `s3memo.PRICES`.
+    `hits` counts results served by memory, the local tier or the store, and `stale_hits` those of them that had
+    expired. `misses` counts look-ups that found nothing, including those of `cache_get`. `maxsize` and `currsize` count
+    entries of the memory tier. `bytes_…` went over the wire. `seconds_saved` sums the computation times of all hits.
+    `requests` counts the requests sent to the store, and `cost` is their price in US dollars by `s3memo.PRICES`.
     """
 
     hits: int
@@ -99,14 +99,14 @@ Counts: TypeAlias = tuple[Mapping[str, int], Mapping[RequestKind, int], float]
 
 
 def price(requests: Mapping[RequestKind, int]) -> float:
-    """Return what requests cost in US dollars, by `PRICES`."""
+    """Return the price of requests in US dollars, by `PRICES`."""
     return sum(PRICES[kind] * count for kind, count in requests.items())
 
 
 class Tally:
-    """Counts hits without a lock. No thread of CPython is switched within `hits += 1.0`, which calls nothing.
+    """A lock-free counter of hits. CPython switches no thread within `hits += 1.0`, which calls nothing.
 
-    It counts in floats, exact up to 2**53: CPython adds them faster than whole numbers beyond 256.
+    It counts in floats, exact up to 2**53, because CPython adds them faster than integers above 256.
     """
 
     __slots__ = ("hits",)
@@ -121,7 +121,7 @@ class Recorder:
     def __init__(self, function: str, hooks: tuple[Hook, ...] = ()) -> None:
         self.function = function
         self.scope: object = object()
-        """What calls have in common that may wait for each other."""
+        """Shared by the calls that may wait for each other."""
         self._origin: Recorder | None = None
         self._hooks = hooks
         self._request_hooks = tuple(hook for hook in hooks if isinstance(hook, RequestHook))
@@ -142,7 +142,7 @@ class Recorder:
         error: Exception | None = None,
         message: str = "",
     ) -> None:
-        """Count an event and tell the hooks; what is said of it are the fields of Event."""
+        """Count an event and pass it to the hooks. The arguments are the fields of Event."""
         with process_lock:
             counts = self._counts
             counts[kind] += 1
@@ -169,44 +169,44 @@ class Recorder:
                 logger.exception("s3memo: the hook %r failed on %s; further failures are not logged", hook, what)
 
     def trouble(self, error: Exception, message: str, *, key: str = "") -> None:
-        """Make a survived error visible: an event each time, a WARNING the first time and DEBUG after that."""
+        """Report a survived error: an event each time, a WARNING the first time and DEBUG after that."""
         name = type(error).__name__
         self.warn(f"{message} ({name}: {error})", kind=f"{name} {message}")
         self.emit("error", key=key, error=error, message=message)
 
     def warn(self, message: str, *, kind: str) -> None:
-        """Log a message: as a WARNING the first time that one of its kind comes, at level DEBUG after that."""
+        """Log a message: at level WARNING the first time for its kind, at DEBUG after that."""
         level = logging.WARNING if self._first(kind) else logging.DEBUG
         logger.log(level, "s3memo: %s: %s", self.function, message)
 
     def tally(self, seconds: float) -> Tally:
-        """Return what counts the memory hits that save so many seconds each, and of which no hook is told."""
+        """Return the counter of memory hits that save this many seconds each and are not passed to hooks."""
         with process_lock:
             return self._tallies.setdefault(seconds, Tally())
 
     def counting_requests(self) -> Counting:
-        """Count for this function every request that a store sends meanwhile in this context."""
+        """Count the requests that stores send within the block, in this context, for this function."""
         return Counting(self)
 
     @property
     def origin(self) -> Recorder:
-        """The function's own one, for what outlasts a call: it, or what it was taken `apart` from."""
+        """The function's own recorder, which outlasts a call: this one, or the one it was split from by `apart`."""
         return self._origin or self
 
     def apart(self) -> Recorder:
-        """Return a recorder of the same scope that counts for itself, and warns of nothing that this one has warned of."""
+        """Return a recorder of the same scope with counters of its own, which shares the record of warnings given."""
         other = Recorder(self.function, self._hooks)
         other.scope, other._origin = self.scope, self.origin
         other._warned = self._warned
         return other
 
     def counts(self) -> Counts:
-        """Return the numbers so far as another process's recorder takes them in."""
+        """Return the counters in the form that `absorb` takes in another process."""
         with process_lock:
             return self._counts.copy(), self._requests.copy(), self._seconds_saved
 
     def absorb(self, counts: Counts) -> None:
-        """Count what happened for this function in another process."""
+        """Add the counters of the same function in another process."""
         events, requests, seconds_saved = counts
         with process_lock:
             self._counts.update(events)
@@ -214,7 +214,7 @@ class Recorder:
             self._seconds_saved += seconds_saved
 
     def info(self, *, maxsize: int, currsize: int) -> CacheInfo:
-        """Return the numbers so far."""
+        """Return the counters so far."""
         with process_lock:
             counts, requests = self._counts, self._requests.copy()
             memory_hits = counts["from memory"] + int(sum(tally.hits for tally in self._tallies.values()))
@@ -237,7 +237,7 @@ class Recorder:
             )
 
     def count_request(self, kind: RequestKind) -> None:
-        """Count one request and tell the hooks that ask for it."""
+        """Count one request and pass it to the hooks that count requests."""
         with process_lock:
             self._requests[kind] += 1
         if self._request_hooks:
@@ -253,15 +253,15 @@ class Recorder:
 
 
 def _is_cancellation(error: BaseException) -> bool:
-    """Whether it is what cancels tasks; out of a hook it is the hook's own, for no task is cancelled while it is in one."""
-    return isinstance(error, getattr(sys.modules.get("asyncio"), "CancelledError", ()))  # who raises it has loaded it
+    """Whether this is asyncio's CancelledError. One from a hook is its own: no task is cancelled while in a hook."""
+    return isinstance(error, getattr(sys.modules.get("asyncio"), "CancelledError", ()))  # None before asyncio is loaded
 
 
 _counting: ContextVar[Recorder | None] = ContextVar("s3memo_counting", default=None)
 
 
 class Counting:
-    """The block of `Recorder.counting_requests`."""
+    """The context manager of `Recorder.counting_requests`."""
 
     __slots__ = ("_token", "recorder")
 
@@ -276,7 +276,7 @@ class Counting:
 
 
 def count_request(kind: RequestKind) -> None:
-    """Called by a store for each request that it is about to send."""
+    """Count a request; stores call this for each request they are about to send."""
     recorder = _counting.get()
     if recorder is not None:
         recorder.count_request(kind)

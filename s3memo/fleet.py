@@ -1,6 +1,6 @@
-"""One computation of a missing result across machines, best effort: whoever gets the lease computes, the others wait.
+"""One computation of a missing result across machines, best effort: the holder of a lease computes, the others wait.
 
-Steps of a call, as `calls` has them: something to call that may wait for the store, or a Pause.
+The procedures yield steps as in `calls`: a callable that may wait for the store, or a Pause.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ T = TypeVar("T")
 Steps: TypeAlias = Generator[Any, Any, T]
 
 _leading: set[Lease] = set()
-"""The leases of this process's computations; any of them may be waiting for any call here, whatever the thread."""
+"""The leases of this process's computations; any of these may be waiting for any call here, whatever the thread."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """A step that is nothing but waiting, for so many seconds; who calls it makes the thread wait."""
+    """A step that only waits, for some seconds; calling it blocks the thread."""
 
     seconds: float
 
@@ -38,7 +38,7 @@ class Pause:
 
 
 class Turn:
-    """One call's part in who computes its key, by a lease of `ttl` seconds whose requests count as the function's."""
+    """One call's part in deciding who computes its key, by a lease of `ttl` seconds billed to the function."""
 
     def __init__(self, cache: Cache, key: Key, terms: Terms, ttl: float) -> None:
         self._cache = cache
@@ -51,10 +51,10 @@ class Turn:
     def computing(
         self, missed: Miss, look: Callable[[], Hit | Miss], compute: Callable[[Miss], Steps[T]]
     ) -> Steps[Hit | T]:
-        """Bring what `look` finds, now or while somebody else computes, or else what `compute` does, which stores it.
+        """Return what `look` finds, now or while another machine computes, or else what `compute` returns and stores.
 
-        Whatever goes wrong with the lease is survived, visibly, and then the result is computed, as `missed` says:
-        a lease saves work and never decides what is right. What `compute` raises passes through.
+        Any trouble with the lease is reported and survived, and the result is computed for `missed`: a lease saves work
+        and never decides what is right. What `compute` raises passes through.
         """
         result: Hit | T
         try:
@@ -68,7 +68,7 @@ class Turn:
                     result = yield from compute(found)
                 finally:
                     _leading.discard(self._lease)
-        except GeneratorExit:  # nobody carries out a step any more
+        except GeneratorExit:  # no further steps are carried out
             self._give_back()
             raise
         except BaseException:
@@ -78,11 +78,11 @@ class Turn:
         return result
 
     def _waiting(self, missed: Miss, look: Callable[[], Hit | Miss]) -> Steps[Hit | Miss]:
-        """Return what was found, or what was seen last when it is time to compute: mostly because the lease is ours.
+        """Return what was found, or the last miss when it is time to compute, mostly because the lease is ours.
 
         When a holder has given its lease back without a result, nobody waits for a second one: perhaps there is none to
-        be had. Nor does a process that has a lease wait for longer than another's lasts: its holder may be waiting for
-        what is computed here.
+        be had. Nor does a process that holds a lease wait longer than another's lease lasts: that holder may be waiting
+        for what is computed here.
         """
         waited = 0.0
         try:
@@ -102,7 +102,7 @@ class Turn:
                     return found
         except SettingsError:
             raise
-        except Exception as error:  # noqa: BLE001  a store of somebody else's may raise anything
+        except Exception as error:  # noqa: BLE001  a third-party store may raise anything
             self._terms.survive(error, self._key, "the lease failed, so the result is computed whoever else does")
         return missed
 
@@ -114,7 +114,7 @@ class Turn:
             return not self._is_over and self._lease.acquire(blocking=False)
 
     def _give_back(self) -> None:
-        """Release the lease if it is ours, also that of an attempt which a cancelled task has left at work."""
+        """Release the lease if it is ours, even if a cancelled task's attempt has just acquired it."""
         with self._taking:
             self._is_over = True
             if self._lease.held:
@@ -126,7 +126,7 @@ class Turn:
 
 
 class _Lease(Lease):
-    """The lease for one key of a function, whose trouble is the function's; it is not worth a second wait."""
+    """The lease for one key of a function, which reports its trouble; it is not worth a second attempt to PUT."""
 
     _puts = 1
 

@@ -1,7 +1,7 @@
-"""Who is looking up or computing a key in this process, so that one does it for all who ask, and is told what overtakes it.
+"""Flights: the look-ups and computations under way in this process, which other calls for the same key can wait for.
 
-A call waits for the flight that is under way for its key, unless that one waits for it in turn, directly or by way of
-other keys: recursion on one key and a cycle over several compute by themselves.
+A call waits for the running flight of its key, unless that flight waits for the call in turn, directly or through other
+keys: in a recursion on one key or a cycle over several, each call computes by itself.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ T = TypeVar("T")
 
 
 class Outcome(NamedTuple, Generic[T]):
-    """What a flight brought: the value for its own caller, and what makes one for each other, if it can be made again.
+    """The outcome of a flight: the value for its own caller, and a way to make one for each waiter, if there is one.
 
-    `seconds` is how long it took to compute; one that `is_stale` is to be refreshed. `version` is what the store has of
-    it, in `size` bytes, or None; `is_hit` tells that it was not computed for this.
+    `seconds` is how long it took to compute. An outcome that `is_stale` is to be refreshed. `version` is the stored
+    version, of `size` bytes, or None; `is_hit` tells that it was not computed for this call.
     """
 
     value: T
@@ -38,9 +38,10 @@ class Outcome(NamedTuple, Generic[T]):
 class Flight:
     """One look-up or computation under way.
 
-    `detached` says that what it brings is for those who wait for it already, and for nobody else: its key was set,
-    invalidated or cleared meanwhile. If only memory was cleared it `bypasses_memory`: the store gets it. The lock `landed` is free from when it has landed. Where an asyncio.Task does the
-    work, that is `task`; while it `asks` the store it is not cancelled when nobody waits any more, but `is_unwanted`.
+    `detached`: its key was set, invalidated or cleared meanwhile, so its outcome goes only to those who wait already.
+    `bypasses_memory`: only memory was cleared, so its outcome still goes to the store. `landed` is a lock, released
+    when the flight has landed. `task` is the asyncio.Task that does the work, if any; while it `asks` the store it is
+    not cancelled when the last waiter leaves, but marked `is_unwanted`.
     """
 
     __slots__ = (
@@ -79,17 +80,17 @@ class Flight:
         self._tombstone = -1
 
     def fail(self, error: Exception) -> None:
-        """Let those who wait for it raise an error."""
+        """Let the waiters raise an error."""
         self.error, self._trace = error, error.__traceback__
 
     def brought(self) -> Outcome[Any] | None:
-        """Return what it brought, None if it was given up, or raise its error, which grows by no other waiter's trace."""
+        """Return the outcome, None if it was given up; or raise the error, without the tracebacks of other waiters."""
         if self.error is not None:
             raise self.error.with_traceback(self._trace)
         return self.outcome
 
     def notice(self, listing: Listing) -> None:
-        """Learn what the store, or memory, was seen to have meanwhile."""
+        """Take note of what a listing showed meanwhile."""
         newest = listing.newest
         if newest is not None:
             self.notice_version(newest)
@@ -97,7 +98,7 @@ class Flight:
             self._tombstone = max(self._tombstone, listing.tombstone)
 
     def notice_version(self, version: Version) -> None:
-        """Learn of a result."""
+        """Take note of a result."""
         self._newest = min(self._newest, version.name)
 
     def may_land(self, version: Version) -> bool:
@@ -106,7 +107,7 @@ class Flight:
         return not is_void and version.name <= self._newest and version.created > self._tombstone
 
     def depends_on(self, others: tuple[Flight, ...]) -> bool:
-        """Whether it waits for one of the others, or is one, or waits for what does."""
+        """Whether it is one of the others or waits for one, directly or indirectly."""
         met, pending = set[Flight](), [self]
         while pending:
             flight = pending.pop()
@@ -119,7 +120,7 @@ class Flight:
 
 
 _within: ContextVar[tuple[Flight, ...]] = ContextVar("s3memo_flights", default=())
-"""The flights that what runs in this context is done for, outermost first."""
+"""The flights that the running code works for, outermost first."""
 
 
 class Flights:
@@ -131,27 +132,27 @@ class Flights:
         rebuild_after_fork(self._keep_own)
 
     def begin(self, key: Key) -> Begun:
-        """Register a flight that nobody else waits for, for as long as the block runs."""
+        """Register a flight that nobody else can wait for, while the block runs."""
         return Begun(self, Flight(key))
 
     def board(self, key: Key, scope: Hashable) -> Boarded:
-        """Take part in the key's flight, for as long as the block runs; and tell whether it is a new one.
+        """Join the key's flight while the block runs; return it, and whether it is new.
 
-        Whoever is told so has to do the work, in `working`. Calls of one scope can wait for each other.
+        The caller of a new flight has to do the work, in `working`. Only calls of the same scope wait for each other.
         """
         return Boarded(self, Flight(key, scope), _within.get())
 
     def working(self, flight: Flight) -> Working:
-        """Do the work of a flight in the block, and let those who wait for it go on after that."""
+        """Do the work of a flight in the block; its waiters go on after that."""
         return Working(self, flight)
 
     def register(self, flight: Flight) -> None:
-        """Let a flight learn what overtakes it, until it is ended."""
+        """Register a flight until it ends, so that it learns of newer versions and invalidations."""
         with process_lock:
             self._running[flight.key].add(flight)
 
     def take_part(self, part: Boarded) -> None:
-        """Board the flight that is led for the same calls, or if that would wait for this one in turn, one's own."""
+        """Join the flight of the same calls, or a new one if there is none or it would wait for this call in turn."""
         own = part.own
         with process_lock:
             flight = self._led.get((own.key, own.scope))
@@ -165,11 +166,11 @@ class Flights:
                 outer.waits_for.append(flight)
 
     def leave(self, part: Boarded) -> None:
-        """Take no part in a flight any more; one's own has ended with that, unless a task is at work on it."""
+        """Leave a flight. The caller's own flight ends with that, unless a task works on it."""
         own = part.own
         with process_lock:
             if own.task is None and not own.has_landed:
-                self.end(own)  # again, in case that was interrupted the first time
+                self.end(own)  # again, in case the first time was interrupted
             flight = part.flight
             if flight is None:
                 return
@@ -180,24 +181,24 @@ class Flights:
                 self._forget(flight)
 
     def is_led(self, key: Key, scope: Hashable) -> bool:
-        """Whether somebody is at work for the calls of a scope."""
+        """Whether a flight is under way that the calls of a scope can join."""
         return (key, scope) in self._led
 
     def is_shared(self, flight: Flight) -> bool:
-        """Whether others wait for a flight; from now on nobody will begin to."""
+        """Whether others wait for a flight; closes it to newcomers."""
         with process_lock:
             self._close(flight)
             return flight.waiters > 1
 
     def close(self, flight: Flight) -> None:
-        """Let nobody board a flight any more."""
+        """Close a flight to newcomers."""
         with process_lock:
             self._close(flight)
 
     def end(self, flight: Flight) -> None:
-        """Let those who wait for a flight go on, when nobody can come to wait for it. It may be ended again."""
+        """End a flight, closed to newcomers, and let its waiters go on. Safe to repeat."""
         with process_lock:
-            flight.detached = True  # a cancelled one may have a thread at work yet, which nothing reaches any more
+            flight.detached = True  # a cancelled flight may still have a thread at work, out of reach
             self._close(flight)
             running = self._running.get(flight.key)
             if running is not None:
@@ -207,7 +208,7 @@ class Flights:
             if not flight.has_landed:
                 flight.has_landed = True
                 flight.landed.release()
-            if not flight.waiters:  # they were all cancelled
+            if not flight.waiters:  # all were cancelled
                 self._forget(flight)
 
     def is_running(self, key: Key) -> bool:
@@ -221,7 +222,7 @@ class Flights:
                 flight.notice(listing)
 
     def land(self, key: Key, flight: Flight, version: Version, action: Callable[[], None]) -> None:
-        """Run `action`, which hands the version to memory, unless something overtook the flight."""
+        """Run `action`, which puts the version into memory, unless something newer was seen meanwhile."""
         with process_lock:
             if flight.may_land(version):
                 for running in self._running.get(key, ()):
@@ -229,7 +230,7 @@ class Flights:
                 action()
 
     def overtake(self, key: Key, *, by: Flight | None) -> None:
-        """Let nobody board the running flights of a key any more, except the one whose result overtook the others."""
+        """Close the running flights of a key to newcomers, except the one whose result is newer."""
         with process_lock:
             for flight in self._running.get(key, ()):
                 if flight is not by:
@@ -241,12 +242,12 @@ class Flights:
             self._detach(self._running.get(key, set()) - {but})
 
     def detach_all(self, belongs: Callable[[Key], bool]) -> None:
-        """Detach the running flights of every key that `belongs` is true of."""
+        """Detach the running flights of every key that `belongs` accepts."""
         with process_lock:
             self._detach(self._of(belongs))
 
     def lead_past_memory(self, belongs: Callable[[Key], bool]) -> None:
-        """Let what the running flights of those keys bring come to the store alone, and nobody board them any more."""
+        """Let the running flights of those keys reach the store but not memory, and close them to newcomers."""
         with process_lock:
             for flight in self._of(belongs):
                 flight.bypasses_memory = True
@@ -266,13 +267,13 @@ class Flights:
 
     @staticmethod
     def _forget(flight: Flight) -> None:
-        """Let go of what nobody waits for any more: an exception, as a task's is, refers to what refers to it."""
-        flight.outcome = flight.error = flight._trace = None  # noqa: SLF001  it is one of us
+        """Release the outcome when nobody waits any more: an exception in it, as in a task, forms a reference cycle."""
+        flight.outcome = flight.error = flight._trace = None  # noqa: SLF001  same module
         if flight.has_landed:
             flight.task = None
 
     def _keep_own(self) -> None:
-        """Forget, in a forked child, the flights of the threads that it does not have."""
+        """Forget, in a forked child, the flights of threads that do not exist there."""
         own = [flight for flight in _within.get() if flight in self._running.get(flight.key, ())]
         self._led.clear()
         self._running.clear()
@@ -281,7 +282,7 @@ class Flights:
 
 
 class Begun:
-    """The block of `Flights.begin`."""
+    """The context manager of `Flights.begin`."""
 
     __slots__ = ("_flight", "_flights")
 
@@ -292,7 +293,7 @@ class Begun:
     def __enter__(self) -> Flight:
         try:
             self._flights.register(self._flight)
-        except BaseException:  # an interruption
+        except BaseException:  # an interrupt
             self._flights.end(self._flight)
             raise
         return self._flight
@@ -302,9 +303,10 @@ class Begun:
 
 
 class Boarded:
-    """The block of `Flights.board`: `own` is made before any lock is taken, for the collector may run anybody's code then.
+    """The context manager of `Flights.board`.
 
-    `flight` is the one that was boarded, and `within` those that wait for it, too.
+    `own` is made before any lock is taken, because an allocation may run the garbage collector, and so any code.
+    `flight` is the one that was joined; the flights `within` wait for it too.
     """
 
     __slots__ = ("_flights", "flight", "own", "within")
@@ -318,7 +320,7 @@ class Boarded:
     def __enter__(self) -> tuple[Flight, bool]:
         try:
             self._flights.take_part(self)
-        except BaseException:  # an interruption
+        except BaseException:  # an interrupt
             self._flights.leave(self)
             raise
         flight = self.flight or self.own
@@ -329,7 +331,7 @@ class Boarded:
 
 
 class Working:
-    """The block of `Flights.working`."""
+    """The context manager of `Flights.working`."""
 
     __slots__ = ("_flight", "_flights", "_token")
 

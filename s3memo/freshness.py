@@ -1,4 +1,4 @@
-"""How old a result may be: durations as people write them, and the judgement of an age."""
+"""How old a result may be: parsing durations and judging ages."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from s3memo.errors import SettingsError
 
 Duration: TypeAlias = float | timedelta | str
 Freshness: TypeAlias = Literal["fresh", "stale", "fallback", "expired", "ahead"]
-"""Stale: served while it is refreshed; fallback: served only if there is trouble; ahead: expired, for its date is wrong."""
+"""Stale: served while it is refreshed; fallback: served only on trouble; ahead: expired, as its date is wrong."""
 
 MAX_AHEAD = 300.0
-"""Seconds by which a version's date may lead the store's clock before it is taken for a fault."""
+"""Seconds by which a version's date may lead the store's clock before it counts as wrong."""
 
 LEASE_SECONDS = 60.0
-"""How long a lease lasts without a renewal unless one says otherwise."""
+"""Default time, in seconds, that a lease lasts without a renewal."""
 
 _LONGEST = 10**11
-_LONGEST_LEASE = 86_400.0  # so one of a week ago lapsed, whatever it said
+_LONGEST_LEASE = 86_400.0  # so that a lease a week old has lapsed, whatever its ttl
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([smhdw])\s*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What a reader accepts: results up to `ttl` seconds old; None: of any age.
+    """Which results a reader accepts: those up to `ttl` seconds old (None: of any age).
 
-    Those that expired less than `stale_while_revalidate` seconds ago too while they are refreshed, and those that
-    expired less than `stale_if_error` seconds ago if the function or the store fails (RFC 5861).
+    Results that expired less than `stale_while_revalidate` seconds ago are served while they are refreshed; those that
+    expired less than `stale_if_error` seconds ago are served if the function or the store fails (RFC 5861).
     """
 
     ttl: float | None = None
@@ -41,12 +41,12 @@ class Policy:
 
     @property
     def longest(self) -> float:
-        """The age, in seconds, at which a result is of no use whatever happens."""
+        """The age, in seconds, from which a result is never served."""
         return math.inf if self.ttl is None else self.ttl + max(self.stale_while_revalidate, self.stale_if_error)
 
 
 def judge(age: float, policy: Policy) -> Freshness:
-    """Say what a result of that age, in seconds, is to a reader."""
+    """Return the freshness of a result of this age, in seconds."""
     if age < -MAX_AHEAD:
         return "ahead"
     if policy.ttl is None or age < policy.ttl:
@@ -56,16 +56,16 @@ def judge(age: float, policy: Policy) -> Freshness:
     return "fallback" if age < policy.longest else "expired"
 
 
-@lru_cache(64)  # of durations: a process has few, and each version holds one
+@lru_cache(64)  # a process has few durations, and each version holds one
 def whole_seconds(duration: float | None) -> int | None:
-    """Return a duration in seconds as names tell it: rounded up; None if it is for ever."""
+    """Return a duration in whole seconds, rounded up, as written in names; None if it is for ever."""
     return None if duration is None or math.isinf(duration) else math.ceil(duration)
 
 
 def seconds(duration: Duration | None, *, name: str) -> float | None:
-    """Return a duration given as seconds, timedelta or "90s" "15m" "6h" "7d" "2w" in seconds; None stays None.
+    """Parse a duration: seconds, a timedelta or "90s" "15m" "6h" "7d" "2w"; return seconds. None stays None.
 
-    Raises SettingsError, which calls the argument `name`.
+    Raises SettingsError, which refers to the argument as `name`.
     """
     match duration:
         case None:
@@ -86,7 +86,7 @@ def seconds(duration: Duration | None, *, name: str) -> float | None:
 
 
 def lease_seconds(duration: Duration | None, *, name: str) -> float:
-    """Return how long a lease lasts without a renewal. SettingsError, which calls it `name`, unless that makes sense."""
+    """Return how long a lease lasts without a renewal, in seconds. Raises SettingsError, naming the argument."""
     lasting = seconds(duration, name=name)
     if lasting is None or not 1 <= lasting <= _LONGEST_LEASE:
         raise SettingsError(f"{name}={duration!r} must be between 1 second and a day")

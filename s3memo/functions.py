@@ -1,4 +1,4 @@
-"""A cached plain function: what its calls and its `cache_…` names do."""
+"""Cached plain functions: their calls and their `cache_…` methods."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ R = TypeVar("R")
 S = TypeVar("S")
 
 Binding: TypeAlias = Literal["instance", "class", "static"]
-"""What a function that is found in a class is bound to."""
+"""What a cached function looked up on a class is bound to."""
 
 Origin: TypeAlias = "tuple[Cached[Any], str, tuple[Any, ...], dict[str, Any]]"
-"""What a cached function was made from, by which of its methods, with which arguments."""
+"""How a cached function was derived: the original, the method called on it, and the arguments."""
 
 
 class Cached(Generic[P]):
-    """What cached functions of both kinds have in common. What the function was is in `__wrapped__`.
+    """The common base of cached plain and async functions. The original function is `__wrapped__`.
 
-    Got from an instance, it is a method of that instance, and so are all its `cache_…` names.
+    Accessed through an instance, it is a bound method, and so are its `cache_…` methods.
     """
 
     __name__: str
@@ -66,8 +66,8 @@ class Cached(Generic[P]):
         bound: tuple[Any, ...] = (),
         origin: Origin | None = None,
     ) -> None:
-        functools.update_wrapper(self, subject.function, updated=())  # type: ignore[arg-type]  # kinds of it are callable
-        attributes = getattr(subject.function, "__dict__", {})  # another decorator may have left some of our own names
+        functools.update_wrapper(self, subject.function, updated=())  # type: ignore[arg-type]  # subclasses are callable
+        attributes = getattr(subject.function, "__dict__", {})  # another decorator may have set names that we define
         vars(self).update((name, value) for name, value in attributes.items() if not hasattr(type(self), name))
         self.__wrapped__ = subject.function
         self._subject = subject
@@ -78,11 +78,11 @@ class Cached(Generic[P]):
             self._stand_in = _stand_in_for(subject, binding)
             _by_stand_in[self._stand_in] = self
         else:
-            self._stand_in = origin[0]._stand_in  # noqa: SLF001  it is one of us
+            self._stand_in = origin[0]._stand_in  # noqa: SLF001  same class
         self._begin()
 
     def _begin(self) -> None:
-        """Set what only this kind of cached function has."""
+        """Set the attributes of this kind of cached function."""
 
     def _bind(self, instance: object, owner: type | None) -> Self:
         first = (owner or type(instance)) if self._binding == "class" else instance
@@ -92,7 +92,7 @@ class Cached(Generic[P]):
         return type(self)(self._subject, bound=(first,), origin=(self, "__get__", looked_up, {}))
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
-        """Pickle as functions and methods do, by name; with cloudpickle by value where it does that with functions."""
+        """Pickle by name, as functions and methods do; by value where cloudpickle would do so with a function."""
         if self._origin is not None:
             owner = self._origin[2][-1] if self._origin[1] == "__get__" else None
             return _made_from, (*self._origin, fingerprint.class_digests(owner) if isinstance(owner, type) else {})
@@ -113,13 +113,13 @@ class Cached(Generic[P]):
         return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """Return the function itself, as of functions; of a method the one of a copy of its instance."""
+        """Return the function itself; for a bound method, the method of a copy of its instance."""
         if not self._bound or self._origin is None:
             return self
-        return _made_from(*copy.deepcopy(self._origin, memo))  # type: ignore[return-value]  # it is of one kind with us
+        return _made_from(*copy.deepcopy(self._origin, memo))  # type: ignore[return-value]  # same class as self
 
     def _is_reachable(self) -> bool:
-        """Whether its module and name lead to it."""
+        """Whether its module and qualified name lead to this function."""
         found: Any = sys.modules.get(self.__module__)
         for name in self.__qualname__.split("."):
             found = getattr(found, name, None)
@@ -136,16 +136,16 @@ class Cached(Generic[P]):
         return self._subject.key((*self._bound, *args), kwargs)
 
     def cache_info(self) -> CacheInfo:
-        """Return what happened to this function in this process; asks no store."""
+        """Return this function's counters in this process, without asking the store."""
         cache, terms = self._subject.bind()
         return cache.info(self._subject.owns(all_tags=True), terms.recorder)
 
     def cache_parameters(self) -> Options:
-        """Return the options in force; durations in seconds."""
+        """Return the options in force, with durations in seconds."""
         return self._subject.options.copy()
 
     def with_options(self, **changes: Unpack[TermOptions]) -> Self:
-        """Return the same function on the same results with other options, of those that change no keys."""
+        """Return the same function, sharing its results, with other options; only those that leave keys unchanged."""
         origin = self, "with_options", (), {**changes}
         return type(self)(self._subject.with_options(changes), binding=self._binding, bound=self._bound, origin=origin)
 
@@ -170,16 +170,16 @@ class Cached(Generic[P]):
 
 
 _FIRST_WITH_PATHS = 4
-"""The first protocol of pickle in which a name may lead on from one thing to another."""
+"""The first pickle protocol that can look up dotted names."""
 
 _by_stand_in: WeakValueDictionary[Callable[[], None], Cached[Any]] = WeakValueDictionary()
 
 
 def _stand_in_for(subject: Subject, binding: Binding) -> Callable[[], None]:
-    """Return a function that goes into pickles instead of a cached one, by whose name and its own it is found.
+    """Return a plain function that replaces a cached one in pickles and leads back to it.
 
-    For plain pickle it is no more than that name. Where cloudpickle takes functions by value it takes this one so, with
-    all that it holds: what the cached function is made of.
+    Plain pickle stores its name only. Where cloudpickle pickles functions by value, it does so with this one and the
+    attribute that says how to rebuild the cached function.
     """
 
     def stand_in() -> None: ...
@@ -191,9 +191,10 @@ def _stand_in_for(subject: Subject, binding: Binding) -> Callable[[], None]:
 
 
 def _restored(kind: type[Cached[Any]], stand_in: Callable[[], None]) -> Cached[Any]:
-    """Return the cached function that a stand-in is found in, or was brought with.
+    """Return the cached function that a stand-in belongs to, or rebuild it from the stand-in.
 
-    A function that calls itself is met within itself, before its stand-in is complete; so is then what is returned.
+    A recursive function is met within itself before its stand-in is complete; then the function returned is incomplete
+    too.
     """
     cached = _by_stand_in.get(stand_in)
     if cached is None:
@@ -217,13 +218,13 @@ def _made_from(
 
 
 class CachedFunction(Cached[P], Generic[P, R]):
-    """A function whose results are remembered. Call it as before; what it was is in `__wrapped__`.
+    """A function whose results are cached. Call it as before; the original is `__wrapped__`.
 
-    Got from an instance, it is a method of that instance, and so are all its `cache_…` names.
+    Accessed through an instance, it is a bound method, and so are its `cache_…` methods.
     """
 
     __wrapped__: Callable[P, R]
-    __slots__ = ("_cells", "_code", "_function")  # which are found faster than what is in its __dict__
+    __slots__ = ("_cells", "_code", "_function")  # slots are faster to read than its __dict__
 
     def _begin(self) -> None:
         self._cells: quick.Cells = quick.no_cells if self._bound else quick.no_cells_yet
@@ -235,12 +236,12 @@ class CachedFunction(Cached[P], Generic[P, R]):
             try:
                 cell = self._cells(*args)
                 value, until, tally = cell.lease
-            except Exception:  # noqa: BLE001, S110  these arguments have no cell; some have a hash that raises
+            except Exception:  # noqa: BLE001, S110  no cell for these arguments; hashing them may raise
                 pass
             else:
                 if quick_clock.now() < until and self._function.__code__ is self._code:
                     tally.hits += 1.0
-                    return value  # type: ignore[no-any-return]  # memory holds what the function returned
+                    return value  # type: ignore[no-any-return]  # the function's own result
                 return self._fetch(args, kwargs, cell)
         return self._fetch(args, kwargs)
 
@@ -252,13 +253,13 @@ class CachedFunction(Cached[P], Generic[P, R]):
         if cell is None:
             self._prepare(args)
         elif self._function.__code__ is not self._code:
-            self._cells = quick.no_cells_yet  # all cells lead to results of other code
-        elif outcome.is_hit:  # what was computed may never be asked for again
+            self._cells = quick.no_cells_yet  # the code changed, so every cell is out of date
+        elif outcome.is_hit:  # a computed value may never be asked for again
             call.cache.open_cell(cell, call.key, call.terms)
         return outcome.value  # type: ignore[no-any-return]  # as above
 
     def _prepare(self, args: tuple[Any, ...]) -> None:
-        """Serve calls quickly from now on, if equal arguments mean equal keys for as long as the code is what it is."""
+        """Enable the fast path, if equal arguments have equal keys as long as the code stays the same."""
         if self._cells is quick.no_cells_yet and quick.are_quick(args):
             settled = self._subject.code.settled() if self._subject.arguments.follow_values else None
             if settled is None:
@@ -278,13 +279,14 @@ class CachedFunction(Cached[P], Generic[P, R]):
     def map(self, /, *iterables: Iterable[Any], **options: Any) -> Any:
         """Call the function with the items of one or more iterables; return an iterator of the results.
 
-        What is stored is found by listing, a thousand names at a time; calls of equal arguments are computed once. Up to
-        `concurrency` calls (32) are read, computed and stored at once, in threads; with `executor`, any of
-        concurrent.futures, computations run there, and its workers store what they compute. Inputs may be endless: no
-        more than four times `concurrency` calls run ahead of what was taken. Results come in order, or with
-        `ordered=False` as they come. What a call raises is raised in its place, and the iterator goes on after it; with `return_exceptions=True` it is
-        returned. With `returns="entry"` each result is an Entry, whose value is read when it is asked for; its size is 0
-        where it could not be stored. `progress=True` shows a bar. Raises SettingsError.
+        Stored results are found by listing, a thousand names at a time, and calls with equal arguments are computed
+        once. Up to `concurrency` calls (32) are read, computed and stored at once, in threads. With `executor`, any
+        concurrent.futures executor, computations run there and its workers store the results. Inputs may be endless: at
+        most four times `concurrency` calls run ahead of the caller. Results come in input order; with `ordered=False`,
+        as they complete. An exception is raised in place of the result, and the iterator goes on after it; with
+        `return_exceptions=True` it is returned instead. With `returns="entry"` each result is an Entry, whose value is
+        read when accessed; its size is 0 if it could not be stored. `progress=True` shows a progress bar. Raises
+        SettingsError.
         """
         return self.starmap(Rows(iterables), **options)
 
@@ -297,7 +299,7 @@ class CachedFunction(Cached[P], Generic[P, R]):
     @overload
     def starmap(self, iterable: Iterable[Iterable[Any]], /, **options: Unpack[BatchOptions]) -> Results[Any]: ...
     def starmap(self, iterable: Iterable[Iterable[Any]], /, **options: Unpack[BatchOptions]) -> Any:
-        """Call the function with each of the tuples of arguments that `iterable` gives; see `map`."""
+        """Call the function with each tuple of arguments in `iterable`; see `map`."""
         return Results(self._batch(iterable, options), partial(_elsewhere, self, settings.is_disabled()))
 
     @overload
@@ -310,53 +312,54 @@ class CachedFunction(Cached[P], Generic[P, R]):
         return self._bind(instance, owner)
 
     def cache_get(self, /, *args: P.args, **kwargs: P.kwargs) -> Entry[R] | None:
-        """Return what a call would find, or None; never computes. A store that fails is a visible None."""
+        """Return the cached result of a call, or None; never compute it. A failing store means None and an event."""
         cache, terms = self._subject.bind()
         return cache.get(self.cache_key(*args, **kwargs), terms)
 
     def cache_set(self, value: R, /, *args: P.args, **kwargs: P.kwargs) -> None:
-        """Remember `value` as the result of a call. Raises EncodeError and StoreError."""
+        """Store `value` as the result of a call. Raises EncodeError and StoreError."""
         call = self._subject.call((*self._bound, *args), kwargs)
         call.cache.set(call.key, call.terms, value)
 
     def cache_refresh(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Compute a call now, whatever is remembered, and remember and return that."""
+        """Compute a call now, whatever is cached, then store and return the result."""
         if settings.is_disabled():
             return self._fetch(args, kwargs)
         return threads.refresh(self._subject.call((*self._bound, *args), kwargs))  # type: ignore[no-any-return]  # as above
 
     def cache_invalidate(self, /, *args: P.args, **kwargs: P.kwargs) -> None:
-        """Make void what is remembered of a call, and what is being computed for it now. Raises StoreError."""
+        """Invalidate the cached result of a call and any computation of it under way. Raises StoreError."""
         cache, terms = self._subject.bind()
         cache.invalidate(self.cache_key(*args, **kwargs), terms)
 
     def cache_history(self, /, *args: P.args, **kwargs: P.kwargs) -> list[Version]:
-        """Return the versions of a call in the store, tombstones included, newest first. Raises StoreError."""
+        """Return the stored versions of a call, tombstones included, newest first. Raises StoreError."""
         cache, terms = self._subject.bind()
         return cache.history(self.cache_key(*args, **kwargs), terms)
 
     def preload(self, *, values: bool = False, trust_for: Duration | None = "names_ttl") -> int:
-        """List all names of this code's results; return how many calls have one, void and expired ones included.
+        """List the names of all results of this code; return how many calls have one, even if invalidated or expired.
 
-        For `trust_for`, a duration (None: until memory is cleared; by default the cache's `names_ttl`), calls need no
-        LIST, neither for a hit nor for a miss. What other machines store or invalidate meanwhile may go unseen. With
-        `values` the results are read into memory too, as many as it takes. Costs a LIST for each thousand names. Raises
-        StoreError.
+        For `trust_for`, a duration (None: until memory is cleared; default: the cache's `names_ttl`), calls then need
+        no LIST, neither for a hit nor for a miss. What other machines store or invalidate in the meantime may go
+        unseen. With `values`, results are read into memory too, as many as fit. Costs one LIST per thousand names.
+        Raises StoreError.
         """
         return self._preload(values=values, trust_for=trust_for)
 
     def cache_clear(self, *, memory_only: bool = False, all_tags: bool = False) -> int:
-        """Forget all results of this code, or with `all_tags` of this function; return how many objects were deleted.
+        """Delete all results of this code, or with `all_tags` of this function; return the number of objects deleted.
 
-        Tombstones stay, so that no computation an invalidation made void comes back. With `memory_only` the store keeps all,
-        and gets what is being computed now. Raises StoreError.
+        Tombstones stay, so that a computation begun before an invalidation cannot bring its result back. With
+        `memory_only` the store is left as it is, and computations under way still store their results. Raises
+        StoreError.
         """
         return self._clear(memory_only=memory_only, all_tags=all_tags)
 
 
-def _elsewhere(cached: Cached[Any], is_disabled: bool, args: tuple[Any, ...], returns: Returns) -> Report:  # noqa: FBT001  an executor passes no names
-    """Make one call of a batch where this arrives, and send back what the driver needs of it."""
-    subject, bound = cached._subject, cached._bound  # noqa: SLF001  it is one of us
+def _elsewhere(cached: Cached[Any], is_disabled: bool, args: tuple[Any, ...], returns: Returns) -> Report:  # noqa: FBT001  executors pass arguments by position
+    """Make one call of a batch in an executor's worker, and return what the driver needs of it."""
+    subject, bound = cached._subject, cached._bound  # noqa: SLF001  same class
     if is_disabled:
         return Report(Outcome(subject.function(*bound, *args)), ({}, {}, 0.0))
     call = subject.call((*bound, *args), {})

@@ -1,4 +1,4 @@
-"""The names of a function's results that this process knows: what listings showed of them, packed, and where to list next.
+"""The index: the names of a function's results that this process knows, packed, and where to list next.
 
 Pure: nothing here asks a store or reads a clock. Moments are POSIX seconds by the store's clock.
 """
@@ -20,7 +20,7 @@ from s3memo.stores.base import PAGE_SIZE
 from s3memo.versions import BASE32_DIGITS, VERSION_NAME, base32
 
 RENT = 8
-"""So many listings of single digests are worth one of a page of names."""
+"""How many listings of single digests cost as much as one of a page of names."""
 
 _MAX_BYTES = 256 * 1024 * 1024
 _MAX_SINGLES = 10_000
@@ -36,10 +36,10 @@ _by_low = attrgetter("low")
 
 
 class Walk:
-    """Where to list next, so that pages cover every wanted digest, or all from `low` to `high`.
+    """Decides where to list next, so that pages cover every wanted digest, or all from `low` to `high`.
 
-    Leapfrog: each page begins at the first wanted digest that none has covered, or goes on where the last one was cut.
-    `start_after` is the name to list after, None when all are covered.
+    Leapfrog: each page begins at the first wanted digest not covered yet, or continues where the last one was cut.
+    `start_after` is the name to list after; None when all are covered.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Walk:
     ) -> None:
         self._wanted = wanted
         self._high = high
-        self._width = width  # which part of all digests a page of names covers, as far as is known
+        self._width = width  # the share of all digests that a page covers, as estimated so far
         self._read, self._covered = 0, 0.0
         self._cut: list[Name] = []
         self._cut_at, self._cut_asked = _NEVER
@@ -57,7 +57,7 @@ class Walk:
             self._jump(low)
 
     def read(self, page: Sequence[Name], *, seen_at: float, trusted_until: float = 0.0, asked: int = 0) -> Span:
-        """Take the page listed there, and return what it shows; a digest that the page cuts is left to the next one."""
+        """Take the page listed there and return it as a span; a digest cut by its end is left to the next page."""
         names, seen_at, asked = [*self._cut, *page], min(seen_at, self._cut_at), min(asked, self._cut_asked)
         self._forget_cut()
         low, high, last = self.low, END, page[-1][0] if page else ""
@@ -75,7 +75,7 @@ class Walk:
 
     @property
     def is_sparse(self) -> bool:
-        """Whether the next page would hardly answer for more than the one digest that it begins at."""
+        """Whether the next page would probably answer for no other digest than its first."""
         if self._wanted is None or self.start_after is None or self._cut:
             return False
         following = bisect_right(self._wanted, self.low)
@@ -83,11 +83,11 @@ class Walk:
         return gap > _SPARSE * self._width
 
     def skip(self) -> None:
-        """Leave the next wanted digest to whoever wants it."""
+        """Skip the next wanted digest; it is looked up on its own."""
         self._jump(self.low + END)
 
     def shards(self) -> list[Walk]:
-        """Return walks that can take place side by side and cover together what is left; itself, if that is little."""
+        """Split what is left into walks that can run in parallel; return only this one if little is left."""
         if self._wanted is not None:
             left = self._wanted[bisect_left(self._wanted, self.low) :]
             pages = min(len(left), int((place(END) - place(self.low)) / self._width))
@@ -110,7 +110,7 @@ class Walk:
         return [self, *rest]
 
     def _advance(self, high: str, last: str) -> None:
-        """Go on after a page whose last name is `last` and which covered all up to `high`."""
+        """Continue after a page whose last name is `last` and which covered everything below `high`."""
         if high >= self._high:
             self.start_after = None
             self._forget_cut()
@@ -118,20 +118,20 @@ class Walk:
             self.low, self.start_after = high, last
         else:
             self._forget_cut()
-            self._jump(high if self.low < high else high + END)  # of whose versions there are pages
+            self._jump(high if self.low < high else high + END)  # this one digest's versions fill pages
 
     def _forget_cut(self) -> None:
         self._cut = []
         self._cut_at, self._cut_asked = _NEVER
 
     def _is_near(self, high: str) -> bool:
-        """Whether the next wanted digest is so near that to jump there would save no page."""
+        """Whether the next wanted digest is so near that jumping there would save no page."""
         wanted = self._wanted or ()
         following = bisect_left(wanted, high)
         return following < len(wanted) and place(wanted[following]) - place(high) <= self._width / _NEARBY
 
     def _jump(self, low: str) -> None:
-        """Go on at the first wanted digest that is not below."""
+        """Continue at the first wanted digest not below `low`."""
         wanted = self._wanted or ()
         following = bisect_left(wanted, low)
         self.start_after = None
@@ -140,10 +140,10 @@ class Walk:
 
 
 class Index:
-    """What is known of one function's names: spans of digests as pages showed them, and single digests seen since.
+    """What is known of one function's names: spans of digests from pages, and single digests seen since.
 
-    Listings overlap, and their answers come in any order: each is asked for with a number, and of each digest that
-    counts which has the highest. It is bounded: what was seen first is forgotten first. `find` needs no lock.
+    Listings overlap and may be answered in any order, so each gets a number when it is asked for, and the highest
+    number wins for each digest. Bounded: what was seen first is forgotten first. `find` needs no lock.
     """
 
     def __init__(self, *, max_bytes: int = _MAX_BYTES, max_singles: int = _MAX_SINGLES) -> None:
@@ -160,11 +160,11 @@ class Index:
 
     @property
     def size(self) -> int:
-        """How many bytes the names of its spans take."""
+        """The size of all spans' names, in bytes."""
         return self._size
 
     def spans(self) -> list[Span]:
-        """Return what pages showed, in order."""
+        """Return the spans, in order."""
         return [*self._spans]
 
     def find(self, digest: str) -> Known | None:
@@ -173,19 +173,19 @@ class Index:
         return source.find(digest) if isinstance(source, Span) else source
 
     def source(self, digest: str) -> Known | Span | None:
-        """Return what tells of a digest, itself or among others."""
+        """Return the single digest or the span that tells of a digest."""
         single = self._singles.get(digest)
         return self._span(digest) if single is None else single[1]
 
     def ask(self) -> int:
-        """Return the number of a listing that is asked for now."""
+        """Return the number of a listing about to be asked for."""
         self._asked += 1
         return self._asked
 
     def learn(self, digest: str, known: Known | None, *, asked: int | None = None) -> None:
-        """Take what the listing `asked` showed of one digest, or what a write has made of it now.
+        """Take what the listing numbered `asked` showed of a digest; without a number, the effect of a write just made.
 
-        None: nothing is known of it any more. How long it is trusted stays as it was.
+        None forgets the digest. How long it is trusted stays as it was.
         """
         asked = self.ask() if asked is None else asked
         if asked < self._last_word(digest):
@@ -219,7 +219,7 @@ class Index:
             self._keep(_over(self._spans, oldest.low, oldest.high), lost=oldest.asked)
 
     def doubt(self) -> None:
-        """Note that a name known was of no use: others have replaced it, and maybe more."""
+        """Note that a known name was of no use: others have replaced it, and maybe more."""
         self._whole_at = float("-inf")
 
     def count_single(self) -> None:
@@ -228,26 +228,26 @@ class Index:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the last page from the beginning showed all there was, so that the time tells if one is wanted again."""
+        """Whether the last first page showed everything, so that the time decides when to list it again."""
         return not math.isinf(self._whole_at)
 
     def wants_page(self, now: float, names_ttl: float) -> bool:
-        """Whether so many single digests were listed that by now a page of names is worth its price: ski rental."""
+        """Whether enough single digests were listed for a page of names to be worth its price (ski rental)."""
         return self._listed >= self._patience and not 0 <= now - self._whole_at < names_ttl
 
     def begin_page(self) -> None:
-        """Begin to count again, even if the page that is asked for now cannot be listed."""
+        """Restart the count, even if the page about to be asked for cannot be listed."""
         self._listed = 0
 
     def count_page(self, span: Span) -> None:
-        """Count on from a page from the beginning: the next one comes when reading all its pages would be worth it."""
+        """Restart the count after a first page; the next is due when reading all pages would be worth it."""
         self._listed = 0
         is_whole = span.high == END
         self._whole_at = span.seen_at if is_whole else float("-inf")
         self._patience = RENT if is_whole else int(RENT / max(span.width, 1e-6))
 
     def _last_word(self, digest: str) -> int:
-        """Return the number of what is known of a digest, or may have been before it was forgotten for want of room."""
+        """Return the number of what is known of a digest, or may have been known and was forgotten to save room."""
         single, span = self._singles.get(digest), self._span(digest)
         return max(self._lost, single[0] if single else 0, span.asked if span else 0)
 
@@ -257,7 +257,7 @@ class Index:
         return spans[at] if at >= 0 and digest < spans[at].high else None
 
     def _fold(self) -> None:
-        """Write half of the single digests, those learned first, into the spans that they lie in; forget the others."""
+        """Merge the older half of the single digests into the spans they lie in; forget those that lie in none."""
         older = dict(itertools.islice(self._singles.items(), len(self._singles) // 2 + 1))
         digests, spans = sorted(older), list[Span]()
         for span in self._spans:
@@ -271,16 +271,16 @@ class Index:
             del self._singles[digest]
 
     def _keep(self, spans: list[Span], *, lost: int = 0) -> None:
-        """Know these spans from now on; what was asked for before the number `lost` cannot be told from newer any more."""
+        """Replace the spans; listings numbered up to `lost` can no longer be told from newer ones."""
         self._lost = max(self._lost, lost)
-        if len(spans) > _MAX_SPANS:  # in so many pieces they take more time than listing again
+        if len(spans) > _MAX_SPANS:  # searching so many pieces takes longer than listing again
             self._lost, spans = self._asked, []
         self._size = sum(len(span.names) for span in spans)
         self._spans = spans
 
 
 def _over(spans: list[Span], low: str, high: str, by: Span | None = None) -> list[Span]:
-    """Return spans with what all of them show of the digests between two replaced by another span, or by nothing."""
+    """Return the spans with all digests between `low` and `high` replaced by another span, or by nothing."""
     first = bisect_right(spans, low, key=_by_low) - 1
     first += first < 0 or spans[first].high <= low
     end = bisect_left(spans, high, key=_by_low)
@@ -291,5 +291,5 @@ def _over(spans: list[Span], low: str, high: str, by: Span | None = None) -> lis
 
 
 def _digest(place: float) -> str:
-    """Return the beginning of a digest at a place between 0 and 1."""
+    """Return the beginning of the digest at a place between 0 and 1."""
     return base32(int(place * 2**40).to_bytes(5, "big"))

@@ -1,4 +1,4 @@
-"""Keys: what a call's arguments come to, the same however they are passed and wherever the call is made."""
+"""Keys: digests of a call's arguments, the same however they are passed and wherever the call is made."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import FunctionType, GenericAlias
 from typing import Any, get_type_hints
 
-from s3memo import fingerprint  # noqa: F401  it says what functions and classes are reduced to
+from s3memo import fingerprint  # noqa: F401  registers how functions and classes are keyed
 from s3memo.canonical import (
     ByContent,
     Convert,
@@ -32,10 +32,9 @@ from s3memo.errors import SettingsError
 class ArgumentKeys:
     """Derives the keys of one function's calls, however the arguments are passed. Defaults are applied.
 
-    `key` is called with a call's arguments, and what it returns stands for them; `ignore` names parameters, or what
-    goes into `**kwargs`, that do not count. A wrapper made by another decorator is bound by the wrapper's own
-    signature, since only the wrapper knows how it calls what it wraps. Parameters that are annotated with ByContent
-    are files. Raises SettingsError.
+    `key` is called with a call's arguments, and its result stands for them. `ignore` names parameters, or keywords in
+    `**kwargs`, that do not count. A wrapper made by another decorator is bound by its own signature, since only the
+    wrapper knows how it calls what it wraps. Parameters annotated with ByContent are files. Raises SettingsError.
     """
 
     def __init__(
@@ -63,7 +62,7 @@ class ArgumentKeys:
         self._files: dict[str, Convert] | None = None
 
     def digest(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
-        """Return the digest of one call's arguments. Raises KeyDerivationError, and TypeError for a call amiss."""
+        """Return the digest of one call's arguments. Raises KeyDerivationError, and TypeError if they do not fit."""
         try:
             if self._atoms is not None and not kwargs and len(args) == len(self._parameters):
                 digest = self._atoms.digest(args)
@@ -83,7 +82,7 @@ class ArgumentKeys:
         return self._key is None and not self._find_files() and all(map(is_immutable, defaults))
 
     def described(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, str]:
-        """Return one call's arguments in words, the ignored ones left out; none where `key` decides what counts."""
+        """Return a readable description of one call's arguments, without the ignored ones; empty if `key` is given."""
         return {} if self._key is not None else describe(self._named(args, kwargs))
 
     def _remedies(self, parameter: object) -> tuple[str, ...]:
@@ -107,8 +106,8 @@ class ArgumentKeys:
                 raise UnkeyableError(name, name, f"whose annotation is of files by content: {error}", ()) from error
 
     def _find_files(self) -> dict[str, Convert]:
-        """Return what puts files in place of paths, by parameter."""
-        if self._files is None:  # not before the first call, for annotations may name what is defined later
+        """Return the functions that replace paths by files, by parameter."""
+        if self._files is None:  # on the first call, since annotations may name what is defined later
             function = self._function
             inner = inspect.unwrap(function.func if isinstance(function, functools.partial) else function)
             files = _files(inner, self._signature)
@@ -120,7 +119,7 @@ class ArgumentKeys:
         return self._files
 
     def _refuse_hidden(self, names: set[str]) -> None:
-        """Raise UnkeyableError for files among the parameters of what a wrapper wraps, which only the wrapper passes on."""
+        """Raise UnkeyableError for files among the parameters of a wrapped function: the wrapper hides them."""
         for name in sorted(names - self._ignored - self._ignored_keywords):
             reason = f"which counts by the content of its file, but is no parameter of what wraps {self._name}"
             raise UnkeyableError(name, name, reason, ("to cache what is wrapped rather than the wrapper",))
@@ -149,7 +148,7 @@ def digest_of(value: Any) -> str:
 
 
 def register_key(kind: type, fn: Reduce) -> None:
-    """Make instances of `kind`, not of its subclasses, count in keys as what `fn(instance)` returns.
+    """Make instances of `kind`, but not of its subclasses, count in keys as the value that `fn(instance)` returns.
 
     `fn` must return equal values for equal instances in every process. Raises SettingsError.
     """
@@ -163,12 +162,12 @@ def register_key(kind: type, fn: Reduce) -> None:
 
 
 def _files(function: Callable[..., Any], signature: inspect.Signature) -> dict[str, Convert]:
-    """Return what puts files in place of paths, by parameter. Raises UnkeyableError."""
+    """Return the functions that replace paths by files, by parameter. Raises UnkeyableError."""
     files = {}
     for name, parameter in signature.parameters.items():
         try:
             convert = by_content(_hint(function, parameter))
-        except Exception as error:  # an annotation may be any text
+        except Exception as error:  # annotations may be any text
             reason = f"whose annotation {parameter.annotation!r} fails: {type(error).__name__}: {error}"
             raise UnkeyableError(name, name, reason, ()) from error
         if convert is not None:
@@ -177,7 +176,7 @@ def _files(function: Callable[..., Any], signature: inspect.Signature) -> dict[s
 
 
 def _hint(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
-    """Return what a parameter is annotated with, for each of its values; None where that has nothing to do with files."""
+    """Return the type hint of a parameter as a whole; None if it has nothing to do with files."""
     if parameter.annotation is parameter.empty:
         return None
     namespace = getattr(function, "__globals__", {})
@@ -187,7 +186,7 @@ def _hint(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
     except Exception:
         if ByContent.__name__ in str(parameter.annotation):
             raise
-        # It may name what only type checkers see, or what stands for a mark and was local.
+        # It may name what only type checkers see, or be a local alias of the ByContent mark.
         hint = UnknownHint if not namespace or any(value is ByContent for value in list(namespace.values())) else None
     if parameter.kind is parameter.VAR_POSITIONAL:
         return GenericAlias(tuple, (hint, ...))
@@ -195,7 +194,7 @@ def _hint(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
 
 
 def _inner_names(function: Callable[..., Any]) -> dict[str, Any]:
-    """Return the names besides the global ones that a function's annotations see: its class's and its type parameters."""
+    """Return the non-global names that a function's annotations can see: its class's and its type parameters."""
     holder: Any = sys.modules.get(getattr(function, "__module__", None) or "")
     for part in getattr(function, "__qualname__", "").split(".")[:-1]:
         holder = getattr(holder, part, None)
@@ -211,7 +210,7 @@ def _signature(function: Callable[..., Any], name: str) -> inspect.Signature:
 
 
 def _names(ignore: Iterable[str]) -> frozenset[str]:
-    """Return the names in `ignore`, which is easily given as one string, whose letters would be the names."""
+    """Return the names in `ignore`; a single string, whose letters would be the names, is an error."""
     if isinstance(ignore, str):
         raise SettingsError(f"ignore={ignore!r} must be a tuple or list of names: ignore=({ignore!r},)")
     try:
@@ -224,7 +223,7 @@ def _names(ignore: Iterable[str]) -> frozenset[str]:
 
 
 def _no_parameter(name: str, function: str, parameters: list[str]) -> str:
-    import difflib  # noqa: PLC0415  only for who has made a mistake
+    import difflib  # noqa: PLC0415  only needed for a mistake
 
     closest = difflib.get_close_matches(name, parameters, n=1)
     suggestion = f" Did you mean {closest[0]!r}?" if closest else ""

@@ -1,6 +1,6 @@
-"""The one lock for what this process keeps in memory, and what is to be made anew in a forked child.
+"""The one lock for what this process keeps in memory, and what to rebuild in a forked child.
 
-The lock is held for moments only, never over a request or a call of the user's.
+The lock is only held for moments, never during a request or a call of user code.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from weakref import WeakMethod
 
 
 def fork_safe_lock() -> threading.RLock:
-    """Return a lock that fork() takes first, so that the child finds it free and what it guards whole."""
+    """Return a lock that fork() acquires first, so that the child finds it free and its data consistent."""
     lock = threading.RLock()
     os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
     return lock
@@ -23,7 +23,7 @@ _rebuilds: list[WeakMethod[Callable[[], None]]] = []
 
 
 def rebuild_after_fork(method: Callable[[], None]) -> None:
-    """Call a method in each forked child, where no thread lives but the one that forked, as long as its object lives."""
+    """Call a method in each forked child, where only the forking thread exists, as long as its object lives."""
     with process_lock:
         _rebuilds[:] = [alive for alive in _rebuilds if alive() is not None]
         _rebuilds.append(WeakMethod(method))

@@ -1,4 +1,4 @@
-"""The memo protocol on one store: which requests an operation is, in which order. `versions` decides, this asks."""
+"""The memo protocol on one store: the requests of each operation, in order. The decisions are in `versions`."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ from s3memo.versions import (
 )
 
 _LONGEST_COMPUTATION = 7 * DAY
-"""µs. A tombstone may be collected after that, so an older computation can no longer be told from a fresh one."""
+"""In µs. Tombstones may be collected after that, so an older computation could escape its invalidation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A version about to be written, and the listing that it rests on."""
+    """A version about to be written, and the listing it rests on."""
 
     held: Held
     sealed: Envelope
@@ -48,7 +48,7 @@ class Draft:
 
 
 class Memo:
-    """Versions of results in a store, packed as the cache has it set, for a memory tier that holds up to `room` bytes."""
+    """Versions of results in a store, packed by the cache's settings, for a memory tier of up to `room` bytes."""
 
     def __init__(self, store: Store, packing: Packing, room: int) -> None:
         self.store = store
@@ -58,9 +58,9 @@ class Memo:
         self._copies = store if isinstance(store, HoldsCopies) else None
 
     def look(self, key: Key, terms: Terms) -> tuple[Listing, dict[str, int]]:
-        """LIST a key's prefix: one page, or as many as it takes until those behind could not change the answer.
+        """LIST a key's prefix: one page, or more until the names behind could not change the answer.
 
-        Returns the sizes too, in bytes by name.
+        Returns the listing, and the sizes in bytes by name.
         """
         listing, start_after, sizes = NOTHING_LISTED, "", dict[str, int]()
         with self.asking(terms):
@@ -74,7 +74,7 @@ class Memo:
                 start_after = page[-1].key
 
     def page(self, folder: str, start_after: str, terms: Terms) -> tuple[list[Name], TimeBounds]:
-        """LIST one page of a function's names from one on; return them and their sizes, and the time of the answer."""
+        """LIST a page of a function's names; return them with their sizes, and the time bounds of the answer."""
         with self.asking(terms):
             found = list(self.store.list(folder, start_after=folder + start_after, limit=PAGE_SIZE))
             return [(info.key.removeprefix(folder), info.size) for info in found], self.store.time()
@@ -82,10 +82,10 @@ class Memo:
     def load(
         self, key: Key, version: Version, terms: Terms, listing: Listing, *, is_kept: bool
     ) -> tuple[Held, Any, Tier]:
-        """GET a version, unless there is a copy here; return it as memory holds it, its value, and where it was.
+        """GET a version, or read its local copy; return it as held in memory, its value, and the tier that had it.
 
-        If it `is_kept`, should memory have room for it, the value does not lie over the object. Raises
-        StoreUnavailableError while the store is to be left alone, NotFoundError, and CodecError.
+        With `is_kept`, if memory has room for it, the value shares no buffer with the object. Raises NotFoundError,
+        CodecError, and StoreUnavailableError while the breaker is open.
         """
         object_key = key.prefix + version.name
         data, tier = self._read(object_key, terms)
@@ -103,7 +103,7 @@ class Memo:
     ) -> Draft:
         """Seal a value, or with `raised` an exception, whose computation began after the listing. Raises EncodeError.
 
-        `elapsed` is how long that took, in seconds.
+        `elapsed` is how long the computation took, in seconds.
         """
         ttl = whole_seconds(terms.exceptions[type(value)] if raised else terms.policy.ttl)
         version = listing.next_version(listing.seen_at, ttl=ttl, elapsed=int(elapsed * 1000), nonce=_nonce())
@@ -117,9 +117,9 @@ class Memo:
         return aside(pack) if is_crossed() and packing.may_be_large(value) else pack()
 
     def put(self, key: Key, terms: Terms, draft: Draft, *, gives_way: bool) -> None:
-        """PUT a version; if it `gives_way`, StoreUnavailableError while the store is to be left alone.
+        """PUT a version. With `gives_way`, raises StoreUnavailableError while the breaker is open.
 
-        A large one, for which a loop's store has but a few threads, finds that out when one is free.
+        A large object, for which a loop has only a few threads, checks the breaker once a thread is free.
         """
         data = draft.sealed.data
 
@@ -132,7 +132,7 @@ class Memo:
         aside(put) if len(data) >= PART else put()
 
     def bury(self, key: Key, terms: Terms) -> tuple[Version, Listing]:
-        """PUT a tombstone, or two if the first is not the newest; return the last, and what was listed after it."""
+        """PUT a tombstone, and another if that was not the newest; return the last one and the listing between."""
         with self.asking(terms):
             grave = self._bury(key, math.ceil(self.store.time().latest * MICROSECONDS))
             listing, _ = self.look(key, terms)
@@ -140,7 +140,7 @@ class Memo:
             return (grave if rival is None else self._bury(key, rival.created + 2)), listing
 
     def delete(self, key: Key, terms: Terms, versions: list[Version]) -> None:
-        """DELETE versions; a failure is survived, for the next write tries again."""
+        """DELETE versions. A failure is survived, since the next write tries again."""
         if versions:
             with (
                 terms.fail_open(key, "old versions could not be deleted; the next write tries again"),
@@ -166,11 +166,11 @@ class Memo:
             return [version for _, version in filter(None, found) if not version.is_foreign(latest)]
 
     def age(self, version: Version) -> float:
-        """Return how old a version may be by the store's clock, in seconds."""
+        """Return a version's greatest possible age by the store's clock, in seconds."""
         return self.store.time().latest - version.created / MICROSECONDS
 
     def asking(self, terms: Terms) -> Asking:
-        """Count the block's requests, and let the breaker learn how they end, unless they are interrupted."""
+        """Count the block's requests and report their outcome to the breaker, unless they are interrupted."""
         return Asking(self.breaker, terms.recorder, self.store.url)
 
     def _read(self, object_key: str, terms: Terms) -> tuple[Buffer, Tier]:
@@ -185,7 +185,7 @@ class Memo:
         try:
             return self.packing.open(object_key, data)
         except CodecError:
-            if self._copies is not None:  # what is stored may be right, and have been damaged on its way
+            if self._copies is not None:  # the stored object may be intact, and only the copy damaged
                 self._copies.drop_copy(object_key)
             raise
 
@@ -212,7 +212,7 @@ class Memo:
 
 
 class Asking(Counting):
-    """The block of `Memo.asking`."""
+    """The context manager of `Memo.asking`."""
 
     __slots__ = ("_breaker", "_since", "_url")
 
@@ -228,7 +228,7 @@ class Asking(Counting):
                 change = self._breaker.learn(error, since=self._since)
                 if change is not None:
                     self._tell(change, error)
-            else:  # an interruption or a cancellation, which is no answer
+            else:  # an interrupt or a cancellation is no answer
                 self._breaker.give_back()
         finally:
             super().__exit__(kind, error, trace)

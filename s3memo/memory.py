@@ -1,4 +1,4 @@
-"""The memory tier: what this process has read or written lately, bounded by bytes and by entries."""
+"""The memory tier: what this process has lately read or written, bounded by bytes and by entries."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from s3memo.stores.clock import local_clock
 from s3memo.versions import Key, Listing, Version
 
 _ENTRY = 1100
-"""Bytes that an entry costs beside its content: the key, the version, the bookkeeping, and what the index knows of it."""
+"""Overhead of an entry in bytes: its key, version and bookkeeping, and what the index knows of it."""
 
 _SEALED = 650
-"""Bytes that a sealed object costs beside its data."""
+"""Overhead of a sealed object in bytes, beside its data."""
 
 _CONTAINERS = frozenset({tuple, frozenset})
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryTier:
-    """How much a Cache keeps in the process, and how long it trusts that.
+    """How much a Cache keeps in the process, and how long it trusts it.
 
     `revalidate_after` (a duration) bounds how long another process's write or invalidation can go unseen: a value
     confirmed longer ago is looked up again, at the price of one LIST. None: until it expires.
@@ -50,13 +50,13 @@ class MemoryTier:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A version as the memory tier holds it: an immutable value itself, a mutable one as its sealed object.
+    """A version as held in memory: an immutable value as it is, a mutable one as its sealed object.
 
-    `is_lent` says that it is a mutable value itself, which every caller gets and might change: `copy=False`; `raised`
-    is the class of an exception, None for a result. `size` is what the object takes in the store, `raw_size` what the
-    value takes when it is not compressed, and `room` what its content takes here, in bytes; `confirmed` is when it was
-    last known to be the newest, in POSIX seconds by the store's clock. `content` is the value itself if `is_shared`, else
-    its sealed object, in which are instances of `classes`.
+    `is_lent` marks a mutable value that is shared by all callers, who might change it (`copy=False`). `raised` is the
+    class of a stored exception, None for a result. In bytes, `size` is that of the object in the store, `raw_size` that
+    of the uncompressed payload, and `room` that of the content in memory. `confirmed` is when it was last known to be
+    the newest, in POSIX seconds by the store's clock. `content` is the value itself if `is_shared`, else its sealed
+    object, which may contain instances of `classes`.
     """
 
     version: Version
@@ -81,9 +81,9 @@ class Held:
         copy: bool = True,
         most: int,
     ) -> Held:
-        """Hold `value`, whose sealed form nobody may change any more; without `copy` lend it to whoever asks.
+        """Hold `value`, whose sealed form must not change any more; without `copy`, a mutable value is lent to callers.
 
-        Where it takes more than `most` bytes, how many more is not found out.
+        A value known to take more than `most` bytes is not measured further.
         """
         size, raw_size = len(sealed.data), sealed.header.raw_size
         raised = type(value) if sealed.header.raised else None
@@ -95,7 +95,7 @@ class Held:
 
     @property
     def weight(self) -> int:
-        """How many bytes it takes here in all."""
+        """Its total size in memory, in bytes."""
         return _ENTRY + self.room
 
     @property
@@ -104,15 +104,14 @@ class Held:
         return self.classes is None
 
     def load(self) -> Any:
-        """Return the value; a mutable one that is not lent is decoded afresh, so that no two callers hold the same."""
+        """Return the value; a mutable one that is not lent is decoded afresh, so that no two callers share it."""
         return self.content if self.classes is None else packing.unpack(self.content, self.classes)
 
 
 def _room(value: Any, most: int) -> int:
-    """Return how many bytes an immutable value takes in the process, or some number above `most`.
+    """Return the size of an immutable value in the process, in bytes, or some number above `most`.
 
-    That is it, and what is in it if it is a tuple; a tuple that is in several places of it is there once. No class of
-    the user's is asked.
+    The parts of tuples and frozensets count, each container once. No method of a user's class is called.
     """
     size, pending, met = 0, [value], set[int]()
     while pending and size <= most:
@@ -124,7 +123,7 @@ def _room(value: Any, most: int) -> int:
             met.add(id(part))
             size += sys.getsizeof(part)
             kinds: set[Any] = set(map(type, part))
-            if kinds <= PLAIN:  # no loop of ours, for there may be millions
+            if kinds <= PLAIN:  # no Python loop, since there may be millions
                 size += sum(map(kinds.pop().__sizeof__ if len(kinds) == 1 else sys.getsizeof, part))
             else:
                 pending += part
@@ -132,9 +131,9 @@ def _room(value: Any, most: int) -> int:
 
 
 class Slot:
-    """A version's place in the memory tier. `until` is when it expires, by the tier's clock; `recorder` is its function's.
+    """A version's place in the memory tier. `until` is when it expires, by the tier's clock; `recorder` its function's.
 
-    When it is given up, the cells that lead to it are closed.
+    When it leaves the tier, the cells that lead to it are closed.
     """
 
     __slots__ = ("_cells", "held", "recorder", "until")
@@ -143,10 +142,10 @@ class Slot:
         self.held = held
         self.until = until
         self.recorder = recorder
-        self._cells: tuple[ReferenceType[Cell], ...] = ()  # a WeakSet would take as much as all else
+        self._cells: tuple[ReferenceType[Cell], ...] = ()  # a WeakSet would double the slot's size
 
     def add_cell(self, cell: Cell) -> None:
-        """Note that a cell leads to it."""
+        """Register a cell that leads to it."""
         self._cells = *(other for other in self._cells if other() not in {None, cell}), ref(cell)
 
     def give_up(self) -> None:
@@ -158,20 +157,20 @@ class Slot:
 
 
 class Gone(NamedTuple):
-    """A slot that was given up, to make room for another if it `made_room`."""
+    """A slot that has left the tier; it was evicted for another if it `made_room`."""
 
     key: Key
     slot: Slot
     made_room: bool = False
 
     def tell(self) -> None:
-        """Emit that it was evicted, if it was."""
+        """Emit an "evict" event if it was evicted."""
         if self.made_room:
             self.slot.recorder.emit("evict", key=self.key, size=self.slot.held.size)
 
 
 class _Slots(TLRUCache[Key, Slot]):
-    """Slots by key. Those that have left are in `gone`, for nothing may be released while the process's lock is held."""
+    """Slots by key. Slots that have left wait in `gone`, since nothing may be freed while the process lock is held."""
 
     def __init__(self, maxsize: int, timer: Callable[[], float]) -> None:
         super().__init__(
@@ -183,25 +182,25 @@ class _Slots(TLRUCache[Key, Slot]):
         self.gone: list[Gone] = []
 
     def leave(self, gone: Gone) -> None:
-        """Give up a slot."""
+        """Take leave of a slot: close its cells, and keep it for release."""
         gone.slot.give_up()
         self.gone.append(gone)
 
     def popitem(self) -> tuple[Key, Slot]:
-        """Remove and return the least recently used one."""
+        """Remove and return the least recently used slot."""
         key, slot = super().popitem()
         self.leave(Gone(key, slot, made_room=True))
         return key, slot
 
     def expire(self, time: float | None = None) -> Any:
-        """Remove and return those that have expired."""
+        """Remove and return the expired slots."""
         expired = super().expire(time)
         for key, slot in expired or ():
             self.leave(Gone(key, slot))
         return expired
 
     def drop(self, key: Key) -> None:
-        """Remove one, expired or not."""
+        """Remove one slot, expired or not."""
         self.expire()
         slot = self.pop(key, None)
         if slot is not None:
@@ -209,9 +208,9 @@ class _Slots(TLRUCache[Key, Slot]):
 
 
 class Memory:
-    """Held versions by key; the least recently used go first. Safe to call from many threads.
+    """Held versions by key; the least recently used are evicted first. Safe to call from many threads.
 
-    `timer` returns seconds; `keeps` says whether anything can be held at all, `room` how many bytes that can be.
+    `timer` returns seconds. `keeps` says whether anything can be held, and `room` up to how many bytes.
     """
 
     def __init__(self, tier: MemoryTier, timer: Callable[[], float] = local_clock) -> None:
@@ -223,8 +222,8 @@ class Memory:
         self._slots = _Slots(tier.max_bytes, timer)
 
     def slot(self, key: Key) -> Slot | None:
-        """Return where the key's version is held."""
-        if key not in self._slots:  # no lock, for which all threads of a batch would wait in turn
+        """Return the slot of a key."""
+        if key not in self._slots:  # no lock, which would make the threads of a batch queue
             return None
         try:
             with process_lock:
@@ -234,13 +233,13 @@ class Memory:
             raise
 
     def holds(self, key: Key) -> bool:
-        """Whether the key's version is held; to ask counts as no use of it."""
+        """Whether the key's version is held; does not count as a use."""
         return key in self._slots  # no lock, as above
 
     def put(self, key: Key, held: Held, *, lifetime: float, recorder: Recorder) -> list[Gone]:
-        """Hold a version for so many seconds, unless a newer one is held or it is larger than the whole tier.
+        """Hold a version for `lifetime` seconds, unless a newer one is held or it is larger than the whole tier.
 
-        Returns what was given up, for the caller to tell of and to release when it holds no lock.
+        Returns the slots that left; the caller reports and frees them once it holds no lock.
         """
         slot = Slot(held, self.timer() + lifetime, recorder)
         try:
@@ -267,10 +266,10 @@ class Memory:
         except BaseException:
             self._begin_anew()
             raise
-        del gone  # not before the lock was released
+        del gone  # freed only now that the lock is released
 
     def discard_outdated(self, key: Key, listing: Listing) -> None:
-        """Forget what is held for a key if a listing shows that it must not be served any more."""
+        """Forget a key if a listing shows that the version held must no longer be served."""
         if not self.keeps:
             return
         try:
@@ -285,7 +284,7 @@ class Memory:
         del gone  # as above
 
     def discard_all(self, belongs: Callable[[Key], bool]) -> None:
-        """Forget every key that `belongs` is true of."""
+        """Forget every key that `belongs` accepts."""
         try:
             with process_lock:
                 self._slots.expire()
@@ -298,7 +297,7 @@ class Memory:
         del gone  # as above
 
     def _begin_anew(self) -> None:
-        """Give up all that is held: of cachetools' books that an interruption left half changed, later calls would raise."""
+        """Forget everything after an interrupt, which may have left cachetools' bookkeeping half changed."""
         with process_lock:
             former, self._slots = self._slots, _Slots(self.tier.max_bytes, self.timer)
             self._slots.gone = former.gone
@@ -310,6 +309,6 @@ class Memory:
         return gone
 
     def count(self, belongs: Callable[[Key], bool]) -> int:
-        """Return how many held keys `belongs` is true of."""
+        """Return how many held keys `belongs` accepts."""
         with process_lock:
             return sum(map(belongs, self._slots))

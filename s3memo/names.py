@@ -1,4 +1,4 @@
-"""How the indexes of a cache's functions are filled and asked: by listing single digests, pages, or all there is."""
+"""How the indexes of a cache's functions are filled and asked: by listing single digests, a page, or everything."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from s3memo.terms import Terms
 from s3memo.versions import NOTHING_LISTED, Key, Listing, Version
 
 _MOST_INDEXES = 1000
-"""Functions, mappings and tags, each with names of its own: a process that makes closures without end forgets the first."""
+"""Indexes kept, one per function, mapping and tag: a process that makes closures without end forgets the oldest."""
 
 _PATIENCE = 15.0
-"""Seconds for which a call waits for a page that another is listing, which by default takes no longer."""
+"""Seconds for which a call waits for a page that another call is listing; by default a LIST takes no longer."""
 
 
 class Reading(NamedTuple):
-    """What the calls of a batch rest on: absences that were seen since one moment, and names since another.
+    """What the calls of a batch may rely on: absences seen since one moment, and names since another.
 
-    Names count although they would not any more for a call that is made now. Moments are POSIX seconds.
+    These names count even if they have become too old for a single call. Moments are POSIX seconds.
     """
 
     absent_since: float = math.inf
@@ -37,9 +37,9 @@ NOTHING_READ = Reading()
 
 
 class Sighting(NamedTuple):
-    """What was seen of a key. Only with `is_proof` does it count that there is nothing of use; else one has to look.
+    """What was seen of a key. Only with `is_proof` does an absence count; otherwise the store has to be asked.
 
-    It is `latest` now, in POSIX seconds by the store's clock.
+    `latest` is the current time in POSIX seconds by the store's clock.
     """
 
     listing: Listing
@@ -50,7 +50,7 @@ class Sighting(NamedTuple):
 class Names:
     """The names that a process knows, by function. Safe to call from many threads.
 
-    `notice` is told what a page shows of each key that `is_held` is true of.
+    `notice` is called with what a page shows of each key that `is_held` accepts.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Names:
     def sightings(
         self, key: Key, terms: Terms, reading: Reading, *, looks: int, seen_since: float
     ) -> Iterator[Sighting]:
-        """Yield what is known of a key, if it was seen since then, and as long as that is not enough, a few looks."""
+        """Yield what is known of a key, if seen since `seen_since`; if that is not enough, look up to `looks` times."""
         known = self.sighted(key, reading)
         if known is not None and known.listing.seen_at >= seen_since:
             yield known
@@ -84,7 +84,7 @@ class Names:
         return self._look(key, terms)
 
     def _look(self, key: Key, terms: Terms) -> Listing:
-        index = self._index(key)  # before it is listed, so that what is forgotten meanwhile stays so
+        index = self._index(key)  # before the LIST, so that what is forgotten meanwhile stays forgotten
         with process_lock:
             asked = index.ask()
         listing, sizes = self._memo.look(key, terms)
@@ -95,16 +95,16 @@ class Names:
         return listing
 
     def survey(self, keys: Sequence[Key], terms: Terms) -> float:
-        """List pages that show some of a function's keys; return since when absences count.
+        """LIST pages that show some of a function's keys; return since when absences count.
 
-        Digests far apart are left: a page would show no more than the one. Wide walks take place side by side.
+        Isolated digests are skipped: a page would answer for no other. Wide walks run in parallel.
         """
-        if not self._ttl:  # names that count for no time are of no use
+        if not self._ttl:  # names would not count for any time
             return math.inf
         return self._walk(keys[0], Walk(sorted({key.digest for key in keys})), terms, trust_for=0.0)
 
     def preload(self, key: Key, terms: Terms, *, trust_for: float | None) -> Iterator[Key]:
-        """List all names of a function; yield those of its keys that have a result, void ones too.
+        """LIST all names of a function; yield the keys that have a result, even if buried.
 
         Names and absences count for `trust_for` seconds; None: until they are forgotten.
         """
@@ -115,7 +115,7 @@ class Names:
         return (type(key)(key.namespace, key.tag, digest) for span in spans for digest in span.digests(having=".s3m "))
 
     def sighted(self, key: Key, reading: Reading) -> Sighting | None:
-        """Return what is known of a key without asking; its absence counts if it was read for this, or is trusted."""
+        """Return what is known of a key without asking the store; an absence is proof if read for this, or trusted."""
         found = self._known(key, reading)
         if found is None:
             return None
@@ -124,7 +124,7 @@ class Names:
         return Sighting(_listing(known, latest), latest, is_proof)
 
     def known(self, key: Key, reading: Reading) -> tuple[Listing, int] | None:
-        """Return what is known of a key without asking, and the size in bytes of its newest version."""
+        """Return what is known of a key without asking the store, and the size in bytes of its newest version."""
         found = self._known(key, reading)
         if found is None:
             return None
@@ -134,35 +134,35 @@ class Names:
         return listing, next((size for name, size in known.versions if name == newest), 0)
 
     def size(self, key: Key, version: Version) -> int:
-        """Return how many bytes a version takes, as far as that was seen, else 0."""
+        """Return a version's size in bytes if a listing showed it, else 0."""
         known = self._index(key).find(key.digest)
         return dict(known.versions).get(version.name, 0) if known else 0
 
     def learn(self, key: Key, draft: Draft, gone: Iterable[Version]) -> None:
-        """Take what a write made of a listing, beside what others of this process have made of it meanwhile.
+        """Update the index after a write, keeping what others in this process have learned meanwhile.
 
-        The name counts for as long as what was listed before it.
+        The new name counts as long as the listing before it.
         """
         self._take(key, draft.listing, (draft.held.version.name, draft.held.size), gone)
 
     def bury(self, key: Key, grave: Version, listing: Listing) -> None:
-        """Take what an invalidation made of a listing."""
+        """Update the index after an invalidation."""
         self._take(key, listing, (grave.name, 0), listing.buried(grave))
 
     def forget(self, key: Key) -> None:
-        """Know nothing of a key any more."""
+        """Forget what is known of a key."""
         index = self._index(key)
         with process_lock:
             index.learn(key.digest, None)
 
     def forget_all(self, belongs: Callable[[Key], bool]) -> None:
-        """Know nothing any more of the keys of those functions that `belongs` is true of; pages under way are lost."""
+        """Forget the functions that `belongs` accepts; pages being listed for them are lost."""
         with process_lock:
             for folder in [folder for folder, (key, _) in self._indexes.items() if belongs(key)]:
                 del self._indexes[folder]
 
     def _take(self, key: Key, listing: Listing, written: Name, gone: Iterable[Version] = ()) -> None:
-        """Know what was listed, what is known beside that, and what was written after it, without what has gone."""
+        """Merge a listing, what else is known, and the name written after it, without the names that are gone."""
         index = self._index(key)
         names = dict([*((version.name, 0) for version in listing.versions), written])
         with process_lock:
@@ -183,7 +183,7 @@ class Names:
         return found[1]
 
     def _known(self, key: Key, reading: Reading) -> tuple[Known, float, bool] | None:
-        """Return what is known of a key, if it counts by now or for what was read; when is now, and whether it does then."""
+        """Return what is known of a key if it counts now or for the reading, the time, and whether it counts now."""
         source = self._index(key).source(key.digest)
         if source is None:
             return None
@@ -194,12 +194,12 @@ class Names:
         return (source.find(key.digest) if isinstance(source, Span) else source), now, is_current
 
     def _sight(self, key: Key, terms: Terms, reading: Reading, seen_since: float) -> Iterator[Sighting]:
-        """LIST one digest, or instead a page of names, if so many were listed one by one that it is worth its price.
+        """LIST one digest; or a page of names, once that has become worth its price.
 
-        While another call lists such a page, wait for that, and see first what it shows.
+        While another call lists such a page, wait for it and look there first.
         """
         index, page = self._index(key), None
-        now = self._memo.store.time().latest if index.is_whole else 0.0  # before that, a process may not know it yet
+        now = self._memo.store.time().latest if index.is_whole else 0.0  # else the store's time may not be known yet
         with process_lock:
             others = self._pages.get(index)
             if others is None and self._ttl and index.wants_page(now, self._ttl):
@@ -215,16 +215,16 @@ class Names:
                 return
         if others is not None and not self._memo.breaker.is_open:
             others.wait(_PATIENCE)
-            self._end_page(index, others)  # who listed it may have been interrupted, or be in a loop that is gone
+            self._end_page(index, others)  # its lister may have been interrupted, or its loop closed
             known = self.sighted(key, reading)
             if known is not None and known.listing.seen_at >= seen_since:
-                yield known  # which was asked for before this call, so an absence proves nothing
+                yield known  # asked for before this call, so an absence proves nothing
             self._memo.breaker.check()
         listing = self._look(key, terms)
         yield Sighting(listing, self._memo.store.time().latest, is_proof=True)
 
     def _first_page(self, key: Key, index: Index, terms: Terms, errand: Errand) -> Span:
-        """LIST the page that a function's names begin with, for all who ask for one of them meanwhile."""
+        """LIST the first page of a function's names, for all who ask for one of them meanwhile."""
         try:
             span = self._page(key, Walk(), index, terms, trust_for=0.0)
             with process_lock:
@@ -235,17 +235,17 @@ class Names:
             errand.end()
 
     def _end_page(self, index: Index, errand: Errand) -> None:
-        """Let nobody begin to wait for a page any more."""
+        """Let no more calls wait for a page."""
         with process_lock:
             if self._pages.get(index) is errand:
                 del self._pages[index]
 
     def _forget_pages(self) -> None:
-        """Wait, in a forked child, for no thread that it does not have."""
+        """Forget, in a forked child, the pages of threads that do not exist there."""
         self._pages.clear()
 
     def _walk(self, key: Key, walk: Walk, terms: Terms, *, trust_for: float) -> float:
-        """List pages until a walk is done; return when the first was seen."""
+        """LIST pages until a walk is done; return when the oldest was seen."""
         index = self._index(key)
         seen = [self._page(key, walk, index, terms, trust_for=trust_for).seen_at]
         shards = walk.shards()
@@ -281,5 +281,5 @@ class Names:
 
 
 def _listing(known: Known, latest: float) -> Listing:
-    """Return what is known as a look would show it that is answered now."""
+    """Return what is known in the form of a listing answered now."""
     return NOTHING_LISTED.extended(dict(known.versions), now=(known.seen_at, latest))

@@ -1,4 +1,4 @@
-"""Values to objects and back as one cache has it set: its codec, its compression and its signing keys together."""
+"""Packing: values to objects and back, with the codec, compression and signing keys of one cache."""
 
 from __future__ import annotations
 
@@ -16,19 +16,18 @@ from s3memo.signing import SigningKeys
 from s3memo.versions import Key, Version
 
 _PART = 32
-"""Bytes of a plain value's that take as long to pack as one part of a list."""
+"""A plain value of this many bytes takes as long to pack as one part of a list."""
 
 CodecName: TypeAlias = Literal["msgpack", "pickle"]
 
 
 @dataclass(frozen=True, slots=True)
 class Packing:
-    """How a cache stores its values.
+    """How a cache packs its values.
 
-    `own_keys` sign, or where it has none, those of the process. No object of more than `max_bytes` is made, or read where
-    its size is known before.
-
-    With `codec` "pickle", which demands keys, what msgpack wrote is read too; never the other way round.
+    `own_keys` sign, or if there are none, the process's. Objects of more than `max_bytes` are not made, nor read if
+    their size is known beforehand. With `codec` "pickle", which demands keys, objects written by msgpack are read too;
+    never the other way round.
     """
 
     codec: CodecName
@@ -58,7 +57,7 @@ class Packing:
         *,
         raised: bool = False,
     ) -> Envelope:
-        """Return the object of a version that is `value`, or with `raised` the exception `value`. Raises EncodeError."""
+        """Return a version's object, for a value or with `raised` an exception. Raises EncodeError."""
         return envelope.seal(
             self._encode(value, classes),
             object_key=key.prefix + version.name,
@@ -75,18 +74,18 @@ class Packing:
         )
 
     def takes(self, size: int) -> bool:
-        """Whether an object of so many bytes may be read."""
+        """Whether an object of `size` bytes may be read."""
         return self.max_bytes is None or size <= self.max_bytes
 
     def check_size(self, object_key: str, size: int) -> None:
-        """Raise DecodeError for an object of so many bytes if it may not be read."""
+        """Raise DecodeError if an object of `size` bytes is too large to be read."""
         if not self.takes(size):
             raise DecodeError(
                 f"{object_key} has {size:,} bytes and is not read, for this cache has max_entry_bytes={self.max_bytes:,}"
             )
 
     def copier(self, value: Any, classes: Classes) -> Callable[[], Any]:
-        """Return what makes a copy of a value that is not stored, as it would come back if it were. Raises EncodeError."""
+        """Return a function that makes copies of a value, as it would come back from the store. Raises EncodeError."""
         data = b"".join(self._encode(value, classes))
         if self.codec == "pickle":
             return lambda: pickling.decode(data)
@@ -96,16 +95,16 @@ class Packing:
         return pickling.encode(value) if self.codec == "pickle" else codec.encode(value, classes)
 
     def open(self, object_key: str, data: Buffer) -> Envelope:
-        """Return what was stored under that name, once it is known to be intact. Raises DecodeError, IntegrityError."""
+        """Verify and return what was stored under a name. Raises DecodeError, IntegrityError."""
         return envelope.unseal(data, object_key=object_key, keys=self.keys, codecs={"msgpack", self.codec})
 
 
 def may_be_large(value: Any) -> bool:
-    """Whether it may take long to pack a value: it is of more than a few parts, or of a type that may hold anything."""
+    """Whether a value may take long to pack: it has many parts, or a type that may hold anything."""
     left, pending = LARGE, [value]
     while pending and left > 0:
         part = pending.pop()
-        if type(part) in {str, bytes, bytearray, int, bool}:  # exactly: no class of the user's is asked
+        if type(part) in {str, bytes, bytearray, int, bool}:  # exact types: calls no user code
             left -= sys.getsizeof(part)
         elif type(part) in {list, tuple, set, frozenset}:
             left -= _PART * (len(part) + 1)
@@ -123,7 +122,7 @@ def may_be_large(value: Any) -> bool:
 def unpack(sealed: Envelope, classes: Classes) -> Any:
     """Return the value in an envelope that a Packing made or opened. Raises DecodeError.
 
-    It is a fresh one each time, unless the envelope's data may be written to: then arrays lie over that.
+    It is a new value each time, except that arrays share the envelope's data if that is writable.
     """
     if sealed.header.codec == "pickle":
         return pickling.decode(sealed.payload())

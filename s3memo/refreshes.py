@@ -1,4 +1,4 @@
-"""Refreshes that nobody waits for, each in a thread of its own; what is under way when the interpreter ends."""
+"""Background refreshes of plain functions, each in a thread of its own, and their end at the interpreter's exit."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from collections.abc import Callable
 from s3memo.locks import process_lock, rebuild_after_fork
 
 _AT_ONCE = 16
-"""Threads. A refresh beyond them is left to a later call, which finds the same result as stale."""
+"""Threads at most. A further refresh is left to a later call, which finds the same stale result."""
 
 _LAST_WAIT = 5.0
-"""Seconds that the end of the interpreter waits for all refreshes together; those that last longer are dropped."""
+"""Seconds that the interpreter's exit waits for all refreshes together; slower ones are dropped."""
 
 
 class Refreshes:
-    """The refreshes of a process. To drop one is safe: what it wrote is whole, and what it did not write is not missed."""
+    """The refreshes of a process. Dropping one is safe: it has written a whole version or none."""
 
     def __init__(self) -> None:
         self._threads: set[threading.Thread] = set()
@@ -26,7 +26,7 @@ class Refreshes:
         rebuild_after_fork(self._forget)
 
     def start(self, action: Callable[[], None]) -> None:
-        """Run `action`, which must not raise, unless too much runs already."""
+        """Run `action`, which must not raise, unless too many are running already."""
         thread = threading.Thread(target=self._run, args=(action,), name="s3memo refresh", daemon=True)
         with process_lock:
             if self._is_over or len(self._threads) >= _AT_ONCE:
@@ -34,11 +34,11 @@ class Refreshes:
             self._threads.add(thread)
         try:
             thread.start()
-        except RuntimeError:  # the machine, or the interpreter that is ending, has no more threads to give
+        except RuntimeError:  # the machine, or an exiting interpreter, has no more threads
             self._threads.discard(thread)
 
     def wait(self, timeout: float) -> None:
-        """Wait for what is under way, for so many seconds at most."""
+        """Wait for running refreshes, at most `timeout` seconds."""
         deadline = time.monotonic() + timeout
         for thread in list(self._threads):
             thread.join(max(0.0, deadline - time.monotonic()))
@@ -54,7 +54,7 @@ class Refreshes:
         self.wait(_LAST_WAIT)
 
     def _forget(self) -> None:
-        """Leave a forked child without the threads that it does not have."""
+        """Forget, in a forked child, the threads that do not exist there."""
         self._threads.clear()
 
 

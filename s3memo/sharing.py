@@ -1,4 +1,4 @@
-"""One Cache for each place in a process: whoever names the same place shares its memory."""
+"""One Cache per location in a process, so that all users of a location share its memory."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from s3memo.stores import open_store
 from s3memo.stores.base import Store
 
 Place: TypeAlias = Cache | Store | str | os.PathLike[str] | None
-"""What names a store: a Cache on it, the store itself, a URL or directory; None: what the settings name."""
+"""Names a store: a Cache on it, the store itself, a URL or directory; None: the one in the settings."""
 
 _by_location: dict[Location, Cache] = {}
 _by_store: WeakValueDictionary[int, Cache] = WeakValueDictionary()
 
 
 def shared_cache(location: Location | None = None) -> Cache:
-    """Return this process's Cache for a location; None: for the one that is used where none is named."""
+    """Return this process's Cache for a location; None: for the default one."""
     where = location or default_location()
     with process_lock:
         if where not in _by_location:
@@ -30,7 +30,7 @@ def shared_cache(location: Location | None = None) -> Cache:
 
 
 def shared_cache_of(store: Store) -> Cache:
-    """Return this process's Cache for a store that somebody made; it lives as long as somebody uses it."""
+    """Return this process's Cache for a store instance; it lives as long as it is in use."""
     with process_lock:
         cache = _by_store.get(id(store))  # a Cache keeps its store alive, so no other store has that id
         if cache is None:
@@ -39,7 +39,7 @@ def shared_cache_of(store: Store) -> Cache:
 
 
 def cache_at(place: Place) -> Cache:
-    """Return the Cache at a place, or this process's for it. Raises SettingsError."""
+    """Return the Cache given, or this process's Cache for the place. Raises SettingsError."""
     match place:
         case None:
             return shared_cache()
@@ -52,7 +52,7 @@ def cache_at(place: Place) -> Cache:
 
 
 def check_place(place: Place) -> None:
-    """Raise SettingsError unless `place` names a store; none is opened yet."""
+    """Raise SettingsError unless `place` names a store; opens none."""
     if isinstance(place, str | os.PathLike):
         parse_url(place)
     elif not isinstance(place, Cache | Store | None):

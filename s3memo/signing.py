@@ -1,4 +1,4 @@
-"""Signing keys, and the MAC that they make: HMAC-SHA256, which no object can choose or leave out."""
+"""Signing keys and their MAC, HMAC-SHA256. The algorithm is fixed: no object can choose or omit it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from s3memo.errors import SettingsError
 SigningKey: TypeAlias = bytes | str
 
 MIN_KEY_BYTES = 32
-"""As long as what HMAC-SHA256 makes; no shorter key is as strong."""
+"""The output size of HMAC-SHA256; a shorter key would be weaker."""
 
 MAC_BYTES = 32
 
@@ -19,9 +19,9 @@ _REMEDY = 'make one by python -c "import secrets; print(secrets.token_urlsafe(32
 
 
 class SigningKeys:
-    """Secrets of at least 32 bytes: the first signs, and what any of them signed is accepted. None: nothing is signed.
+    """Secrets of at least 32 bytes: the first signs, and any of them verifies. Without keys, nothing is signed.
 
-    A str counts as its UTF-8 bytes. SettingsError says which key is no good, and never what it is.
+    A str counts as its UTF-8 bytes. SettingsError says which key is invalid, but never shows it.
     """
 
     __slots__ = ("_keys",)
@@ -33,7 +33,7 @@ class SigningKeys:
 
     @classmethod
     def from_text(cls, text: str, *, name: str) -> SigningKeys:
-        """Read keys that commas separate, blanks around each aside. Raises SettingsError, which calls the text `name`."""
+        """Parse keys separated by commas, ignoring blanks around them. Raises SettingsError, naming the text `name`."""
         return cls((key.strip() for key in text.split(",")) if text.strip() else (), name=name)
 
     def __iter__(self) -> Iterator[bytes]:
@@ -52,11 +52,11 @@ class SigningKeys:
         return f"<{len(self._keys)} signing keys>"
 
     def sign(self, pieces: Iterable[bytes | memoryview]) -> bytes:
-        """Return the MAC that the first key makes of the pieces in order."""
+        """Return the MAC of the pieces in order, by the first key."""
         return _mac(self._keys[0], pieces)
 
     def verify(self, mac: bytes | memoryview, pieces: Sequence[bytes | memoryview]) -> bool:
-        """Whether any of the keys makes this MAC of the pieces."""
+        """Whether any of the keys makes this MAC for the pieces."""
         return any(hmac.compare_digest(mac, _mac(key, pieces)) for key in self._keys)
 
 

@@ -1,4 +1,4 @@
-"""What listings showed of digests: one by one, or a page of them packed into one text.
+"""What listings showed of digests: of a single one, or of a range packed into one text.
 
 Pure: nothing here asks a store or reads a clock. Moments are POSIX seconds by the store's clock.
 """
@@ -15,20 +15,20 @@ END = "~"
 """Sorts after every digest."""
 
 Name: TypeAlias = tuple[str, int]
-"""An object's key below its function's prefix, and its size in bytes."""
+"""The part of an object key below its function's prefix, and the object's size in bytes."""
 
 DIGEST = 32
-"""The characters of a digest."""
+"""The length of a digest, in characters."""
 
 _LONGEST_LINE = 256
 _NEAR = 3000
-"""Characters before and after the place where a digest should be, within which it mostly is among a thousand."""
+"""Characters to search on both sides of a digest's expected place; enough for nearly all pages of a thousand names."""
 
 
 class Known(NamedTuple):
     """What is known of one digest: the names and sizes of its versions, newest first, and when they were seen.
 
-    Until `trusted_until` its absences count as well.
+    Until `trusted_until` absences count as well.
     """
 
     versions: tuple[Name, ...]
@@ -40,8 +40,7 @@ class Known(NamedTuple):
 class Span:
     """All names of the digests from `low` up to but not including `high`, as one listing showed them.
 
-    They are one text, a line for each, which takes about a hundred bytes a name. `asked` is the number of the question
-    that it answers.
+    They are one text with a line for each name, of about a hundred bytes. `asked` is the number of the listing.
     """
 
     low: str
@@ -69,7 +68,7 @@ class Span:
         return Known(tuple(versions), self.seen_at, self.trusted_until)
 
     def digests(self, *, having: str = "") -> Iterator[str]:
-        """Yield each digest that has a version, or one whose line has that in it."""
+        """Yield each digest with a version whose line contains `having`."""
         last = ""
         for line in self.names.splitlines():
             digest = line[:DIGEST]
@@ -78,7 +77,7 @@ class Span:
                 last = digest
 
     def patched(self, changes: Mapping[str, Known]) -> Span:
-        """Return the same with what is known of some digests within it replaced."""
+        """Return a copy with what is known of some digests within it replaced."""
         pieces, at = [], 0
         for digest, known in sorted(changes.items()):
             begin, end = self._offset(digest), self._offset(digest + END)
@@ -87,29 +86,28 @@ class Span:
         return replace(self, names="".join([*pieces, self.names[at:]]))
 
     def part(self, low: str, high: str) -> Span:
-        """Return the part of it between two digests within it."""
+        """Return the part between two digests within it."""
         names = self.names[self._offset(low) : self._offset(high)]
         return replace(self, low=low, high=high, names=names)
 
     @property
     def width(self) -> float:
-        """Which part of all digests it covers."""
+        """The share of all digests that it covers."""
         return place(self.high) - place(self.low)
 
     def _first_line(self, digest: str) -> int:
-        """Return where a digest's first line begins, or would.
+        """Return the offset where a digest's first line begins, or would begin.
 
-        It is looked for where it should be, for digests are spread as evenly as hashes are, and if it is not there,
-        everywhere.
+        Digests are spread as evenly as hashes, so it is first looked for around its expected place.
         """
         near = int((place(digest) - self._from) * self._density)
         start = max(near - _NEAR, 0)
         at = self.names.find(digest, start, near + _NEAR)
-        is_first = at >= start + _LONGEST_LINE or (at >= 0 and not start)  # and no line of its lies before
+        is_first = at >= start + _LONGEST_LINE or (at >= 0 and not start)  # so none of its lines lies before
         return at if is_first else self._offset(digest)
 
     def _offset(self, digest: str) -> int:
-        """Return where the first line begins whose digest is not below this one."""
+        """Return the offset of the first line whose digest is not below this one."""
         low, high = 0, len(self.names)
         while low < high:
             middle = max(low, self.names.rfind("\n", low, (low + high) // 2) + 1)
@@ -121,10 +119,10 @@ class Span:
 
 
 def place(digest: str) -> float:
-    """Return where among all digests one is, between 0 and 1."""
+    """Return a digest's place among all digests, between 0 and 1."""
     if digest >= END:
         return 1.0
     try:
         return int(digest[:8].ljust(8, "0"), 32) / 32.0**8
-    except ValueError:  # it is none of ours
+    except ValueError:  # not one of our digests
         return sum(max(BASE32_DIGITS.find(digit), 0) / 32.0 ** (at + 1) for at, digit in enumerate(digest[:8]))

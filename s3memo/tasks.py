@@ -1,6 +1,6 @@
 """Calls of async functions: one task carries out the steps for all who await them.
 
-Those that wait for the store cross a `bridge`, or where the store knows none, go to a pool of threads.
+Steps that wait for the store cross a `bridge` if the store awaits its own I/O; else they run in a pool of threads.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ T = TypeVar("T")
 
 
 async def fetch(call: Call) -> Any:
-    """Return the value of a call: remembered, or computed and then remembered."""
+    """Return the value of a call: cached, or computed and then stored."""
     return (await bring(call)).value
 
 
 async def bring(call: Call) -> Outcome[Any]:
-    """Return what a call brings: remembered, or computed and then remembered."""
+    """Return the outcome of a call: cached, or computed and then stored."""
     cache, key, terms = call.cache, call.key, call.terms
     found = None if cache.holds_large(key, LARGE) else cache.held(key, terms)
     if found is not None and not (found.freshness == "stale" and is_frozen_between_calls()):
@@ -51,9 +51,9 @@ async def bring(call: Call) -> Outcome[Any]:
             await _landing(call, flight)
             outcome = flight.brought()
             if is_new and outcome is None:
-                flight.task.result()  # raises what is no Exception, such as a cancellation from within
+                flight.task.result()  # raises a BaseException, such as a cancellation from within
         if outcome is None:
-            continue  # given up
+            continue  # the refresh was given up
         if is_new:
             return _served(call, outcome)
         if outcome.share is None:
@@ -64,20 +64,20 @@ async def bring(call: Call) -> Outcome[Any]:
 
 
 async def refresh(call: Call) -> Any:
-    """Compute the value of a call now, remember and return it."""
+    """Compute the value of a call now, then store and return it."""
     with call.cache.flights.begin(call.key) as flight:
         return (await run(call, refreshing(call, flight))).value
 
 
 async def blocking(cache: Cache, action: Callable[[], T]) -> T:
-    """Run what may wait for the store, or take long, where it does not hold up the loop."""
+    """Run an action that waits for the store, or takes long, without blocking the loop."""
     if cache.awaits:
         return await bridged(action)
     return await asyncio.get_running_loop().run_in_executor(cache.pool, copy_context().run, _unstopped, action)
 
 
 def _unstopped(action: Callable[[], T]) -> T:
-    """Do something in a thread, of which a StopIteration, as out of `cache_if`, would never reach the loop."""
+    """Run an action in a thread. A StopIteration, as from `cache_if`, would never reach the loop, so it is replaced."""
     try:
         return action()
     except StopIteration as error:
@@ -93,7 +93,7 @@ async def run(call: Call, work: Work, flight: Flight | None = None) -> Outcome[A
             step = advance()
             try:
                 brought = await _carried_out(call, step, flight)
-            except BaseException as error:  # noqa: BLE001  the procedure gets it
+            except BaseException as error:  # noqa: BLE001  raised in the procedure
                 advance = partial(work.throw, error)
             else:
                 advance = partial(work.send, brought)
@@ -101,7 +101,7 @@ async def run(call: Call, work: Work, flight: Flight | None = None) -> Outcome[A
         outcome: Outcome[Any] = end.value
         return outcome
     finally:
-        del advance, step  # an error in them would refer to itself by way of this frame
+        del advance, step  # breaks the reference cycle of an error in them with this frame
 
 
 async def _carried_out(call: Call, step: Any, flight: Flight | None) -> Any:
@@ -111,7 +111,7 @@ async def _carried_out(call: Call, step: Any, flight: Flight | None) -> Any:
         return await asyncio.sleep(step.seconds)
     if flight is None:
         return await blocking(call.cache, step)
-    flight.asks = call.cache.awaits  # in the pool it is a thread that goes on
+    flight.asks = call.cache.awaits  # in the pool, the thread goes on by itself
     try:
         return await blocking(call.cache, step)
     finally:
@@ -121,11 +121,11 @@ async def _carried_out(call: Call, step: Any, flight: Flight | None) -> Any:
 
 
 async def _work(call: Call, flight: Flight, work: Work) -> None:
-    """Carry out the steps of a flight, whoever of those who await it is cancelled meanwhile."""
+    """Carry out the steps of a flight, even if some of its waiters are cancelled."""
     with call.cache.flights.working(flight):
         try:
             flight.outcome = await run(call, work, flight)
-        except Exception as error:  # noqa: BLE001  whoever awaits the flight raises it
+        except Exception as error:  # noqa: BLE001  raised by those who await the flight
             flight.fail(error)
 
 
@@ -135,10 +135,10 @@ def _end(flights: Flights, flight: Flight, _: asyncio.Task[None]) -> None:
 
 
 async def _landing(call: Call, flight: Flight) -> None:
-    """Wait for a flight. The last one to be cancelled cancels the work.
+    """Wait for a flight. When the last waiter is cancelled, so is the work.
 
-    What is being asked of the store has its answer first, in bounded time: a store that is down is else never known to
-    be, where nobody waits so long.
+    A request under way is answered first, within bounded time; otherwise callers that wait only briefly would never
+    find out that a store is down.
     """
     try:
         await asyncio.wait([flight.task])
@@ -153,10 +153,10 @@ async def _landing(call: Call, flight: Flight) -> None:
 
 
 def _served(call: Call, outcome: Outcome[Any]) -> Outcome[Any]:
-    """Return what a call gets, and begin to refresh that if it is stale."""
+    """Return the outcome of a call, and start a refresh if it is stale."""
     scope = asyncio.get_running_loop(), call.terms.recorder.scope
     if outcome.is_stale and not call.cache.flights.is_led(call.key, scope):
-        asyncio.create_task(_refresh(call, scope))  # noqa: RUF006  its flight has it, from when it begins
+        asyncio.create_task(_refresh(call, scope))  # noqa: RUF006  its flight holds a reference once it starts
     return outcome
 
 
@@ -170,6 +170,6 @@ async def _refresh(call: Call, scope: Hashable) -> None:
             with flights.working(flight):
                 flight.outcome = await run(call, refreshing_behind(call, flight))
         except GivenUpError:
-            pass  # it was told when it was given up
-        except Exception as error:  # noqa: BLE001  whoever waits begins again, and may fall back
+            pass  # reported already
+        except Exception as error:  # noqa: BLE001  waiters begin again, and may fall back on the old result
             tell_behind(call, error)

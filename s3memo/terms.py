@@ -1,4 +1,4 @@
-"""What the cache has to know of a function it works for, and how it survives trouble on its behalf."""
+"""What a cache needs to know of a function, and how it survives trouble on the function's behalf."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ OnError: TypeAlias = Literal["compute", "raise"]
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How old a function's results may be, which are kept, what is told of trouble, and to whom.
+    """How old a function's results may be, which of them are kept, and how trouble is reported.
 
-    Of each result `keep` versions stay, if `cache_if` is true of it or None. `exceptions` are the classes whose
-    instances are kept as results are, if raised, and for how many seconds. Instances of `classes` may be stored and
-    rebuilt. With `fleet`, so many seconds, one machine computes what all miss, by a lease for as long. With `copy` no
-    two callers get the same mutable result. `arguments` describes those of the one call that these are the terms of,
-    where they are to be stored.
+    `keep` versions stay of each result that `cache_if` accepts (None: all). `exceptions` maps the exception classes
+    that are stored to the seconds they are kept for. Instances of `classes` may be stored and rebuilt. With `fleet`, a
+    lease time in seconds, one machine computes what all miss. With `copy`, no two callers share a mutable result.
+    `arguments` describes the arguments of the current call, if they are to be recorded.
     """
 
     recorder: Recorder
@@ -38,27 +37,27 @@ class Terms:
     arguments: Mapping[str, str] = field(default_factory=dict)
 
     def judge(self, age: float, raised: type | None) -> Freshness:
-        """Say what a result of that age is, or an exception of class `raised`."""
+        """Return the freshness of a result of this age, or of an exception of class `raised`."""
         if raised is None:
             return judge(age, self.policy)
         return judge(age, Policy(self.exceptions.get(raised, 0.0)))
 
     def may_be_exception(self, ttl: int | None, age: float) -> bool:
-        """Whether a version, whose name tells its writer's `ttl`, may be an exception that is still to be raised."""
+        """Whether a version may be an exception still to be raised, judging by its writer's `ttl` in its name."""
         return any(age < kept and ttl == whole_seconds(kept) for kept in self.exceptions.values())
 
     def longest(self, raised: type | None) -> float:
-        """Return the age, in seconds, at which a result is of no use any more, or an exception of class `raised`."""
+        """Return the age, in seconds, from which a result, or an exception of class `raised`, is never served."""
         return self.policy.longest if raised is None else self.exceptions.get(raised, 0.0)
 
     def fail_open(self, key: Key, message: str) -> FailingOpen:
-        """Survive, visibly, whatever a store or a codec raises: the caller's function must run all the same."""
+        """Survive and report what a store or codec raises in the block: the caller's function must run all the same."""
         return FailingOpen(self, key, message)
 
     def survive(self, error: Exception, key: Key, message: str) -> None:
-        """Make an error visible and go on; or raise it: with `on_error="raise"`, or what the program itself has wrong.
+        """Report an error and go on; or raise it, with `on_error="raise"` or if it is a SettingsError.
 
-        That is a SettingsError, as of an option that boto3 does not know.
+        A SettingsError is a fault of the program itself, such as an option that boto3 does not know.
         """
         if self.on_error == "raise" or isinstance(error, SettingsError):
             raise error
@@ -66,7 +65,7 @@ class Terms:
 
 
 class FailingOpen:
-    """The block of `Terms.fail_open`."""
+    """The context manager of `Terms.fail_open`."""
 
     __slots__ = ("_key", "_message", "_terms")
 
@@ -81,5 +80,5 @@ class FailingOpen:
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
         if not isinstance(error, Exception):
             return False
-        self._terms.survive(error, self._key, self._message)  # a store of somebody else's may raise anything
+        self._terms.survive(error, self._key, self._message)  # a third-party store may raise anything
         return True

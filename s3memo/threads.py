@@ -1,4 +1,4 @@
-"""Calls of plain functions: their steps are carried out where they stand, and waiting blocks the thread."""
+"""Calls of plain functions: the calling thread carries out the steps and blocks while it waits."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from s3memo.refreshes import refreshes
 
 
 def fetch(call: Call) -> Any:
-    """Return the value of a call: remembered, or computed and then remembered."""
+    """Return the value of a call: cached, or computed and then stored."""
     return bring(call).value
 
 
 def bring(call: Call) -> Outcome[Any]:
-    """Return what a call brings: remembered, or computed and then remembered."""
+    """Return the outcome of a call: cached, or computed and then stored."""
     cache, key, terms = call.cache, call.key, call.terms
     found = cache.held(key, terms)
     if found is not None and not (found.freshness == "stale" and is_frozen_between_calls()):
@@ -41,7 +41,7 @@ def bring(call: Call) -> Outcome[Any]:
         with cache.flights.board(key, terms.recorder.scope) as (flight, is_new):
             outcome = _work(call, flight) if is_new else _brought(flight)
         if outcome is None:
-            continue  # its thread was interrupted, or it was given up
+            continue  # its thread was interrupted, or the refresh was given up
         if is_new:
             return _served(call, outcome)
         if outcome.share is None:
@@ -52,7 +52,7 @@ def bring(call: Call) -> Outcome[Any]:
 
 
 def refresh(call: Call) -> Any:
-    """Compute the value of a call now, remember and return it."""
+    """Compute the value of a call now, then store and return it."""
     with call.cache.flights.begin(call.key) as flight:
         return run(call, refreshing(call, flight)).value
 
@@ -62,14 +62,14 @@ def run(call: Call, work: Work) -> Outcome[Any]:
     advance: Callable[[], Any] = partial(next, work)
     step: Any = None
     try:
-        with blocking():  # a hook of an async function's may be who calls, and another thread may wait for this one
+        with blocking():  # an async function's hook may be the caller, and another thread may wait for this one
             while True:
                 step = advance()
                 try:
                     brought = call.compute() if step is COMPUTE else step()
                 except StopIteration as error:
                     advance = partial(work.throw, StoppedError(error))
-                except BaseException as error:  # noqa: BLE001  the procedure gets it
+                except BaseException as error:  # noqa: BLE001  raised in the procedure
                     advance = partial(work.throw, error)
                 else:
                     advance = partial(work.send, brought)
@@ -79,18 +79,18 @@ def run(call: Call, work: Work) -> Outcome[Any]:
     except StoppedError as stopped:
         raise stopped.error from None
     finally:
-        del advance, step  # an error in them would refer to itself by way of this frame
+        del advance, step  # breaks the reference cycle of an error in them with this frame
 
 
 def _brought(flight: Flight) -> Outcome[Any] | None:
-    """Wait for a flight of another thread."""
+    """Wait for another thread's flight."""
     with flight.landed:
         pass
     return flight.brought()
 
 
 def _served(call: Call, outcome: Outcome[Any]) -> Outcome[Any]:
-    """Return what a call gets, and begin to refresh that if it is stale."""
+    """Return the outcome of a call, and start a refresh if it is stale."""
     if outcome.is_stale and not call.cache.flights.is_led(call.key, call.terms.recorder.scope):
         refreshes.start(partial(_refresh, call))
     return outcome
@@ -110,7 +110,7 @@ def _work(call: Call, flight: Flight) -> Outcome[Any]:
 
 
 def _fetched(call: Call, flight: Flight) -> Outcome[Any]:
-    """Carry out the steps of `fetching`, of which a hit needs the first alone."""
+    """Carry out the steps of `fetching`; a hit takes only the first."""
     with blocking():
         found = find(call, flight)
     return found.outcome() if isinstance(found, Hit) else run(call, missing(call, flight, found))
@@ -124,6 +124,6 @@ def _refresh(call: Call) -> None:
                 with flights.working(flight):
                     flight.outcome = run(call, refreshing_behind(call, flight))
             except GivenUpError:
-                pass  # it was told when it was given up
-            except Exception as error:  # noqa: BLE001  whoever waits begins again, and may fall back
+                pass  # reported already
+            except Exception as error:  # noqa: BLE001  waiters begin again, and may fall back on the old result
                 tell_behind(call, error)

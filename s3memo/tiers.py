@@ -1,7 +1,7 @@
-"""Memory before the store: the one way to read a key, and the one way to write it.
+"""Memory in front of the store: the one way to read a key, and the one way to write it.
 
-`versions` and `freshness` decide, `memo` asks the store. What stands here is how memory and the flights of this process
-keep up with both.
+`versions` and `freshness` decide, and `memo` asks the store; this module keeps memory and the flights of this process
+in step with both.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ _LOOKS = 3
 """How often a version that vanished between LIST and GET is looked for again."""
 
 _QUICK = 1.0
-"""Seconds for which a function may serve what memory holds without asking memory again."""
+"""Seconds for which a function may serve a value from a cell without asking memory again."""
 
 _OWN_CLOCKS = (local_clock, time.time)
 
 SERVED: tuple[Freshness, ...] = ("fresh", "stale")
-"""What callers get at once."""
+"""Served to callers at once."""
 _OF_USE: tuple[Freshness, ...] = ("fresh", "stale", "fallback")
 
 
 class Tiers:
-    """A memory tier and a store, and the flights of this process between them. Safe to share between threads."""
+    """A memory tier, a store, and the flights of this process between them. Safe to share between threads."""
 
     def __init__(
         self,
@@ -77,15 +77,15 @@ class Tiers:
         return Hit(key, slot.held, loaded(slot.held), "memory", freshness) if freshness in SERVED else None
 
     def open_cell(self, cell: Cell, key: Key, terms: Terms) -> None:
-        """Let a function serve what memory holds for a key without asking again, for a moment, if all share the value.
+        """Let a function serve a key's value from a cell for a moment, if all callers share that value.
 
-        Hooks are told of no such hit, so there are none with hooks; nor with a clock that is not this machine's.
+        Such hits are not passed to hooks, so cells stay closed if there are hooks, or a clock other than the machine's.
         """
         if self._has_hooks or self._memory.timer not in _OWN_CLOCKS:
             return
         is_bounded = terms.policy.ttl is not None or self._memory.revalidate_after is not None
         latest = self.store.time().latest if is_bounded else 0.0
-        with process_lock:  # what is held may leave meanwhile
+        with process_lock:  # the slot may be evicted meanwhile
             slot = self._slot(key, terms)
             if slot is None or slot.held.raised is not None or not slot.held.is_shared:
                 return
@@ -99,25 +99,25 @@ class Tiers:
             slot.add_cell(cell)
 
     def holds_large(self, key: Key, size: int) -> bool:
-        """Whether memory holds a value of more than so many bytes, which is decoded for each caller."""
+        """Whether memory holds a value of more than `size` bytes that is decoded for each caller."""
         slot = self._memory.slot(key)
         return slot is not None and slot.held.raw_size > size and not slot.held.is_shared
 
     def find(
         self, key: Key, terms: Terms, flight: Flight, *, serves_stale: bool = True, reading: Reading = NOTHING_READ
     ) -> Hit | Miss:
-        """Return what is remembered, or that it is a miss; of trouble with the store only tell."""
+        """Return the cached result, or a miss; trouble with the store is reported and counts as a miss."""
         found: Hit | Miss
         try:
             found = self.recall(key, terms, flight, serves_stale=serves_stale, reading=reading)
-        except Exception as error:  # noqa: BLE001  as with fail_open, but a hit has no time to make that
+        except Exception as error:  # noqa: BLE001  like fail_open, which would slow down hits
             terms.survive(error, key, "the store could not be read, which counts as a miss")
             found = self._old(key, terms) or Miss()
         self.tell(key, terms, found)
         return found
 
     def tell(self, key: Key, terms: Terms, found: Hit | Miss) -> None:
-        """Emit what a look for a caller brought."""
+        """Emit the outcome of a caller's look-up."""
         if isinstance(found, Miss):
             terms.recorder.emit("miss", key=key)
         else:
@@ -126,7 +126,7 @@ class Tiers:
             terms.recorder.emit(kind, key=key, tier=found.tier, seconds=saved, size=found.held.size)
 
     def find_behind(self, key: Key, terms: Terms, flight: Flight) -> Hit | Miss:
-        """Look for a fresh result while the callers get the stale one."""
+        """Look for a fresh result while callers are served the stale one."""
         with terms.fail_open(key, "the store could not be read, so a stale result is not refreshed"):
             return self.recall(key, terms, flight, serves_stale=False)
         return Miss()
@@ -141,7 +141,7 @@ class Tiers:
         reading: Reading = NOTHING_READ,
         lists: bool = False,
     ) -> Hit | Miss:
-        """The one read path: memory, else the newest version that the index knows or the store lists.
+        """The one read path: memory, else the newest version in the index or the store's listing.
 
         With `lists` the index is not asked. Raises StoreError.
         """
@@ -161,7 +161,7 @@ class Tiers:
                         hit = self._load(key, version, terms, flight, listing, freshness=freshness)
                         freshness = hit.freshness
                 except NotFoundError:
-                    self._names.forget(key)  # replaced since it was listed
+                    self._names.forget(key)  # replaced since the listing
                     continue
                 except CodecError as error:
                     if sighting.is_proof:
@@ -173,20 +173,20 @@ class Tiers:
                 fallback = version if freshness in _OF_USE else None
             if sighting.is_proof:
                 break
-        # What is computed for a miss begins now, however long ago its names were listed.
+        # The computation for a miss begins now, however long ago the names were listed.
         return Miss(listing._replace(seen_at=self.store.time().earliest), fallback)
 
     def look(self, key: Key, terms: Terms) -> Listing:
-        """List the key; what memory holds, or a flight of the key would bring it, gives way to what is seen."""
+        """LIST the key; memory and running flights give way to what is seen."""
         return self._names.look(key, terms)
 
     def notice(self, key: Key, listing: Listing) -> None:
-        """Let what memory holds for a key, or a flight of it would bring, give way to what a listing shows."""
+        """Let memory and the running flights of a key give way to what a listing shows."""
         self.flights.notice(key, listing)
         self._memory.discard_outdated(key, listing)
 
     def look_for_refresh(self, key: Key, terms: Terms) -> Miss:
-        """List the key for a computation that takes place whatever is stored."""
+        """LIST the key for a computation that takes place whatever is stored."""
         listing = None
         with terms.fail_open(key, "the store could not be read, so the result will not be stored"):
             self._memo.breaker.check()
@@ -194,7 +194,10 @@ class Tiers:
         return Miss(listing)
 
     def keep(self, flight: Flight, terms: Terms, found: Miss, value: Any, elapsed: float) -> Outcome[Any]:
-        """Remember what a computation of so many seconds returned, if it is to be; return it, for all who wait."""
+        """Store the result of a computation, unless it is not wanted; return its outcome, for all waiters.
+
+        `elapsed` is how long it took, in seconds.
+        """
         self._tell_computed(flight.key, terms, elapsed)
         if found.listing is not None and _is_wanted(value, terms):
             held, is_stored = self._remember_if_possible(flight, terms, found.listing, value, elapsed)
@@ -208,17 +211,17 @@ class Tiers:
         try:
             copy = bridge.aside(partial(self._memo.packing.copier, value, terms.classes))
             return Outcome(value, partial(bridge.aside, copy), elapsed)
-        except EncodeError:  # those who wait compute for themselves
+        except EncodeError:  # the waiters compute for themselves
             return Outcome(value, None, elapsed)
 
     def keep_error(self, flight: Flight, terms: Terms, found: Miss, error: Exception, elapsed: float) -> None:
-        """Remember what a computation of so many seconds raised."""
+        """Store the exception of a computation that took `elapsed` seconds."""
         self._tell_computed(flight.key, terms, elapsed)
         if found.listing is not None:
             self._remember_if_possible(flight, terms, found.listing, error, elapsed, raised=True)
 
     def fall_back(self, flight: Flight, terms: Terms, found: Miss, error: Exception) -> Hit | None:
-        """Return the result that is served although it has expired, because the function raised `error`; or None."""
+        """Return the expired result to serve because the function raised `error`, or None."""
         key = flight.key
         if found.fallback is None or found.listing is None:
             return None
@@ -235,9 +238,9 @@ class Tiers:
     def remember(self, key: Key, terms: Terms, draft: Draft, computing: Flight | None = None) -> None:
         """The one write path: PUT the version, then DELETE what it supersedes. Raises StoreError if the PUT fails.
 
-        What was computed is not worth a wait for a store that is to be left alone.
-        A computation that was detached during the PUT takes its version back, before it has deleted any other: nobody
-        was promised that it is stored, and what overtook it may yet fail.
+        A computed result skips its PUT while the breaker is open. If the flight was detached during the PUT, its
+        version is taken back before it deletes any other: nobody was promised that it is stored, and the write or
+        invalidation that detached it may still fail.
         """
         version = draft.held.version
         self._memo.put(key, terms, draft, gives_way=computing is not None)
@@ -245,10 +248,10 @@ class Tiers:
         taken_back = computing is not None and computing.detached
         void = [version] if taken_back else draft.listing.superseded(version, keep=terms.keep)
         if computing is not None and computing.bypasses_memory:
-            self._names.forget(key)  # for what it rests on was listed before
+            self._names.forget(key)  # its listing is older than the clearing of memory
         else:
             self._names.learn(key, draft, void)
-        if not taken_back:  # an older one may have come to memory during the PUT, if this has left it
+        if not taken_back:  # an older version may have entered memory during the PUT, if this one was evicted
             self.notice(key, Listing((version,)))
             self.flights.overtake(key, by=computing)
         self._memo.delete(key, terms, void)
@@ -256,9 +259,9 @@ class Tiers:
     def _remember_if_possible(
         self, flight: Flight, terms: Terms, listing: Listing, value: Any, elapsed: float, *, raised: bool = False
     ) -> tuple[Held | None, bool]:
-        """Hand a computed value to memory and store.
+        """Put a computed value into memory and the store.
 
-        Returns it as memory holds it, None if it cannot be encoded, and whether the store has it.
+        Returns its form in memory, None if it cannot be encoded, and whether it was stored.
         """
         key, held = flight.key, None
         with terms.fail_open(key, "the result could not be stored and is returned all the same"):
@@ -290,10 +293,10 @@ class Tiers:
     def _load(
         self, key: Key, version: Version, terms: Terms, flight: Flight, listing: Listing, *, freshness: Freshness
     ) -> Hit:
-        """Return a version from memory, if that is the one held there, else GET it unless it is known to be too large.
+        """Return a version from memory if that holds it; else GET it, unless it is known to be too large.
 
-        `freshness` is what it is by its name, which is all there is to say of a result that never expires. Raises
-        NotFoundError, CodecError.
+        `freshness` is judged by the name alone, which is enough for a result that never expires. Raises NotFoundError,
+        CodecError.
         """
         slot = self._slot(key, terms)
         tier: Tier
@@ -325,16 +328,16 @@ class Tiers:
             left.tell()
 
     def _is_held(self, key: Key) -> bool:
-        """Whether memory, or a flight, would have to give way to something newer of a key."""
+        """Whether memory or a running flight has something of the key that a newer version would outdate."""
         return self._memory.holds(key) or self.flights.is_running(key)
 
     def _slot(self, key: Key, terms: Terms) -> Slot | None:
-        """Return where memory holds what these callers may get: not what others were lent and may have changed."""
+        """Return the memory slot that these callers may use: not one whose value was lent and may have been changed."""
         slot = self._memory.slot(key)
         return None if slot is None or (slot.held.is_lent and terms.copy) else slot
 
     def _servable(self, key: Key, terms: Terms) -> Slot | None:
-        """Return where memory holds what these callers may get without asking whether it was replaced meanwhile."""
+        """Return the memory slot that may be served without asking whether it was replaced meanwhile."""
         slot = self._slot(key, terms)
         if slot is None:
             return None
@@ -344,7 +347,7 @@ class Tiers:
         return None
 
     def _seen_since(self, key: Key, terms: Terms) -> float:
-        """Return from when on a listing confirms what memory holds of a key, in POSIX seconds; without that any does."""
+        """Return how recent a listing must be to confirm the value in memory, in POSIX seconds; -inf if any will do."""
         trust = self._memory.revalidate_after
         return -math.inf if trust is None or self._slot(key, terms) is None else self.store.time().latest - trust
 
@@ -352,7 +355,7 @@ class Tiers:
         return terms.judge(self._memo.age(held.version), held.raised)
 
     def _judge_listed(self, version: Version, latest: float, key: Key, terms: Terms) -> Freshness:
-        """Say what a version is at a time, by its name alone, which does not tell a result from an exception."""
+        """Judge a version at a time by its name alone, which does not tell a result from an exception."""
         age = latest - version.created / MICROSECONDS
         freshness = terms.judge(age, None)
         if freshness == "ahead":
@@ -363,7 +366,7 @@ class Tiers:
 
 
 def loaded(held: Held) -> Any:
-    """Return the value that memory holds; a large one that is decoded for it is decoded beside the loop, if there is one."""
+    """Return the value that memory holds; a large one is decoded beside the loop, if there is one."""
     is_long = held.raw_size > bridge.LARGE and not held.is_shared
     return bridge.aside(held.load) if is_long else held.load()
 
@@ -371,5 +374,5 @@ def loaded(held: Held) -> Any:
 def _is_wanted(value: Any, terms: Terms) -> bool:
     if terms.cache_if is None:
         return True
-    with bridge.blocking():  # it is the user's
+    with bridge.blocking():  # the user's code
         return bool(terms.cache_if(value))

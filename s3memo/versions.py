@@ -3,7 +3,7 @@
     v1/memo/<namespace>/<tag>/<digest>/<version>                  v1/map/<name>/<digest>/<version>
     version = <order>_<created>_<ttl>_<elapsed>_<nonce>.s3m      (.dead: a tombstone)
 
-`order` counts down, so the newest version comes first in a listing. Lance inverts its version numbers likewise
+`order` counts down, so that the newest version comes first in a listing. Lance inverts its version numbers likewise
 (https://lance.org/format/table/transaction/).
 """
 
@@ -25,7 +25,7 @@ DAY = 86_400 * MICROSECONDS
 MEMO_ROOT = "v1/memo/"
 MAP_ROOT = "v1/map/"
 MAX_KEY_BYTES = 512
-"""The longest object key below a store's root: two escaped parts, a digest and a version leave some to spare."""
+"""The longest object key below a store's root, in bytes: two escaped parts, a digest, a version and some margin."""
 
 _ORDER_LIMIT = 2**56 - 1
 _TTL_LIMIT = 10**12
@@ -38,23 +38,23 @@ _PREFIX = re.compile(rf"(?:{MEMO_ROOT}{_PART}|{MAP_ROOT.rstrip('/')})/{_PART}/[0
 BASE32_DIGITS = "0123456789abcdefghijklmnopqrstuv"
 _PAIRS = [
     first + second for first in BASE32_DIGITS for second in BASE32_DIGITS
-]  # a table of ten bits is faster than base64's way
+]  # a table for ten bits at a time is faster than base64
 _CUT = re.compile(r"[A-Za-z0-9._=-]{140,146}=h[0-9a-v]{32}")
 _UNSAFE = re.compile(rb"[^A-Za-z0-9._-]")
 VERSION_NAME = (
     r"(?P<order>[0-9a-f]{14})_(?P<created>\d{8}T\d{6}\.\d{6}Z)_(?P<ttl>0|[1-9]\d{0,11}|inf)"
     r"_(?P<elapsed>0|[1-9]\d{0,14})_(?P<nonce>[0-9a-f]{8})\.(?P<suffix>s3m|dead)"
 )
-"""A pattern of the names of versions, to be matched with re.ASCII."""
+"""A pattern that matches the names of versions, to be used with re.ASCII."""
 _NAME = re.compile(VERSION_NAME, re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One immutable write of a key, as its name tells it.
+    """One immutable write of a key, as told by its name.
 
-    `order` decides recency and `created` age and burial, both in µs since 1970 by the store's clock; `ttl` is what the
-    writer gave it, in seconds (None: for ever); `elapsed` is how long it took to compute, in ms.
+    `order` decides recency, `created` decides age and burial, both in µs since 1970 by the store's clock. `ttl` is the
+    writer's, in seconds (None: for ever). `elapsed` is how long the computation took, in ms.
     """
 
     order: int
@@ -75,7 +75,7 @@ class Version:
 
     @property
     def name(self) -> str:
-        """The last part of the object's key; a newer version's name sorts before an older one's."""
+        """The last part of the object key; a newer version's name sorts before an older one's."""
         if not self._name:
             ttl = "inf" if self.ttl is None else self.ttl
             suffix = "dead" if self.dead else "s3m"
@@ -85,17 +85,17 @@ class Version:
         return self._name
 
     def is_foreign(self, latest: float) -> bool:
-        """Whether it is dated over a day after `latest`, in POSIX seconds, and so none of ours."""
+        """Whether it is dated more than a day after `latest`, in POSIX seconds, and so is not one of ours."""
         return self.order > int(latest * MICROSECONDS) + DAY
 
     @property
     def created_at(self) -> datetime:
-        """When its computation began."""
+        """When the computation began."""
         return _EPOCH + timedelta(microseconds=self.created)
 
 
 def parse_version(name: str) -> Version | None:
-    """Return the version of that name, or None if s3memo writes no such name."""
+    """Return the version with that name, or None if s3memo writes no such name."""
     match = _NAME.fullmatch(name)
     if match is None:
         return None
@@ -116,7 +116,7 @@ def parse_version(name: str) -> Version | None:
 
 
 class Key(NamedTuple):
-    """One logical call: which function, which code, which arguments. `str(key)` is stable."""
+    """One logical call: a function, its code, and its arguments. `str(key)` is stable."""
 
     namespace: str
     tag: str
@@ -127,17 +127,17 @@ class Key(NamedTuple):
 
     @property
     def prefix(self) -> str:
-        """What the object keys of all its versions begin with."""
+        """The common prefix of the object keys of all its versions."""
         return f"{self.folder}{self.digest}/"
 
     @property
     def folder(self) -> str:
-        """What the object keys of all calls of the same function with the same code begin with."""
+        """The common prefix of the object keys of all calls of the same function with the same code."""
         return tag_prefix(self.namespace, self.tag)
 
 
 class ItemKey(Key):
-    """One item of the mapping `namespace`; `tag` is empty, for no code made it."""
+    """One item of the mapping `namespace`; `tag` is empty, since no code is involved."""
 
     __slots__ = ()
 
@@ -146,28 +146,28 @@ class ItemKey(Key):
 
     @property
     def folder(self) -> str:
-        """What the object keys of all items of the same mapping begin with."""
+        """The common prefix of the object keys of all items of the same mapping."""
         return map_prefix(self.namespace)
 
 
 def map_prefix(name: str) -> str:
-    """Return what the object keys of a mapping begin with."""
+    """Return the common prefix of a mapping's object keys."""
     return f"{MAP_ROOT}{escape(name)}/"
 
 
 def namespace_prefix(namespace: str) -> str:
-    """Return what the object keys of a function begin with, whatever its code was."""
+    """Return the common prefix of a function's object keys, whatever its code."""
     return f"{MEMO_ROOT}{escape(namespace)}/"
 
 
-@lru_cache(1024)  # as of what it is made of
+@lru_cache(1024)  # as for `escape`
 def tag_prefix(namespace: str, tag: str) -> str:
-    """Return what the object keys of a function with one tag begin with."""
+    """Return the common prefix of the object keys of a function with one tag."""
     return f"{namespace_prefix(namespace)}{escape(tag)}/"
 
 
 def named_prefixes(namespace: str, tag: str) -> list[str]:
-    """Return what those object keys begin with if either may be given as it stands in them, cut, for all that is known."""
+    """Return the possible prefixes of those object keys, if either part may be given in its cut form."""
     return [f"{MEMO_ROOT}{folder}/{part}/" for folder in _written(namespace) for part in _written(tag)]
 
 
@@ -175,9 +175,9 @@ def _written(part: str) -> set[str]:
     return {escape(part), part} if _CUT.fullmatch(part) else {escape(part)}
 
 
-@lru_cache(1024)  # of functions, mappings and tags: a process has few
+@lru_cache(1024)  # a process has few functions, mappings and tags
 def escape(part: str) -> str:
-    """Return `part` in the characters [A-Za-z0-9._-] and `=xx` per other UTF-8 byte; a long one ends in a hash."""
+    """Return `part` in the characters [A-Za-z0-9._-], with other UTF-8 bytes as `=xx`; a long one ends in a hash."""
     if part in {".", ".."}:
         return part.replace(".", "=2e")
     raw = part.encode("utf-8", "surrogatepass")
@@ -189,13 +189,13 @@ def escape(part: str) -> str:
 
 
 def unescape(part: str) -> str:
-    """Return what was escaped, to be shown: the part as it is if `original` is None, or no terminal should be sent it."""
+    """Return the original of an escaped part for display; the part itself if that is unknown or not printable."""
     text = original(part)
     return part if text is None or not text.isprintable() else text
 
 
 def original(part: str) -> str | None:
-    """Return what was escaped, or None if `escape` cut it, or writes no such part."""
+    """Return the original of an escaped part, or None if `escape` cut it or writes no such part."""
     raw = re.sub(
         b"=([0-9a-f]{2})", lambda match: bytes.fromhex(match[1].decode()), part.encode("utf-8", "surrogatepass")
     )
@@ -213,23 +213,23 @@ def base32(raw: bytes) -> str:
 
 
 def is_result_prefix(prefix: str) -> bool:
-    """Whether the object keys of a call's or an item's versions may begin so."""
+    """Whether a prefix could be that of a call's or an item's versions."""
     return prefix.endswith("/") and _PREFIX.fullmatch(prefix[:-1]) is not None
 
 
 def parse_object_key(object_key: str) -> tuple[str, Version] | None:
-    """Return the prefix of a result's or tombstone's object key and its version, or None if s3memo writes no such object."""
+    """Return the prefix and the version in the object key of a result or tombstone, or None for other object keys."""
     prefix, _, name = object_key.rpartition("/")
     version = parse_version(name)
     return (f"{prefix}/", version) if version and _PREFIX.fullmatch(prefix) else None
 
 
 def clearing(object_keys: Iterable[str], *, latest: float, batch: int) -> Iterator[list[str]]:
-    """Yield, in batches, the results to delete out of a listing; each digest's oldest go first, tombstones stay.
+    """Yield the results in a listing to delete, in batches; each digest's oldest go first, tombstones stay.
 
-    No batch holds both a digest's newest version and an older one, for a store may carry out only part of a batch,
-    and the older one would be found again. That costs one batch more for up to `batch` digests of several versions.
-    What is foreign at `latest` (POSIX seconds) stays.
+    No batch holds both a digest's newest version and an older one: a store may carry out only part of a batch, and the
+    older one would then be found again. For up to `batch` digests of several versions this costs one more batch.
+    Versions that are foreign at `latest` (POSIX seconds) stay.
     """
     found = filter(None, map(parse_object_key, object_keys))
     results = ((prefix, version) for prefix, version in found if not version.dead and not version.is_foreign(latest))
@@ -249,10 +249,10 @@ def clearing(object_keys: Iterable[str], *, latest: float, batch: int) -> Iterat
 
 
 class Listing(NamedTuple):
-    """What one look at a digest's prefix showed, newest first, and all that follows from it.
+    """What one look at a digest's prefix showed, newest first, and what follows from it.
 
-    `full` says that there may be more behind the last name seen; `seen_at` is what the store's clock showed at the
-    earliest when its first page was answered, in POSIX seconds.
+    `full` says that there may be more behind the last name seen. `seen_at` is the earliest time at which the first page
+    was answered, in POSIX seconds by the store's clock.
     """
 
     versions: tuple[Version, ...] = ()
@@ -269,7 +269,7 @@ class Listing(NamedTuple):
         return newest
 
     def extended(self, names: Iterable[str], *, now: tuple[float, float], full: bool = False) -> Listing:
-        """Return this listing with one more page, answered `now`: between two readings of the store's clock."""
+        """Return this listing with one more page, answered `now`: the store's earliest and latest time then."""
         earliest, latest = now
         found = [version for version in map(parse_version, names) if version and not version.is_foreign(latest)]
         return Listing((*self.versions, *found), full, min(self.seen_at, earliest))
@@ -287,9 +287,9 @@ class Listing(NamedTuple):
     def settled(self) -> bool:
         """Whether names further back could not change what this listing says, to a reader or to a writer.
 
-        A tombstone's order is its date. So one that buries the newest version here, and a version that it does not
-        bury, sort before the date on which that newest one was created; and one that would bury a version whose
-        computation begins now sorts before now.
+        A tombstone's order is its date. So a tombstone that buries the newest version here, and any version that it
+        does not bury, sort before the date on which that newest version was created; and a tombstone that would bury a
+        version whose computation begins now sorts before now.
         """
         if not self.full:
             return True
@@ -315,20 +315,20 @@ class Listing(NamedTuple):
         return older[keep - 1 :][::-1]
 
     def rival(self, tombstone: Version) -> Version | None:
-        """Return what is dated so late that it, or what was written after seeing it, would outlive `tombstone`.
+        """Return the latest version dated so late that it, or one written after seeing it, would outlive `tombstone`.
 
-        That is another tombstone, as of a process with wider bounds, or a result, as of one whose clock is ahead.
+        That is another tombstone, from a process with wider time bounds, or a result of a process whose clock is ahead.
         """
         others = (version for version in self.versions if version != tombstone)
         late = (version for version in others if version.created > tombstone.created - (2 if version.dead else 0))
         return max(late, key=lambda version: version.created, default=None)
 
     def buried(self, by: Version) -> list[Version]:
-        """Return what the tombstone `by` makes void, oldest first; older tombstones included."""
+        """Return what the tombstone `by` buries, oldest first, older tombstones included."""
         return [version for version in self.versions if version.created <= by.created and version != by][::-1]
 
     def outdates(self, version: Version) -> bool:
-        """Whether a version must not be served any more: it is buried, or there is a newer one."""
+        """Whether a version must no longer be served: it is buried, or there is a newer one."""
         newest, tombstone = self.newest, self.tombstone
         is_buried = tombstone is not None and version.created <= tombstone
         return is_buried or (newest is not None and newest.name < version.name)

@@ -1,4 +1,4 @@
-"""Which calls of a batch may start, which wait for another with the same key, and which results may go out."""
+"""The board of a batch: which calls may start, which wait for another of the same key, and which results may go out."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from s3memo.versions import Key
 
 @dataclass(eq=False, slots=True)
 class Item:
-    """One call of a batch: how it is made, and what it brought. Without `call` the function runs as if not decorated.
+    """One call of a batch and its outcome. Without `call` the original function is called.
 
-    Whoever makes the call sets `outcome` or `error`; the board is told, and lands it.
+    Whoever makes the call sets `outcome` or `error` and then tells the board, which lands it.
     """
 
     args: tuple[Any, ...] = ()
@@ -30,18 +30,18 @@ class Item:
 
     @property
     def key(self) -> Key | None:
-        """What it shares with calls of the same arguments."""
+        """The key of the call, shared by calls with equal arguments."""
         return None if self.call is None else self.call.key
 
     def land(self) -> None:
-        """Note that it has ended, and the trace of its error, which others may share and raise before."""
+        """Note that the call has ended, and the traceback of its error, which other items may share and raise first."""
         self.has_landed = True
         self.trace = self.error.__traceback__ if self.error else None
 
 
 @dataclass(slots=True)
 class Progress:
-    """How far a batch is. `total` is None while nobody knows how many calls there are; times are in seconds."""
+    """How far a batch is. `total` is None while the number of calls is unknown; times are in seconds."""
 
     total: int | None = None
     done: int = 0
@@ -51,7 +51,7 @@ class Progress:
     seconds_saved: float = 0.0
     seconds_computed: float = 0.0
     requests: Counter[RequestKind] = field(default_factory=Counter)
-    """What the store was sent for it, by the time it ended."""
+    """The requests sent to the store for the batch, once it has ended."""
 
     def count(self, item: Item) -> None:
         """Count a call that has ended."""
@@ -67,7 +67,7 @@ class Progress:
 
 
 class Board:
-    """The calls of a batch that have been planned and not gone out yet, of which at most `most` have started."""
+    """The planned calls of a batch whose results have not gone out yet; at most `most` of them have started."""
 
     def __init__(self, *, ordered: bool, most: int) -> None:
         self._ordered = ordered
@@ -81,22 +81,22 @@ class Board:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is left of what was planned."""
+        """Whether no planned call is left."""
         return not self._begun and not self._planned
 
     @property
     def wants_more(self) -> bool:
-        """Whether more may be planned."""
+        """Whether more calls may be planned."""
         return not self._planned and self._begun < self._most
 
     @property
     def waiting(self) -> int:
-        """How many calls have not started."""
+        """The number of calls that have not started."""
         return len(self._planned) + len(self._again)
 
     @property
     def can_start(self) -> bool:
-        """Whether one more may start."""
+        """Whether another call may start."""
         return bool(self._again) or (bool(self._planned) and self._begun < self._most)
 
     @property
@@ -105,14 +105,14 @@ class Board:
         return bool(self._line) and self._line[0].has_landed
 
     def plan(self, items: Iterable[Item]) -> None:
-        """Add calls; one that has an error already takes its place all the same."""
+        """Add calls; one that already has an error takes its place all the same."""
         for item in items:
             if item.error is not None:
                 item.land()
             self._planned.append(item)
 
     def start(self) -> Item | None:
-        """Return the next call to be made, None if none may start now. Of one key only one is made at a time."""
+        """Return the next call to make, or None if none may start now. Only one call per key is made at a time."""
         while self.can_start:
             if self._again:
                 item = self._again.popleft()
@@ -133,23 +133,23 @@ class Board:
         return None
 
     def end(self, item: Item) -> list[Item]:
-        """Note that a call has been made; return those that waited for it, which are to be shared with or made again."""
+        """Note that a call has ended; return the calls that waited for it, to be given its outcome or made again."""
         self.running -= 1
         self.settle(item)
         return self._led.pop(item.key, []) if item.key is not None else []
 
     def settle(self, item: Item) -> None:
-        """Note that an item has ended, whoever did the work."""
+        """Note that an item has ended, whatever did the work."""
         item.land()
         if not self._ordered:
             self._line.append(item)
 
     def again(self, item: Item) -> None:
-        """Let a call that waited be made after all."""
+        """Put a call that waited back, to be made after all."""
         self._again.append(item)
 
     def take(self) -> Item | None:
-        """Return the next one that goes out, if it has ended."""
+        """Return the next item whose result goes out, if it has ended."""
         if self.has_ready:
             self._begun -= 1
             return self._line.popleft()

@@ -1,1 +1,1 @@
-"""s3memo beside its peers, on one machine in one run: `python -m benchmarks.field`."""
+"""s3memo compared with its peers, on one machine in one run: `python -m benchmarks.field`."""

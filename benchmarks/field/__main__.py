@@ -1,8 +1,8 @@
-"""s3memo beside its peers.
+"""s3memo compared with its peers.
 
     pip install '.[bench,dev]' && python -m benchmarks.field [--only NAME] [--quick] [--out DIRECTORY]
 
-Needs Ceph (`bash tests/servers/ceph-install.sh`); `--server moto` does without, for trials. Run whole, it writes
+Needs Ceph (`bash tests/servers/ceph-install.sh`); `--server moto` does without, for trials. A whole run writes
 docs/benchmarks and the tables in docs/performance.md and README.md; with --only, --quick, --server moto or --out it
 leaves the documents alone.
 """
@@ -39,10 +39,12 @@ SERVERS = {"ceph": (ceph_server, "Ceph RADOS Gateway"), "moto": (moto_server, "m
 
 
 def main() -> None:
-    """Run the contests, print each table as it is found, and write all."""
+    """Run the contests, print each table as soon as it is complete, and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=CONTESTS, action="append")
-    parser.add_argument("--quick", action="store_true", help="the smallest size: it shows that all works, and no speed")
+    parser.add_argument(
+        "--quick", action="store_true", help="the smallest sizes: checks that everything works, measures no speed"
+    )
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--server", choices=SERVERS, default="ceph")
     parser.add_argument("--out", type=Path)

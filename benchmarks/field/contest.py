@@ -1,4 +1,4 @@
-"""What a contest is: one thing that is measured, who takes part, and what was promised."""
+"""Contests: one quantity that is measured, the contestants, and the targets."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from benchmarks.rounds import Readings, ratio, seconds_a_call
 from tests.servers.server import S3Server
 
 SMALL: dict[str, Any] = {"name": "resnet", "score": 0.71, "words": [f"word {number:05d}" for number in range(80)]}
-"""Some 1 KiB."""
+"""About 1 KiB."""
 LARGE = np.random.default_rng(1).random(125_000)
 """1 MB."""
 
 
 @dataclass(frozen=True)
 class Field:
-    """Where the contests take place; the environment names the server as boto3 reads it."""
+    """Where the contests take place; the environment names the server in boto3's variables."""
 
     server: S3Server
     bucket: str
@@ -29,17 +29,17 @@ class Field:
 
     @property
     def client_options(self) -> dict[str, Any]:
-        """What boto3's client is told of the server."""
+        """The arguments of boto3's client for the server."""
         return self.server.client_options
 
     def sized(self, full: int, quick: int) -> int:
-        """Return how many are wanted."""
+        """Return one of two sizes: the full one, or the one of a quick run."""
         return quick if self.is_quick else full
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """Who takes part: `read` returns one reading in the contest's unit. `lacks` tells what it does not do."""
+    """A contestant: `read` returns one reading in the contest's unit. `lacks` says what it does not offer."""
 
     name: str
     read: Callable[[], float]
@@ -48,7 +48,7 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Target:
-    """The contestant's reading is to be at most so many times the peer's."""
+    """The contestant's reading should be at most `at_most` times the peer's."""
 
     contestant: str
     peer: str
@@ -57,7 +57,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Contest:
-    """One thing that is measured, in seconds, bytes or requests."""
+    """One quantity that is measured, in seconds, bytes or requests."""
 
     name: str
     title: str
@@ -65,24 +65,24 @@ class Contest:
     targets: list[Target] = field(default_factory=list)
     unit: str = "s"
     rounds: int | None = None
-    """None: as many as all; else so many, for what does not vary."""
+    """None: as many as the other contests; a number for a quantity that does not vary."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A contest and what was read."""
+    """A contest and its readings."""
 
     contest: Contest
     readings: Readings
 
     def verdicts(self) -> list[tuple[Target, float, bool]]:
-        """Return each target, the ratio that was found, and whether it is met."""
+        """Return each target, the ratio that was found, and whether the target is met."""
         found = [(target, ratio(self.readings, target.contestant, target.peer)) for target in self.contest.targets]
         return [(target, times, times <= target.at_most) for target, times in found]
 
 
 def calling(name: str, function: Callable[[], Any], expected: Any, *, calls: int, lacks: str = "") -> Contestant:
-    """Return a contestant that is called so many times a reading. Raises RuntimeError if its result is wrong."""
+    """Return a contestant that makes `calls` calls per reading. Raises RuntimeError if its result is wrong."""
 
     def read() -> float:
         took = seconds_a_call(function, calls)
@@ -94,7 +94,7 @@ def calling(name: str, function: Callable[[], Any], expected: Any, *, calls: int
 
 
 def check(name: str, value: Any, expected: Any) -> None:
-    """Refuse to measure what returns something else."""
+    """Refuse to measure a function with a wrong result."""
     is_right = np.array_equal(value, expected) if isinstance(expected, np.ndarray) else value == expected
     if not is_right:
         raise RuntimeError(f"{name} returns {value!r:.80} instead of {expected!r:.80}")

@@ -1,4 +1,4 @@
-"""A store that keeps nothing, so that what a process holds is its memory tier alone."""
+"""A store that keeps nothing, so that a process holds results in its memory tier only."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from s3memo.stores.base import Buffer, PutMode
 
 
 class ForgetfulStore:
-    """Takes everything and has nothing."""
+    """Accepts everything and holds nothing."""
 
     url = "memory://forgetful"
     enforces_create_only = False
@@ -24,7 +24,7 @@ class ForgetfulStore:
         raise NotFoundError(f"nothing is kept, nor {object_key!r}")
 
     def put(self, object_key: str, data: Buffer, *, mode: PutMode = "overwrite") -> None:
-        """Forget it."""
+        """Discard the object."""
 
     def delete(self, object_keys: Iterable[str]) -> None:
         """Do nothing."""

@@ -1,4 +1,4 @@
-"""Contests that need no server: memory, the embedded store, keys, codec."""
+"""Contests that need no server: memory, the embedded store, keys, and the codec."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmarks import codec
 from benchmarks.field import makers
 from benchmarks.field.contest import LARGE, SMALL, Contest, Contestant, Field, Target, calling, check
 from benchmarks.rounds import seconds_a_call, seconds_of_process, told_by_process
-from s3memo import fingerprint  # noqa: F401  functions and classes get their form there
+from s3memo import fingerprint  # noqa: F401  registers how functions and classes are keyed
 from s3memo.keys import ArgumentKeys, digest_of
 
 MEMORY = ("functools.lru_cache", "s3memo memory", "cachebox", "cachetools", "dogpile memory", "cachier memory")
@@ -47,7 +47,7 @@ def memory_hit(field: Field) -> Iterator[Contest]:
 
 @contextmanager
 def memory_per_entry(field: Field) -> Iterator[Contest]:
-    """What an entry takes in the process."""
+    """The memory per entry in the process."""
     count = field.sized(100_000, 500)
     contestants = []
     for number, name in enumerate(MEMORY):
@@ -74,7 +74,7 @@ def embedded_hit(field: Field) -> Iterator[Contest]:
 
 @contextmanager
 def cold_start(field: Field) -> Iterator[Contest]:
-    """A whole process that reads one result, from disk or from the bucket; all modules are compiled, as pip does it."""
+    """A whole process that reads one result, from disk or from the bucket; modules are compiled as pip does."""
     compileall.compile_dir(Path(s3memo.__file__).parent, quiet=1)
     place = _filled(field, "cold", EMBEDDED, 2)
     bucket = f"s3://{field.bucket}"
@@ -96,7 +96,7 @@ def cold_start(field: Field) -> Iterator[Contest]:
 
 @contextmanager
 def keys(field: Field) -> Iterator[Contest]:
-    """What it takes to know a call."""
+    """The time to derive a key from arguments."""
     derive, numbers = ArgumentKeys(makers.half), itertools.count()
     many, few = field.sized(2_000, 5), field.sized(50, 2)
     sides = {
@@ -113,7 +113,7 @@ def keys(field: Field) -> Iterator[Contest]:
 
 @contextmanager
 def values(field: Field) -> Iterator[Contest]:
-    """What it takes to make bytes of a value and a value of them."""
+    """The time to turn a value into bytes and back."""
     contestants = []
     for label, value, calls in (
         ("a dict of 1 KiB", SMALL, field.sized(1_000, 3)),
@@ -135,7 +135,7 @@ def values(field: Field) -> Iterator[Contest]:
 
 
 def _call_often(function: makers.Function, calls: int) -> None:
-    """Call without anything between: what stands around a call weighs here."""
+    """Call in the tightest loop possible, since its overhead counts here."""
     for _ in itertools.repeat(None, calls):
         function(3, 2.5)
 

@@ -1,4 +1,4 @@
-"""How each peer caches a function, by its own documentation. Imports stand within, so that a process loads one alone."""
+"""How each peer caches a function, by its own documentation. Imports are local, so a process loads only one peer."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Any
 Function = Callable[..., Any]
 
 computed: list[int] = []
-"""The numbers that were computed in this process: what was read from a store is not among them."""
+"""The numbers computed in this process, which excludes those read from a store."""
 
 
 def summary(number: int) -> dict[str, Any]:
-    """Stand for what takes long: its result is some 1 KiB, a mutable one."""
+    """A stand-in for a slow function: its result is mutable, about 1 KiB."""
     computed.append(number)
     return {"number": number, "score": number / 7, "words": [f"word {number + n:05d}" for n in range(80)]}
 
 
 def half(number: int) -> float:
-    """Stand for what takes long: its result is a number."""
+    """A stand-in for a slow function: its result is a number."""
     computed.append(number)
     return number / 2
 
 
 def total(number: int, share: float) -> float:
-    """Stand for what takes long: it takes two scalars, and its result is a number."""
+    """A stand-in for a slow function: it takes two scalars, and its result is a number."""
     computed.append(number)
     return number + share
 
@@ -105,7 +105,7 @@ def s3memo_obstore(place: str, function: Function) -> Function:
 
 
 def s3memo_memory(_place: str, function: Function) -> Function:
-    """The memory tier before a store that keeps nothing."""
+    """The memory tier in front of a store that keeps nothing."""
     from benchmarks.field.forgetful import ForgetfulStore
     from s3memo import Cache, MemoryTier
 
@@ -118,16 +118,16 @@ LACKS = {
     "cachetools": "one process; callers share mutable results",
     "cachebox": "one process; copies mutable results one level deep",
     "cachier memory": "one process; callers share mutable results",
-    "cachier pickle": "unpickles what it reads; does not see changes of code; one machine or a shared disk",
-    "cachier S3": "unpickles what it reads; does not see changes of code",
+    "cachier pickle": "unpickles what it reads; does not notice code changes; one machine or a shared disk",
+    "cachier S3": "unpickles what it reads; does not notice code changes",
     "dogpile memory": "one process; callers share mutable results; keys are str() of arguments, so 1 and '1' are one call",
-    "dogpile dbm": "unpickles what it reads; does not see changes of code; one machine; 1 and '1' are one call",
-    "diskcache memoize": "unpickles what it reads; does not see changes of code; one machine",
+    "dogpile dbm": "unpickles what it reads; does not notice code changes; one machine; 1 and '1' are one call",
+    "diskcache memoize": "unpickles what it reads; does not notice code changes; one machine",
     "joblib.Memory": "unpickles what it reads; one machine or a shared disk",
-    "raw boto3": "no cache: bytes of a name that is known",
-    "raw obstore": "no cache: bytes of a name that is known",
+    "raw boto3": "no cache: the bytes of a known name",
+    "raw obstore": "no cache: the bytes of a known name",
 }
-"""What each does not do that s3memo does."""
+"""What each lacks in comparison with s3memo."""
 
 MAKERS: dict[str, Callable[[str, Function], Function]] = {
     "functools.lru_cache": lru_cache,

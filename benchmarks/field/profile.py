@@ -1,7 +1,7 @@
 """Where the time of a store hit and of a miss goes: `python -m benchmarks.field.profile [--server ceph|moto]`.
 
-By cProfile, which makes small functions look dearer than they are: shares count, not microseconds. A module's share is
-the time within its own functions and in what of C they call; S3Store's wait for the server stands under "sockets".
+Uses cProfile, which makes small functions look slower than they are: look at shares, not microseconds. A module's share
+is the time in its own functions and in the C functions they call; the time S3Store waits for the server is "sockets".
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _ROOT = str(Path(package).parent)
 
 
 def small(_number: int) -> dict[str, Any]:
-    """Take no time."""
+    """A function that takes no time."""
     return SMALL
 
 
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def print_shares(title: str, call: Callable[[], Any]) -> None:
-    """Profile many calls and print which modules the time was spent in."""
+    """Profile many calls and print in which modules the time was spent."""
     profile = cProfile.Profile()
     profile.enable()
     for _ in range(CALLS):
@@ -59,17 +59,17 @@ def print_shares(title: str, call: Callable[[], Any]) -> None:
     for (file, _, function), (_, _, own, _, callers) in pstats.Stats(profile).stats.items():  # type: ignore[attr-defined]
         if file != "~":
             spent[module(file)] += own
-        else:  # what is written in C counts for who calls it
+        else:  # C functions count for their callers
             for (caller, _, _), (_, _, part, _) in callers.items():
                 spent["sockets" if "socket" in function else module(caller)] += part
     total = sum(spent.values())
-    print(f"\n### {title}: {total / CALLS * 1e6:.0f} µs a call under the profiler\n\n| module | share |\n|---|--:|")
+    print(f"\n### {title}: {total / CALLS * 1e6:.0f} µs per call under the profiler\n\n| module | share |\n|---|--:|")
     for name, seconds in spent.most_common(SHOWN):
         print(f"| {name} | {seconds / total:.0%} |")
 
 
 def module(file: str) -> str:
-    """Return a module of s3memo by its name, another by its package's or file's."""
+    """Return the name of a module of s3memo, or of another package or file."""
     if file.startswith(_ROOT):
         return f"s3memo{file.removeprefix(_ROOT).removesuffix('.py').replace('/', '.')}"
     _, in_packages, inner = file.partition("site-packages/")

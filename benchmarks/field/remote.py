@@ -1,4 +1,4 @@
-"""Contests on the server: store hits, misses, batches, and the requests of each."""
+"""Contests on the server: store hits, misses, batches, and the requests of each operation."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ VALUES = {"1 KiB": SMALL, "1 MB": LARGE}
 
 
 def small(_number: int) -> dict[str, Any]:
-    """Stand for what takes long and returns a dict of 1 KiB."""
+    """A stand-in for a slow function that returns a dict of 1 KiB."""
     return SMALL
 
 
 def large(_number: int) -> np.ndarray:
-    """Stand for what takes long and returns an array of 1 MB."""
+    """A stand-in for a slow function that returns an array of 1 MB."""
     return LARGE
 
 
@@ -47,7 +47,7 @@ def our_stores(field: Field, prefix: str) -> dict[str, Any]:
 
 
 def client(field: Field) -> Any:
-    """Return boto3's client, without checksums that the server does not know: as s3memo's own is."""
+    """Return a boto3 client without checksums unknown to the server, like s3memo's own."""
     config = Config(
         max_pool_connections=batch.THREADS,
         request_checksum_calculation="when_required",
@@ -57,13 +57,13 @@ def client(field: Field) -> Any:
 
 
 def raw_bytes(raw: Any, bucket: str, object_key: str) -> bytes:
-    """Return an object as boto3 reads it."""
+    """Return an object, read with boto3."""
     data: bytes = raw.get_object(Bucket=bucket, Key=object_key)["Body"].read()
     return data
 
 
 def listed_and_read(engine: RawObstore, object_key: str) -> bytes:
-    """Return an object as obstore reads it, which knows its folder alone: the least that a hit takes whose name is not known."""
+    """Return an object, read with obstore given only its folder: the least work of a hit if its name is not known."""
     (found,) = engine.list(object_key[: object_key.rindex("/") + 1]).collect()
     return bytes(engine.get(found["path"]).bytes())
 
@@ -74,7 +74,7 @@ def by_cachier(field: Field, function: Callable[[int], Any], prefix: str) -> Any
 
 
 def store_hit(size: str) -> Callable[[Field], Any]:
-    """Return the contest of store hits on values of a size."""
+    """Return the contest of store hits on values of one size."""
 
     @contextmanager
     def contest(field: Field) -> Iterator[Contest]:
@@ -118,7 +118,7 @@ def store_hit(size: str) -> Callable[[Field], Any]:
                 lambda: listed_and_read(engine, object_key),
                 data,
                 calls=calls,
-                lacks="no cache: bytes of the one name in a folder",
+                lacks="no cache: the bytes of the only name in a folder",
             ),
             calling("cachier S3", lambda: other(1), value, calls=calls, lacks=LACKS["cachier S3"]),
         ]
@@ -139,7 +139,7 @@ def store_hit(size: str) -> Callable[[Field], Any]:
 
 
 def _only_reads(label: str, cached: Any, *, lists: bool) -> None:
-    """Refuse to measure a hit that sends other requests than it is said to."""
+    """Refuse to measure a hit that sends other requests than it should."""
     before = cached.cache_info().requests
     cached(1)
     after = cached.cache_info().requests
@@ -150,7 +150,7 @@ def _only_reads(label: str, cached: Any, *, lists: bool) -> None:
 
 @contextmanager
 def miss(field: Field) -> Iterator[Contest]:
-    """A call that is computed and stored, whose function takes no time."""
+    """A call that is computed and stored, of a function that takes no time."""
     calls, numbers = field.sized(40, 2), itertools.count()
     contestants = []
     for name, store in our_stores(field, "miss").items():
@@ -165,7 +165,9 @@ def miss(field: Field) -> Iterator[Contest]:
         raw.put_object(Bucket=field.bucket, Key=f"{key}/value", Body=body)
 
     contestants += [
-        calling("raw boto3, LIST and PUT", list_and_put, None, calls=calls, lacks="no cache: bytes under a new name"),
+        calling(
+            "raw boto3, LIST and PUT", list_and_put, None, calls=calls, lacks="no cache: the bytes under a new name"
+        ),
         calling("cachier S3", lambda: other(next(numbers)), SMALL, calls=calls, lacks=LACKS["cachier S3"]),
     ]
     targets = [
@@ -201,7 +203,7 @@ def warm_batch(field: Field) -> Iterator[Contest]:
 
 @contextmanager
 def requests(field: Field) -> Iterator[Contest]:
-    """What each operation asks of the server, counted in front of it."""
+    """The requests of each operation, counted by a proxy in front of the server."""
     counted: list[Contestant] = []
     with CountingProxy(field.server) as proxy:
         through = replace(field, server=proxy.server)
@@ -215,7 +217,7 @@ def requests(field: Field) -> Iterator[Contest]:
 
         store = S3Store(field.bucket, "counted", client_options=through.client_options)
         cache = Cache(store, memory=None, on_error="raise")
-        stranger = Cache(store, memory=None, names_ttl=0, on_error="raise")  # it trusts no name that it has seen
+        stranger = Cache(store, memory=None, names_ttl=0, on_error="raise")  # trusts no name it has seen
         with cache, stranger:
             ours, theirs = cache.cached()(small), by_cachier(through, small, "counted")
             ours(0)

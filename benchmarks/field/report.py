@@ -1,4 +1,4 @@
-"""What was found, as a table, JSON, and plots; the table also between two marks in documents."""
+"""Results as a table, as JSON, and as plots; the table is also written between two marks in documents."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ PACKAGES = (
     "numpy",
 )  # fmt: skip
 METHOD = (
-    "All sides of a contest take turns in each round, and another begins each time. A figure is the median of the rounds "
-    "(least to most beside it); a ratio is the median of the ratios within a round. Every result is checked. Clients of "
-    "boto3 that are not s3memo's own have 32 connections, and for hits and misses the same checksum setting as s3memo's."
+    "All sides of a contest take turns in rounds, and each round starts with another side. A figure is the median of the "
+    "rounds (minimum to maximum beside it); a ratio is the median of the ratios within a round. Every result is checked. "
+    "Clients of boto3 that are not s3memo's own have 32 connections, and s3memo's checksum setting for hits and misses."
 )
 _SCALES = {"s": ((1, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))}
 
 
 def surroundings() -> dict[str, Any]:
-    """Return what the numbers depend on."""
+    """Return the circumstances that the numbers depend on."""
     cpu = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), ":")
     return {
         "python": platform.python_version(),
@@ -46,16 +46,16 @@ def surroundings() -> dict[str, Any]:
 
 
 def shown(reading: float, unit: str) -> str:
-    """Return a reading in the unit that suits its size."""
+    """Return a reading in a suitable unit."""
     if unit not in _SCALES:
-        return f"{reading:,.0f} {unit}"
+        return f"{reading:,.0f} {unit if reading != 1 else unit.removesuffix('s')}"
     factor, name = next(((factor, name) for factor, name in _SCALES[unit] if reading >= factor), _SCALES[unit][-1])
     return f"{reading / factor:.3g} {name}"
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:
-    """Return the table of all targets, those missed too."""
-    lines = ["| | beside | times | target | |", "|---|---|--:|--:|---|"]
+    """Return the table of all targets, met and missed."""
+    lines = ["| | compared with | ratio | target | |", "|---|---|--:|--:|---|"]
     for outcome in outcomes:
         for target, found, is_met in outcome.verdicts():
             title = f"{outcome.contest.title}: {target.contestant}"
@@ -66,12 +66,12 @@ def summary(outcomes: Sequence[Outcome]) -> str:
 
 
 def table(outcome: Outcome) -> str:
-    """Return one contest's table. What the first column is divided by is raw boto3, or else the first contestant."""
+    """Return the table of one contest; ratios are to raw boto3, or else to the first contestant."""
     names = [each.name for each in outcome.contest.contestants]
     base = next((name for name in names if name.startswith("raw boto3")), names[0])
     lines = [
         f"### {outcome.contest.title}\n",
-        f"| | median | least to most | times {base} | what it lacks, or sends |",
+        f"| | median | min to max | ratio to {base} | what it lacks, or sends |",
         "|---|--:|--:|--:|---|",
     ]
     for each in outcome.contest.contestants:
@@ -83,7 +83,7 @@ def table(outcome: Outcome) -> str:
 
 
 def as_json(outcomes: Sequence[Outcome], around: dict[str, Any]) -> str:
-    """Return all readings."""
+    """Return all readings as JSON."""
     contests = [
         {
             "name": outcome.contest.name,
@@ -111,7 +111,7 @@ def write(outcomes: Sequence[Outcome], around: dict[str, Any], out: Path) -> Non
 
 
 def whole(outcomes: Sequence[Outcome], around: dict[str, Any], plots: str = "") -> str:
-    """Return surroundings, targets and all tables; `plots` is the folder to include them from."""
+    """Return the circumstances, the targets and all tables; `plots` is the folder to include plots from."""
     return "\n\n".join(
         [_told(around), around["method"], summary(outcomes)]
         + [f"{table(each)}\n\n![{each.contest.title}]({plots}{each.contest.name}.svg)" for each in outcomes]
@@ -119,7 +119,7 @@ def whole(outcomes: Sequence[Outcome], around: dict[str, Any], plots: str = "") 
 
 
 def publish(outcomes: Sequence[Outcome], around: dict[str, Any]) -> None:
-    """Replace what stands between the marks in docs/performance.md and README.md."""
+    """Replace the text between the marks in docs/performance.md and README.md."""
     told = f"{_told(around)}\n\n{summary(outcomes)}"
     for path, text in (("docs/performance.md", whole(outcomes, around, "benchmarks/")), ("README.md", told)):
         document = PROJECT / path

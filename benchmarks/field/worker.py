@@ -12,7 +12,7 @@ from benchmarks.field import makers
 
 
 def fill(peer: str, place: str, count: int) -> int:
-    """Store so many results; return how many were computed."""
+    """Store `count` results; return how many were computed."""
     function = makers.MAKERS[peer](place, makers.summary)
     for number in range(count):
         function(number)
@@ -26,7 +26,7 @@ def cold(peer: str, place: str, _count: int) -> int:
 
 
 def hits(peer: str, place: str, count: int) -> float:
-    """Return the seconds that reading a result from the store takes, after one that opens it."""
+    """Return the seconds per result read from the store, after a first one that opens it."""
     function = makers.MAKERS[peer](place, makers.summary)
     function(0)
     started = time.perf_counter()
@@ -37,7 +37,7 @@ def hits(peer: str, place: str, count: int) -> float:
 
 
 def held(peer: str, place: str, count: int) -> float:
-    """Return the bytes that a result takes in memory, its arguments and all else included."""
+    """Return the bytes of memory per result, including its arguments and all overhead."""
     function = makers.MAKERS[peer](place, makers.half)
     function(-1)
     gc.collect()

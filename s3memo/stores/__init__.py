@@ -1,4 +1,4 @@
-"""Where the bytes are: in this process, in one file on this machine, or in a bucket, with copies here or without."""
+"""The stores: in this process, in one file on this machine, or in a bucket, with or without local copies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from s3memo.stores.base import LocalPlace, Store
 
 
 def store_at(url_or_store: str | os.PathLike[str] | Store | None) -> Store:
-    """Return the store that is meant; None: the default one, with a WARNING if nobody named it. Raises SettingsError."""
+    """Return the store given or named; None: the default one, with a WARNING if none is set. Raises SettingsError."""
     if isinstance(url_or_store, Store):
         return url_or_store
     if url_or_store is not None:
@@ -24,7 +24,7 @@ def store_at(url_or_store: str | os.PathLike[str] | Store | None) -> Store:
 
 
 def with_local_tier(store: Store, local: LocalPlace | None, max_bytes: int | None) -> Store:
-    """Return the store with a local tier before it, if there is to be one and the store is not on this machine itself.
+    """Return the store behind a local tier, if one is asked for and the store itself is not on this machine.
 
     Raises SettingsError.
     """
@@ -34,7 +34,7 @@ def with_local_tier(store: Store, local: LocalPlace | None, max_bytes: int | Non
                 f"local_max_bytes={max_bytes!r} bounds a local tier, and there is none: give local= too"
             )
         return store
-    from s3memo.stores.tiered import DEFAULT_MAX_BYTES, TieredStore  # noqa: PLC0415  as below: it loads blake3
+    from s3memo.stores.tiered import DEFAULT_MAX_BYTES, TieredStore  # noqa: PLC0415  as below: blake3
 
     tiered = TieredStore(store, local, max_bytes=DEFAULT_MAX_BYTES if max_bytes is None else max_bytes)
     return store if store.url.startswith(("file:", "memory:")) else tiered
@@ -49,7 +49,7 @@ def open_store(location: Location) -> Store:
     """Return the store at a location; nothing is contacted or created before its first use."""
     match location.scheme:
         case "s3":
-            from s3memo.stores.s3 import S3Store  # noqa: PLC0415  a program on the embedded store need not load it
+            from s3memo.stores.s3 import S3Store  # noqa: PLC0415  so that programs on the embedded store do not load it
 
             return S3Store(location.root, location.prefix)
         case "s3+obstore" | "gs" | "az":

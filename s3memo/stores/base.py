@@ -1,4 +1,4 @@
-"""What a store is: dumb bytes by object key, and a clock. Tiers above add the meaning."""
+"""The Store protocol: dumb bytes by object key, and a clock. The tiers above add meaning."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 Buffer: TypeAlias = bytes | bytearray | memoryview
 PutMode: TypeAlias = Literal["overwrite", "create"]
 LocalPlace: TypeAlias = str | os.PathLike[str] | bool
-"""Where a local tier is: a directory; True: one in the user's cache directory."""
+"""Location of a local tier: a directory; True: one in the user's cache directory."""
 PAGE_SIZE = 1000
-"""How many names one LIST answers, and one DELETE takes, on S3."""
+"""How many names one LIST returns, and one DELETE takes, on S3."""
 
 
 class ObjectInfo(NamedTuple):
-    """What a listing tells of one object: `size` in bytes, `last_modified` in POSIX seconds by the store's clock."""
+    """One object in a listing: `size` in bytes, `last_modified` in POSIX seconds by the store's clock."""
 
     key: str
     size: int
@@ -35,13 +35,13 @@ class Store(Protocol):
 
     @property
     def url(self) -> str:
-        """Where the store is, as a user would write it. Each MemoryStore is a store of its own, whatever its URL."""
+        """Where the store is, as a user would write it. Each MemoryStore is a separate store, whatever its URL."""
         ...
 
     def list(self, prefix: str, *, start_after: str = "", limit: int | None = None) -> Iterator[ObjectInfo]:
         """Yield the objects whose key starts with `prefix` and sorts after `start_after`, ascending by UTF-8 bytes.
 
-        Pages are fetched as the iterator advances; with `limit` (objects) of at most PAGE_SIZE, one page suffices.
+        Pages are fetched as the iterator advances; a `limit` of at most PAGE_SIZE objects takes a single page.
         """
         ...
 
@@ -50,13 +50,13 @@ class Store(Protocol):
         ...
 
     def put(self, object_key: str, data: Buffer, *, mode: PutMode = "overwrite") -> None:
-        """Write the object, whole or not at all; in mode "create" raise AlreadyExistsError if there is one."""
+        """Write the object, whole or not at all; in mode "create" raise AlreadyExistsError if it exists."""
         ...
 
     def delete(self, object_keys: Iterable[str]) -> None:
-        """Delete the objects, in the order given where the store can; deleting what is not there is no error.
+        """Delete the objects, in the order given if the store can; a missing object is no error.
 
-        Every failure of a single key is collected, and one StoreError names them all.
+        Failures of single keys are collected, and one StoreError names them all.
         """
         ...
 
@@ -67,12 +67,12 @@ class Store(Protocol):
 
 @runtime_checkable
 class HoldsCopies(Protocol):
-    """What a store may have beside its verbs if it keeps copies on this machine, where its `get` looks first."""
+    """The optional methods of a store that keeps copies on this machine, where its `get` looks first."""
 
     def copy_of(self, object_key: str) -> Buffer | None:
-        """Return the object's bytes if there is a copy here, or None; no request is sent, and no StoreError raised."""
+        """Return the local copy of an object, or None; sends no request and raises no StoreError."""
         ...
 
     def drop_copy(self, object_key: str) -> None:
-        """Let the next `get` ask the store itself, because the copy turned out to be of no use."""
+        """Drop the local copy, because it turned out to be useless; the next `get` asks the store itself."""
         ...

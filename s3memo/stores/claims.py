@@ -1,7 +1,7 @@
-"""Who fetches what: of all threads and processes that share a directory, one at a time for each name.
+"""Claims: of all threads and processes that share a directory, only one at a time fetches an object.
 
-A claim is an empty file, named after what is fetched and locked by who fetches it. Who has done so, or failed, deletes
-it; who dies leaves it, unlocked, to one of those who wait, or to be swept like all that is half done.
+A claim is an empty file, named after the object and locked by its fetcher, who deletes it when done or failed. If the
+fetcher dies, the file stays, unlocked: one of the waiters takes it over, or it is swept like all unfinished files.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from s3memo.locks import rebuild_after_fork
 from s3memo.stores.quota import try_lock, unlock
 
 _PATIENCE = (*(0.001 * 2**attempt for attempt in range(6)), *[0.05] * 300)
-"""Seconds between attempts, 15 in all: as long as one operation on a store may take."""
+"""Seconds between attempts, 15 in all: the longest that one operation on a store may take."""
 
 _MOST = 128
-"""Claims, of which each holds a file open. What one process fetches beyond that at once it fetches without."""
+"""Claims at once, each of which holds a file open. Further fetches of a process go without."""
 
 
 class Claims:
-    """Claims in a directory that is there; whatever is wrong with that, there is no claim and no error."""
+    """Claims in an existing directory. Any trouble with it means no claim, and no error."""
 
     def __init__(self, directory: str) -> None:
         self._directory = directory
@@ -31,9 +31,9 @@ class Claims:
 
     @contextmanager
     def claimed(self, name: str) -> Iterator[None]:
-        """Let the block fetch what others do not fetch meanwhile, after whoever fetches it now.
+        """Run the block while no other claimant fetches the same object, after any that is fetching it now.
 
-        He may have brought it. If he fails, or takes over 15 seconds, all who waited for him go on without a claim.
+        That one may have fetched it. If it fails, or takes over 15 seconds, all who waited go on without a claim.
         """
         path = f"{self._directory}/{name}"
         with ExitStack() as held:

@@ -1,4 +1,4 @@
-"""A server's clock, known as an interval out of the `Date` headers of its answers.
+"""A server's clock as an interval, from the `Date` headers of its answers.
 
 Time as an interval follows Spanner's TrueTime (Corbett et al. 2012); the intersection is Marzullo's (1984).
 """
@@ -15,19 +15,19 @@ from s3memo.errors import StoreNotSupportedError
 from s3memo.stores.base import TimeBounds
 
 DRIFT = 200e-6
-"""How much faster or slower, at most, one clock may run than another; quartz is an order of magnitude better."""
+"""The highest relative drift between two clocks; quartz is an order of magnitude better."""
 
 _DATE_STEP = 1.0
 
 
 local_clock: Callable[[], float] = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
-"""Seconds since some fixed moment, by a clock that nobody sets and, where there is one, no suspend stops."""
+"""Seconds since some fixed moment, by a clock that is never set and, if the system has one, runs on in suspend."""
 
 
-@lru_cache(16)  # a second's answers have one date
+@lru_cache(16)  # answers within a second share one date
 def parse_date(header: str) -> float | None:
-    """Return an HTTP `Date` header as POSIX seconds, or None if it is none."""
-    from email.utils import parsedate_to_datetime  # noqa: PLC0415  without a server nobody needs it, and it loads much
+    """Return an HTTP `Date` header as POSIX seconds, or None if it is not valid."""
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415  slow to load, and only needed with a server
 
     try:
         moment = parsedate_to_datetime(header)
@@ -37,27 +37,27 @@ def parse_date(header: str) -> float | None:
 
 
 def posix_seconds(moment: datetime) -> float:
-    """Return a moment in POSIX seconds: what names no zone is in UTC, as all times of HTTP and S3 are."""
+    """Return a moment in POSIX seconds; without a time zone it is UTC, as everywhere in HTTP and S3."""
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 class ServerClock:
     """Bounds of a server's clock, narrowed by each answer and widened by the drift of the local clock since.
 
-    `clock` is the local one, in seconds; the readings given to `observe` must be its own. Safe to call from many
+    `clock` is the local one, in seconds; the readings passed to `observe` must come from it. Safe to call from many
     threads and after fork().
     """
 
     def __init__(self, clock: Callable[[], float] = local_clock) -> None:
         self._clock = clock
-        # Replaced as a whole and never locked: an observation that two threads' race drops only narrows less.
+        # Replaced as a whole and never locked: an observation lost between two threads only narrows less.
         self._offset: _Offset | None = None
 
     def observe(self, date: float, sent: float, received: float) -> None:
         """Learn from an answer dated `date` (POSIX seconds, whole) to a request sent and received at those readings.
 
-        One that contradicts what is known, as of a clock that was set or of another front end, is joined with it, so
-        that the interval holds both; the next one narrows it again.
+        If it contradicts what is known, because the clock was set or another front end answered, the interval grows to
+        hold both; the next answer narrows it again.
         """
         seen = _Offset(date - received, date + _DATE_STEP - sent, at=received).widened(received - sent)
         self._offset = seen if self._offset is None else self._offset.joined(seen)
@@ -73,7 +73,7 @@ class ServerClock:
 
 
 def checked_bounds(bounds: TimeBounds | None, url: str) -> TimeBounds:
-    """Return the bounds of a server's clock, or raise StoreNotSupportedError if no answer had a date."""
+    """Return the bounds of a server's clock; raise StoreNotSupportedError if no answer had a date."""
     if bounds is None:
         raise StoreNotSupportedError(
             f"the server of {url} answers without a Date header, so nothing tells its time: "
@@ -97,7 +97,7 @@ class _Offset(NamedTuple):
         return self.widened(now - self.at)._replace(at=now)
 
     def joined(self, other: _Offset) -> _Offset:
-        """Return what both allow, or where they contradict each other the least interval around both."""
+        """Return the intersection, or the smallest interval around both if they contradict each other."""
         at = max(self.at, other.at)
         one, two = self.at_time(at), other.at_time(at)
         low, high = max(one.low, two.low), min(one.high, two.high)

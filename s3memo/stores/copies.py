@@ -1,7 +1,7 @@
 """Copies of immutable objects in a directory on this machine, each in a file that ends in a hash of the rest.
 
-Plain files, because a file is read in one copy at any size and replaced at one stroke, its modification time is a clock
-of its use that needs no lock, and deleting it frees the disk; SQLite frees none and takes no object of 1 GiB, and
+Plain files, because a file of any size is read in one copy and replaced atomically, its modification time records its
+last use without a lock, and deleting it frees the disk. SQLite frees no disk space and takes no object of 1 GiB, and
 diskcache unpickles what it finds.
 """
 
@@ -27,7 +27,7 @@ _OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 class Copies:
-    """Copies in a directory that only this user can write in; it is made on first use. Methods raise OSError.
+    """Copies in a directory that only this user can write to, created on first use. Methods raise OSError.
 
     Safe for many threads and processes, however they end, and for fork(). `clock` returns POSIX seconds.
     """
@@ -40,7 +40,7 @@ class Copies:
         self._is_ready = False
 
     def read(self, object_key: str) -> bytearray | None:
-        """Return an object's bytes, or None if there is no copy. One that is damaged is deleted, and an OSError."""
+        """Return an object's bytes, or None if there is no copy. A damaged copy is deleted and raises OSError."""
         self._prepare()
         name = _name_of(object_key)
         path = self._path(name)
@@ -51,7 +51,7 @@ class Copies:
         try:
             data = _read_whole(descriptor, name)
             if data is not None:
-                with suppress(OSError):  # as on a disk that is read-only: it can be read, if not dated
+                with suppress(OSError):  # on a read-only disk it can be read, but not dated
                     self._date(descriptor)
                 return data
         finally:
@@ -60,11 +60,11 @@ class Copies:
         raise OSError(f"the copy {path} of {object_key} was damaged, and is deleted")
 
     def keep(self, object_key: str, data: Buffer) -> None:
-        """Write a copy, whole or not at all, if there is room for it. On a full disk others go, for the next one."""
+        """Write a copy, whole or not at all, if there is room. If the disk is full, make room for the next one."""
         self._prepare()
         try:
             self._keep(_name_of(object_key), flat(data))
-        except FileNotFoundError:  # somebody has deleted the directory
+        except FileNotFoundError:  # the directory was deleted
             self._is_ready = False
             self._prepare()
             self._keep(_name_of(object_key), flat(data))
@@ -80,7 +80,7 @@ class Copies:
             os.unlink(self._path(_name_of(object_key)))  # noqa: PTH108  as in quota
 
     def claimed(self, object_key: str) -> AbstractContextManager[None]:
-        """Fetch an object that was not found here as nobody else does meanwhile; see Claims."""
+        """Fetch an object that was not found here while nobody else fetches it; see Claims."""
         return self._claims.claimed(_name_of(object_key)) if self._is_ready else nullcontext()
 
     def _keep(self, name: str, data: memoryview) -> None:
@@ -91,7 +91,7 @@ class Copies:
             try:
                 if not try_lock(descriptor):
                     raise FileNotFoundError(f"{temporary} was taken for what a killed process has left")
-                os.ftruncate(descriptor, size)  # who makes room sees at once how large it will be
+                os.ftruncate(descriptor, size)  # whoever makes room sees its final size at once
                 is_written = self._quota.admit(int(name[:2], 16), size, temporary)
                 if is_written:
                     _write(descriptor, data)
@@ -123,7 +123,7 @@ class Copies:
         os.utime(descriptor, (now, now))
 
     def _prepare(self) -> None:
-        """Make the directory; raise PermissionError if others could put results there."""
+        """Create the directory; raise PermissionError if other users could write to it."""
         if self._is_ready:
             return
         os.makedirs(os.path.dirname(self._directory), exist_ok=True)  # noqa: PTH103, PTH120
@@ -144,7 +144,7 @@ def _name_of(object_key: str) -> str:
 
 
 def _check_of(name: str, data: bytearray | memoryview) -> bytes:
-    """Return what tells a copy that is whole, and under its own name."""
+    """Return the hash by which a copy is known to be whole and under its own name."""
     check = blake3(name.encode())
     check.update(data)
     return check.digest()

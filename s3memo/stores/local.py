@@ -20,7 +20,7 @@ from s3memo.stores.sqlite import Database
 
 FILE_NAME = "s3memo.db"
 MAX_OBJECT_BYTES = 10**9 - 10**4
-"""SQLite's limit for a row is 10**9 bytes; key and header take some of it."""
+"""SQLite's limit for a row is 10**9 bytes; the key and the row's header take some of it."""
 
 _GET = "SELECT data FROM objects WHERE key = ?"
 _LIST = "SELECT key, size, last_modified FROM objects WHERE key >= ? ORDER BY key LIMIT ?"
@@ -38,7 +38,7 @@ class LocalStore:
 
     Safe for many threads and processes of one machine, and for fork(). An acknowledged write survives the process,
     however it ends. `timeout` is how long an operation waits for other processes' writes, in seconds; `clock` returns
-    POSIX seconds. Raises SettingsError; a pickled store is opened anew where it arrives, by the default clock.
+    POSIX seconds. Unpickling opens the file anew, with the default clock. Raises SettingsError.
     """
 
     enforces_create_only = True
@@ -77,7 +77,7 @@ class LocalStore:
         return data
 
     def put(self, object_key: str, data: Buffer, *, mode: PutMode = "overwrite") -> None:
-        """Write the object, whole or not at all; in mode "create" raise AlreadyExistsError if there is one.
+        """Write the object, whole or not at all; in mode "create" raise AlreadyExistsError if it exists.
 
         Raises StoreNotSupportedError above MAX_OBJECT_BYTES.
         """
@@ -96,7 +96,7 @@ class LocalStore:
             raise AlreadyExistsError(f"the object {object_key!r} is already in {self.url}")
 
     def delete(self, object_keys: Iterable[str]) -> None:
-        """Delete the objects, in transactions of up to 1,000; what is not there is passed over."""
+        """Delete the objects, in transactions of up to 1,000; missing ones are ignored."""
         for batch in delete_batches(object_keys):
             with self._database.connection("delete {} objects from {!r} on", len(batch), batch[0]) as connection:
                 connection.execute("BEGIN IMMEDIATE")

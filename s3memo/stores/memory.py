@@ -17,7 +17,7 @@ from s3memo.stores.paging import delete_batches, list_in_pages
 
 
 class MemoryStore:
-    """Objects in a dict. Each instance is a store of its own, gone when the process ends; `name` only labels it.
+    """Objects in a dict. Each instance is a separate store, gone when the process ends; `name` only labels it.
 
     `clock` returns POSIX seconds.
     """
@@ -52,7 +52,7 @@ class MemoryStore:
         raise NotFoundError(f"there is no object {object_key!r} in {self.url}")
 
     def put(self, object_key: str, data: Buffer, *, mode: PutMode = "overwrite") -> None:
-        """Keep a copy of the bytes; in mode "create" raise AlreadyExistsError if there is an object."""
+        """Store a copy of the bytes; in mode "create" raise AlreadyExistsError if the object exists."""
         count_request("PUT")
         stored = bytes(data), self.clock()
         with process_lock:
@@ -64,7 +64,7 @@ class MemoryStore:
                 insort(self._sorted_keys, object_key)
 
     def delete(self, object_keys: Iterable[str]) -> None:
-        """Delete the objects; what is not there is passed over."""
+        """Delete the objects; missing ones are ignored."""
         for batch in delete_batches(object_keys):
             with process_lock:
                 for key in batch:

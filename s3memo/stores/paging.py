@@ -1,4 +1,4 @@
-"""Pages of a listing and batches of a delete, cut and counted as S3 bills them, so that numbers mean the same anywhere."""
+"""Pages of a listing and batches of a delete, cut and counted as S3 bills them, whatever the store."""
 
 from __future__ import annotations
 
@@ -46,5 +46,5 @@ def batches(items: Iterable[Item]) -> Iterator[list[Item]]:
 
 
 def _successor(key: str) -> str:
-    """Return the smallest text that sorts after `key`."""
+    """Return the smallest string that sorts after `key`."""
     return key + "\0"

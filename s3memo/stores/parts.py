@@ -1,4 +1,4 @@
-"""Large objects in parts: where they are cut, what they are put together in, and who helps to carry them."""
+"""Large objects in parts: how they are cut, buffered, and transferred by several threads."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from s3memo.locks import process_lock, rebuild_after_fork
 
 MIB = 1024 * 1024
 PART = 8 * MIB
-"""Bytes. What is as large goes to S3 in parts of that size; it comes back in one piece, or in parts that are missing."""
+"""In bytes. An object of this size or more is written to S3 in parts of this size; a read may be split likewise."""
 
 MAX_PARTS = 10_000
-"""How many parts an object on S3 may have."""
+"""The most parts that S3 allows for an object."""
 
 PARALLEL = 32 * MIB
-"""Bytes from which parts are worth connections of their own on the way back."""
+"""In bytes. Larger objects are read over several connections."""
 
 HELPERS = 3
-"""How many threads carry one object beside the one that wants it."""
+"""How many threads transfer one object beside the caller's."""
 
 _MOST_HELPERS = 12
 
 
 def cut(size: int) -> list[slice]:
-    """Return the parts of so many bytes: of 8 MiB, or of as many whole MiB more as it takes to have 10,000 at most."""
+    """Return the parts of an object: of 8 MiB, or of more whole MiB where there would be over 10,000 parts."""
     part = max(PART, -(-size // (MAX_PARTS * MIB)) * MIB)
     return [slice(start, min(start + part, size)) for start in range(0, size, part)]
 
 
 def room_for(size: int, name: str) -> bytearray:
-    """Return a buffer for an object of so many bytes. Raises StoreError, which calls it `name`, if there is no memory."""
+    """Return a buffer for an object of `size` bytes. Raises StoreError, naming the object, if there is no memory."""
     try:
         return bytearray(size)
     except (MemoryError, OverflowError) as error:
@@ -45,21 +45,21 @@ def room_for(size: int, name: str) -> bytearray:
 
 
 class _Crew:
-    """How many helpers this process may have, whatever is transferred at once: with many transfers none needs any."""
+    """Limits the helpers of this process over all transfers: many transfers at once need none."""
 
     def __init__(self) -> None:
         self._reset()
         rebuild_after_fork(self._reset)
 
     def hire(self, count: int) -> int:
-        """Return how many of so many may begin."""
+        """Return how many of `count` helpers may start."""
         with process_lock:
             hired = min(count, self._free)
             self._free -= hired
             return hired
 
     def dismiss(self, count: int) -> None:
-        """Let others have so many."""
+        """Release `count` helpers."""
         with process_lock:
             self._free += count
 
@@ -71,9 +71,9 @@ _crew = _Crew()
 
 
 class Helpers:
-    """Threads that do steps until one returns False or fails, while the block does its own; then they are waited for.
+    """Threads that repeat a step until it returns False or fails, while the block does its own; then waits for them.
 
-    When one fails, or the block does, `cancel` is called to let all others end soon; the first error is raised.
+    When one of them or the block fails, `cancel` is called to make all others end soon; the first error is raised.
     """
 
     def __init__(self, step: Callable[[], bool], count: int, cancel: Callable[[], None]) -> None:
@@ -88,7 +88,7 @@ class Helpers:
             thread = threading.Thread(target=copy_context().run, args=(self._work,), name="s3memo-part", daemon=True)
             try:
                 thread.start()
-            except RuntimeError:  # the interpreter is about to end: then alone
+            except RuntimeError:  # the interpreter is exiting: go on alone
                 break
             self._threads.append(thread)
         return self
@@ -113,7 +113,7 @@ class Helpers:
         try:
             while not self.failed and self._step():
                 pass
-        except BaseException as error:  # noqa: BLE001  it is raised where they are waited for
+        except BaseException as error:  # noqa: BLE001  raised where they are waited for
             self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
@@ -125,7 +125,7 @@ class Helpers:
 
 
 def share(step: Callable[[], bool], count: int, cancel: Callable[[], None]) -> None:
-    """Do steps until one returns False, beside so many helpers; raise the first error."""
+    """Repeat a step until it returns False, with up to `count` helpers; raise the first error."""
     with Helpers(step, count, cancel) as helpers:
         while not helpers.failed and step():
             pass

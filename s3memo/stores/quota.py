@@ -1,10 +1,10 @@
-"""How much a directory of copies may take, by a count that all processes share; the least recently used make room.
+"""A quota for a directory of copies, by a count that all processes share; the least recently used copies are evicted.
 
-The directory has a folder for each of 256 shards, `incoming` for what is being fetched or written, and two files:
+The directory has a folder for each of 256 shards, `incoming` for files being fetched or written, and two files:
 `usage`, a count of bytes for each shard, and `evicting`, locked by the one process that makes room. A count is raised
-before a file gets its name and lowered only by a look at what is there, so a process that is killed at any point leaves
-it too high and never too low. A file in `incoming` is locked while it is written. Files are counted in whole blocks of
-4 KiB, as disks do.
+before a file gets its name, and lowered only after a look at what is there, so a process killed at any point leaves it
+too high, never too low. A file in `incoming` is locked while it is written. Sizes are in whole blocks of 4 KiB, as on
+disk.
 """
 
 from __future__ import annotations
@@ -21,34 +21,33 @@ from typing import NamedTuple
 
 SHARDS = 256
 NAME = re.compile("[0-9a-f]{32}")
-"""What copies are called; the first two digits are their shard. Nothing of another name is counted or deleted."""
+"""The names of copies; the first two digits are the shard. Files of other names are neither counted nor deleted."""
 
 _BLOCK = 4096
 _SAMPLE = 10_000
-"""How many files are looked at to make room: more are judged by this sample, which takes some 0.1 s."""
+"""How many files are looked at to make room: a larger number is judged by this sample, which takes about 0.1 s."""
 
 _SPARED = 10
-"""One part in so many is emptied at a time, so that not every write has to make room."""
+"""One in this many parts is evicted at a time, so that not every write has to make room."""
 
 _UNKNOWN = 2**62
-"""A count that is lost: more than any disk, so the next to write looks at what is there."""
+"""Stands for a lost count: more than any disk, so that the next write looks at what is there."""
 
 _PATIENCE = (0.0, *(0.001 * 2**attempt for attempt in range(9)))
-"""Seconds between attempts to lock a file, half a second in all: others need it for microseconds, and to make room for
-some 0.1 s, or longer where their threads leave them no time."""
+"""Seconds between attempts to lock a file, 0.5 in all: others hold it for microseconds, or 0.1 s to make room."""
 
 _STALE = 3600.0
-"""Seconds after which a file that nobody has written to is what a killed process has left, whoever has it locked."""
+"""Seconds without a write after which a file counts as left behind by a killed process, even if it is locked."""
 
 _YOUNG = 10.0
-"""Seconds. What is younger may not be locked yet."""
+"""In seconds. A younger file may not be locked yet."""
 
 _AHEAD = 60.0
-"""Seconds. What is dated further ahead was used before the clock was set back, and nobody knows when."""
+"""In seconds. A use dated further ahead was before the clock was set back, and its true time is unknown."""
 
 
 class Found(NamedTuple):
-    """A copy that is there: how many bytes it takes, and when it was last used, in POSIX seconds."""
+    """An existing copy: its size on disk in bytes, and when it was last used, in POSIX seconds."""
 
     path: str
     size: int
@@ -56,12 +55,12 @@ class Found(NamedTuple):
 
 
 def footprint(size: int) -> int:
-    """Return how many bytes a file of `size` bytes takes on a disk."""
+    """Return how many bytes a file of `size` bytes takes on disk."""
     return -(-size // _BLOCK) * _BLOCK
 
 
 def doomed(found: Iterable[Found], size: int, *, most: int) -> list[Found]:
-    """Return the least recently used that take `size` bytes together, or as many as there are, up to `most` of them."""
+    """Return the least recently used copies that take `size` bytes together, at most `most` of them."""
     gone = []
     for copy in sorted(found, key=lambda copy: copy.used)[:most]:
         if size <= 0:
@@ -72,22 +71,22 @@ def doomed(found: Iterable[Found], size: int, *, most: int) -> list[Found]:
 
 
 class Quota:
-    """Keeps what a directory's copies take together below `max_bytes`. Its methods raise OSError.
+    """Keeps the total size of a directory's copies below `max_bytes`. Its methods raise OSError.
 
     `clock` returns POSIX seconds. Safe to call from many threads and processes; nothing is held open between calls.
     """
 
     def __init__(self, directory: str, max_bytes: int, clock: Callable[[], float]) -> None:
-        self.incoming = os.path.join(directory, "incoming")  # noqa: PTH118  as all here: a hit should cost microseconds
+        self.incoming = os.path.join(directory, "incoming")  # noqa: PTH118  as everywhere here: a hit should cost microseconds
         self._directory = directory
         self._max_bytes = max_bytes
         self._clock = clock
         self._stuck = set[str]()
 
     def admit(self, shard: int, size: int, temporary: str) -> bool:
-        """Count a file of `size` bytes, already there as `temporary`, if it fits or room can be made; or return False.
+        """Count a file of `size` bytes, existing as `temporary`; return False if there is no room and none can be made.
 
-        There is no room while another process takes long to make some, nor for what is larger than the bound.
+        There is no room for a file above the bound, nor while another process takes long to make some.
         """
         taken = footprint(size)
         if taken > self._max_bytes:
@@ -97,15 +96,15 @@ class Quota:
         with self._locked("evicting") as descriptor:
             if descriptor is None:
                 return False
-            if self._reserve(shard, taken):  # the one that was waited for has made room
+            if self._reserve(shard, taken):  # the process we waited for has made room
                 return True
             self._make_room(taken, temporary)
         return self._reserve(shard, taken)
 
     def give_way(self, size: int) -> None:
-        """Delete the least recently used on a disk that is full: `size` bytes, and a share of what is there."""
+        """On a full disk, delete the least recently used: `size` bytes, and a share of what is there."""
         with self._locked("evicting") as descriptor:
-            if descriptor is None:  # another process does
+            if descriptor is None:  # another process is doing so
                 return
             self.sweep()
             _, found = self._sample([*range(SHARDS)])
@@ -115,7 +114,7 @@ class Quota:
                     os.unlink(copy.path)  # noqa: PTH108
 
     def sweep(self, *, own: str = "") -> Counter[int]:
-        """Delete what killed processes left unfinished; return the bytes that others are writing, by shard."""
+        """Delete files that killed processes left unfinished; return the bytes that others are writing, by shard."""
         writing: Counter[int] = Counter()
         with os.scandir(self.incoming) as entries:
             for entry in entries:
@@ -138,14 +137,14 @@ class Quota:
             return True
 
     def _make_room(self, size: int, own: str) -> None:
-        """Look at all that is there, or sample after sample, until `size` more bytes fit."""
+        """Look at everything, or at sample after sample, until `size` more bytes fit."""
         first = os.urandom(1)[0]
         left = [(first + number) % SHARDS for number in range(SHARDS)]
         spare = self._max_bytes // _SPARED
         while left:
             with self._counts() as counts:
                 before = counts[:]
-            # Before the shards: what moves there meanwhile is counted twice, and not never.
+            # Before the shards: a file that is moved meanwhile is counted twice rather than not at all.
             writing = self.sweep(own=own)
             shards, found = self._sample(left)
             elsewhere = sum(count for shard, count in enumerate(before) if shard not in shards)
@@ -166,7 +165,7 @@ class Quota:
                     return
 
     def _sample(self, left: list[int]) -> tuple[set[int], list[Found]]:
-        """Take shards off `left` until there are files enough to judge by; return these shards and their files."""
+        """Take shards off `left` until there are enough files to judge by; return these shards and their files."""
         shards: set[int] = set()
         found: list[Found] = []
         known = self._clock() + _AHEAD
@@ -184,7 +183,7 @@ class Quota:
 
     @contextmanager
     def _counts(self) -> Iterator[array[int]]:
-        """Lend the counts, and write them back if they were changed. Raises TimeoutError."""
+        """Lend the counts, and write them back if changed. Raises TimeoutError."""
         with self._locked("usage") as descriptor:
             if descriptor is None:
                 raise TimeoutError(f"another process keeps {self._directory}/usage locked")
@@ -196,7 +195,7 @@ class Quota:
 
     @contextmanager
     def _locked(self, name: str) -> Iterator[int | None]:
-        """As below; a file that was waited for in vain, as that of a stopped process, is not waited for until it is free."""
+        """Like `_locked` below, but once waited for in vain, as for a stopped process, a file is tried only once."""
         patience = _PATIENCE[:1] if name in self._stuck else _PATIENCE
         with _locked(f"{self._directory}/{name}", patience=patience) as descriptor:
             (self._stuck.add if descriptor is None else self._stuck.discard)(name)
@@ -209,7 +208,7 @@ def _shard_of(path: str) -> int:
 
 @contextmanager
 def _locked(path: str, *, patience: tuple[float, ...]) -> Iterator[int | None]:
-    """Lend a file that no other thread or process has locked, or None if one keeps it so; the lock dies with us."""
+    """Lend a file descriptor locked against other threads and processes, or None if another keeps the lock."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         yield descriptor if any(try_lock(descriptor, pause) for pause in patience) else None
@@ -218,7 +217,7 @@ def _locked(path: str, *, patience: tuple[float, ...]) -> Iterator[int | None]:
 
 
 def _is_abandoned(path: str) -> bool:
-    """Whether nobody is writing a file any more: who does has it locked, and the lock dies with him."""
+    """Whether nobody writes a file any more: a writer holds its lock, which dies with it."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         return try_lock(descriptor)
@@ -227,8 +226,8 @@ def _is_abandoned(path: str) -> bool:
 
 
 def try_lock(descriptor: int, pause: float = 0.0) -> bool:
-    """Lock a file, after so many seconds; return whether nobody else has it locked."""
-    if pause:  # even none takes its time
+    """Try to lock a file, after `pause` seconds; return whether that succeeded."""
+    if pause:  # even sleep(0) takes time
         time.sleep(pause)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -238,6 +237,6 @@ def try_lock(descriptor: int, pause: float = 0.0) -> bool:
 
 
 def unlock(descriptor: int) -> None:
-    """Let others lock a file, and close it."""
-    fcntl.flock(descriptor, fcntl.LOCK_UN)  # a child that was forked meanwhile has it open too
+    """Unlock and close a file."""
+    fcntl.flock(descriptor, fcntl.LOCK_UN)  # a child forked meanwhile has it open too
     os.close(descriptor)

@@ -1,4 +1,4 @@
-"""How patient a store is: how often it asks, how long it waits, and when it gives up."""
+"""Retries and deadlines: how often a store is asked, how long it is waited for, and when to give up."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ _FIRST_PAUSE = 0.2
 class RetryPolicy:
     """Bounds of one operation on a store; times in seconds.
 
-    An attempt may take `connect_timeout` to connect and then `read_timeout` without a sign from the server;
-    `operation_timeout` bounds all attempts together, their data included; of an object from 8 MiB up, each 8 MiB may
-    take so long. A server's name may have several addresses: where none of them answers, connecting takes so long for
-    each.
+    An attempt may take `connect_timeout` to connect, and then `read_timeout` without a sign from the server.
+    `operation_timeout` bounds all attempts together, including the transfer; for an object of 8 MiB or more, each 8 MiB
+    may take that long. A server name may have several addresses: if none answers, connecting takes that long for each.
     """
 
     attempts: int = 3
@@ -45,11 +44,11 @@ class RetryPolicy:
 
     @property
     def longest_silence(self) -> float:
-        """How long one attempt waits for a server that says nothing."""
+        """How long one attempt waits for a silent server, in seconds."""
         return self.connect_timeout + self.read_timeout
 
     def pause(self, *, tried: int, elapsed: float, jitter: float) -> float | None:
-        """Return how long to wait after `tried` attempts, or None if another might not end in time.
+        """Return how many seconds to wait after `tried` attempts, or None if another might not end in time.
 
         `jitter` is random in [0, 1): "full jitter" (Brooker, Exponential Backoff and Jitter, 2015).
         """
@@ -59,7 +58,7 @@ class RetryPolicy:
 
 
 class Deadline:
-    """When an operation must be over, by an injected clock."""
+    """The deadline of an operation, by an injected clock."""
 
     def __init__(self, clock: Callable[[], float], policy: RetryPolicy) -> None:
         self.policy = policy
@@ -72,28 +71,28 @@ class Deadline:
         return self._clock() - self._begun
 
     def left(self) -> float:
-        """Return the seconds that are left, or raise TimeoutError."""
+        """Return the seconds left, or raise TimeoutError."""
         expired = self.expired()
         if expired is not None:
             raise expired
         return self.policy.operation_timeout - self.elapsed
 
     def expired(self) -> TimeoutError | None:
-        """Return the error that says that no time is left, or None."""
+        """Return the TimeoutError if no time is left, or None."""
         timeout = self.policy.operation_timeout
         if self.elapsed < timeout:
             return None
         return TimeoutError(self._explain(timeout))
 
     def moved(self, count: int) -> None:
-        """Take note that so many bytes are on their way."""
+        """Note that `count` more bytes have moved."""
 
     def _explain(self, timeout: float) -> str:
         return f"not done within operation_timeout={timeout:g} seconds, which large objects may need more of"
 
 
 class Progress(Deadline):
-    """When an operation must have got on: whenever another `step` bytes were moved, by any thread, time begins anew."""
+    """A deadline that starts anew whenever another `step` bytes were moved, by any thread."""
 
     def __init__(self, clock: Callable[[], float], policy: RetryPolicy, step: int) -> None:
         super().__init__(clock, policy)
@@ -102,7 +101,7 @@ class Progress(Deadline):
         self._is_cancelled = False
 
     def moved(self, count: int) -> None:
-        """Take note that so many bytes are on their way."""
+        """Note that `count` more bytes have moved."""
         self._moved += count
         if self._moved >= self._step and not self._is_cancelled:
             self._moved = 0
@@ -118,9 +117,9 @@ class Progress(Deadline):
 
 
 def until_answered(attempt: Callable[[int], Result], deadline: Deadline, sleep: Callable[[float], None]) -> Result:
-    """Return what an attempt returns; call it with its number, from 1, again after each StoreUnavailableError.
+    """Return what an attempt returns; repeat it, with its number from 1 on, after each StoreUnavailableError.
 
-    Raises what it raises once the policy allows no further attempt.
+    Raises the last error once the policy allows no further attempt.
     """
     tried = 0
     while True:
@@ -128,7 +127,7 @@ def until_answered(attempt: Callable[[int], Result], deadline: Deadline, sleep: 
         try:
             return attempt(tried)
         except StoreUnavailableError:
-            jitter = random.random()  # noqa: S311  it spreads load and keeps no secret
+            jitter = random.random()  # noqa: S311  spreads load; no secret
             pause = deadline.policy.pause(tried=tried, elapsed=deadline.elapsed, jitter=jitter)
             if pause is None:
                 raise

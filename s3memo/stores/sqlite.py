@@ -1,6 +1,6 @@
-"""One SQLite file for many threads and processes: opened, recognised, its connections pooled and kept apart by fork().
+"""One SQLite file for many threads and processes: opens it, checks its format, pools its connections, survives fork().
 
-sqlite3's errors leave here as StoreErrors.
+Errors of sqlite3 leave this module as StoreErrors.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SCHEMA = (
         data BLOB NOT NULL
     )
     """,
-    # A listing reads this index alone, which is eight times faster than looking up each row beside its blob.
+    # A listing reads this index alone, which is eight times faster than reading each row beside its blob.
     "CREATE INDEX listing ON objects (key, size, last_modified)",
     f"PRAGMA application_id = {_APPLICATION_ID}",
     f"PRAGMA user_version = {_FORMAT}",
@@ -62,7 +62,7 @@ _REMEDIES: dict[int, _Remedy] = {
 
 
 class Connection(sqlite3.Connection):
-    """`file` identifies the file that it was opened on; None means that it must not be used again."""
+    """`file` identifies the file it was opened on; None means that it must not be reused."""
 
     file: tuple[int, int] | None = None
 
@@ -70,7 +70,7 @@ class Connection(sqlite3.Connection):
 class Database:
     """Connections to the file at an absolute path, each lent for one operation.
 
-    `timeout` is how long an operation waits, in seconds, while other processes write.
+    `timeout` is how long an operation waits while other processes write, in seconds.
     """
 
     def __init__(self, path: Path, *, timeout: float) -> None:
@@ -82,14 +82,14 @@ class Database:
         _forks.watch(self)
 
     def connection(self, purpose: str, *objects: object) -> Loan:
-        """Lend a connection in autocommit mode, for as long as the block runs.
+        """Lend a connection in autocommit mode while the block runs.
 
         `purpose`, formatted with the objects, completes "could not …" in a StoreError's message.
         """
         return Loan(self, purpose, objects)
 
     def lend(self) -> Connection:
-        """Return a connection that is used for nothing else. Raises what sqlite3 does."""
+        """Return a connection for exclusive use. Raises sqlite3's errors."""
         present = _file_at(self._file)
         while True:
             try:
@@ -98,7 +98,7 @@ class Database:
                 return self._open()
             if connection.file == present:
                 return connection
-            connection.close()  # its file was moved or deleted: nobody would find what is written there
+            connection.close()  # its file was moved or deleted, so writes to it would be lost
 
     def take_back(self, connection: Connection) -> None:
         """Keep a connection for the next operation, or close it."""
@@ -123,14 +123,14 @@ class Database:
         except sqlite3.OperationalError as error:
             if _primary_code(error) not in _NO_PERMISSION or not self._is_settled():
                 raise
-            # On read-only media SQLite cannot make the files that it locks with. A file that nobody writes needs none,
-            # but may find a writer at any time: such a connection serves one operation.
+            # On read-only media SQLite cannot create its lock files. It can do without if nobody writes the file; but a
+            # writer may come at any time, so such a connection serves one operation.
             return self._connect("mode=ro&immutable=1")
         connection.file = _file_at(self._file)
         return connection
 
     def _is_settled(self) -> bool:
-        """Return whether all that was written is in the file itself, with no log beside it."""
+        """Return whether everything written is in the file itself, with no log beside it."""
         return self.path.is_file() and not self.path.with_name(f"{self.path.name}-wal").exists()
 
     def _connect(self, query: str) -> Connection:
@@ -143,7 +143,7 @@ class Database:
             factory=Connection,
         )
         try:
-            connection.execute("PRAGMA synchronous = NORMAL")  # with WAL, all but a power failure keeps every commit
+            connection.execute("PRAGMA synchronous = NORMAL")  # with WAL, only a power failure can lose a commit
             if not self._recognise(connection):
                 self._initialise(connection)
         except BaseException:
@@ -152,7 +152,7 @@ class Database:
         return connection
 
     def _recognise(self, connection: sqlite3.Connection) -> bool:
-        """Return whether the file is ours, or False where it is still empty; raise StoreNotSupportedError if neither."""
+        """Return whether the file is ours, or False if it is still empty; otherwise raise StoreNotSupportedError."""
         identity = """
             SELECT application_id, user_version, (SELECT count(*) FROM sqlite_master)
             FROM pragma_application_id, pragma_user_version
@@ -174,7 +174,7 @@ class Database:
     def _initialise(self, connection: sqlite3.Connection) -> None:
         self._switch_to_wal(connection)
         connection.execute("BEGIN IMMEDIATE")
-        if not self._recognise(connection):  # or another process was first
+        if not self._recognise(connection):  # unless another process was faster
             for statement in _SCHEMA:
                 connection.execute(statement)
         connection.execute("COMMIT")
@@ -184,7 +184,7 @@ class Database:
         while True:
             try:
                 connection.execute("PRAGMA journal_mode = WAL")
-            except sqlite3.OperationalError as error:  # where others switch too, SQLite does not wait
+            except sqlite3.OperationalError as error:  # SQLite does not wait here for others that switch too
                 if _primary_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                     raise
                 time.sleep(_RETRY_SECONDS)
@@ -193,7 +193,7 @@ class Database:
 
 
 class Loan:
-    """The block of `Database.connection`."""
+    """The context manager of `Database.connection`."""
 
     __slots__ = ("_connection", "_database", "_objects", "_purpose")
 
@@ -227,14 +227,14 @@ class Loan:
             self._explain(error)
 
     def __del__(self) -> None:
-        """Leave, if an interruption came before the first step of that: every fork would wait for it."""
+        """End a loan whose exit was interrupted before its first step: every fork would wait for it."""
         if id(self) in _forks.inside:
-            with contextlib.suppress(AttributeError):  # it may have come sooner
+            with contextlib.suppress(AttributeError):  # interrupted even before it had one
                 self._connection.close()
             _forks.let_go(self)
 
     def _explain(self, error: BaseException) -> None:
-        """Raise a StoreError in place of an error that is sqlite3's, or the system's."""
+        """Raise a StoreError in place of an error of sqlite3 or the system."""
         if isinstance(error, sqlite3.DatabaseError | OSError):
             purpose = self._purpose.format(*self._objects)
             raise _explained(error, f"could not {purpose} in {self._database.path}") from error
@@ -243,12 +243,12 @@ class Loan:
 class _ForkGuard:
     """Lets fork() happen only between operations and with all connections closed.
 
-    SQLite's memory of the locks that a process holds is inherited and the locks are not: even a connection that a child
-    opens for itself would rely on locks that nobody holds, and another process could delete the log under it.
+    A child inherits SQLite's record of the locks that a process holds, but not the locks: even a connection opened in
+    the child would rely on locks that nobody holds, and another process could delete the log under it.
     (https://www.sqlite.org/howtocorrupt.html, "Carrying an open database connection across a fork()")
 
-    An operation enters by the `entrance`, and is `inside` until it is let go; without another lock, for whoever reads
-    pays for each.
+    An operation enters through the `entrance`, and is `inside` until it is let go. It takes no other lock, since every
+    read pays for each lock.
     """
 
     def __init__(self) -> None:
@@ -257,24 +257,24 @@ class _ForkGuard:
         os.register_at_fork(before=self._before, after_in_parent=self._in_parent, after_in_child=self._in_child)
 
     def watch(self, database: Database) -> None:
-        """Take care of one more database, for as long as it lives.
+        """Watch a database as long as it lives.
 
-        Whoever opens one may hold a lock that fork() waits for behind the entrance.
+        Does not take the `entrance`: the caller may hold a lock that fork() waits for while it holds the entrance.
         """
         with self._left:
             self._databases.add(database)
 
     def let_go(self, loan: Loan) -> None:
-        """Let a fork happen that waits for the end of a loan, which entered or was about to."""
+        """Note that a loan has ended, whether it entered or was about to, for a fork that waits for it."""
         self.inside.discard(id(loan))
-        if self._is_awaited:  # else no lock: a fork that comes now finds that it is gone
+        if self._is_awaited:  # otherwise no lock: a fork that begins now sees that it is gone
             with self._left:
                 self._left.notify_all()
 
     def _reset(self) -> None:
-        self.entrance = threading.RLock()  # a signal's handler may come back in
+        self.entrance = threading.RLock()  # a signal handler may enter again
         self._left = threading.Condition()
-        self.inside: set[int] = set()  # ids: a loan that nobody holds any more is to end
+        self.inside: set[int] = set()  # ids, so that an abandoned loan can be collected
         self._is_awaited = False
 
     def _before(self) -> None:
@@ -307,7 +307,7 @@ def _close_all(connections: list[Connection]) -> None:
 
 def _file_at(path: str) -> tuple[int, int] | None:
     try:
-        status = os.stat(path)  # noqa: PTH116  each operation asks: a Path would take twice as long
+        status = os.stat(path)  # noqa: PTH116  on every operation: a Path would take twice as long
     except OSError:
         return None
     return status.st_dev, status.st_ino
@@ -318,7 +318,7 @@ def _primary_code(error: sqlite3.Error) -> int:
 
 
 def _explained(error: sqlite3.DatabaseError | OSError, failure: str) -> StoreError:
-    """The one place where foreign errors become ours."""
+    """Convert an error of sqlite3 or the system; the only place that does."""
     if isinstance(error, OSError):
         kind, remedy = _FORBIDDEN
         return kind(f"{failure}: {error.strerror}; {remedy}")

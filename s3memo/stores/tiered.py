@@ -1,4 +1,4 @@
-"""A store with copies on this machine before it: what was written or read here once is not downloaded again."""
+"""A remote store behind a local tier: what was written or read on this machine once is not downloaded again."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _LABEL_LENGTH = 80
 
 
 class TieredStore:
-    """A remote store, and copies of its results in a directory of this machine that all processes share.
+    """A remote store, with copies of its results in a directory of this machine that all processes share.
 
-    Copied are versions of results, which never change under their names, when they are written or first read; all else
-    passes through. `local` is a directory; True: one in the user's cache directory. In it each remote store has a
-    directory of its own, private to the user, which takes up to `max_bytes` (10 GiB by default); the least recently used
-    copies make room. A directory that somebody else can write in is not used. What ails the copies is logged, once of each
-    kind as a WARNING, and the remote store asked instead. `clock` dates the copies, in POSIX seconds. Raises
-    SettingsError; a pickled store keeps its copies where it arrives.
+    Versions of results, which never change under their names, are copied when they are written or first read; all else
+    passes through. `local` is a directory; True: one in the user's cache directory. Each remote store has its own
+    directory within, private to the user, of up to `max_bytes` (10 GiB by default); the least recently used copies are
+    evicted. A directory that others can write to is not used. Trouble with the copies is logged, each kind once as a
+    WARNING, and the remote store is asked instead. `clock` dates the copies, in POSIX seconds. Unpickled on another
+    machine, the store keeps its copies there. Raises SettingsError.
     """
 
     def __init__(
@@ -65,32 +65,32 @@ class TieredStore:
 
     @property
     def url(self) -> str:
-        """That of the remote store."""
+        """The URL of the remote store."""
         return self.remote.url
 
     @property
     def endpoint(self) -> str:
-        """Where the remote store's server is."""
+        """The endpoint of the remote store's server."""
         return str(getattr(self.remote, "endpoint", self.remote.url))
 
     @property
     def enforces_create_only(self) -> bool:
-        """Whether the remote store is known to."""
+        """Whether the remote store is known to enforce create-only writes."""
         return bool(getattr(self.remote, "enforces_create_only", False))
 
     @property
     def versioning(self) -> str:
-        """What the remote store's bucket does with old versions, as far as it tells."""
+        """The versioning of the remote store's bucket, if known."""
         return str(getattr(self.remote, "versioning", ""))
 
     @property
     def awaits(self) -> bool:
-        """Whether the remote store lets a loop go on across a `bridge`; the copies are read beside it."""
+        """Whether the remote store awaits its own I/O across a `bridge`; copies are read beside the loop."""
         return bool(getattr(self.remote, "awaits", False))
 
     @property
     def clock(self) -> Callable[[], float]:
-        """The clock that the remote store goes by, in seconds."""
+        """The clock of the remote store, in seconds."""
         clock: Callable[[], float] = getattr(self.remote, "clock", local_clock)
         return clock
 
@@ -99,9 +99,9 @@ class TieredStore:
         return self.remote.list(prefix, start_after=start_after, limit=limit)
 
     def get(self, object_key: str) -> Buffer:
-        """Return the object's bytes, from here if there is a copy, or raise NotFoundError.
+        """Return the object's bytes, from a local copy if there is one, or raise NotFoundError.
 
-        What another thread or process downloads just now is waited for, if that takes no longer than 15 seconds.
+        Waits up to 15 seconds for another thread or process that is downloading it.
         """
         data: Buffer | None = self.copy_of(object_key)
         if data is None:
@@ -119,10 +119,10 @@ class TieredStore:
         self._keep(object_key, data)
 
     def delete(self, object_keys: Iterable[str]) -> None:
-        """Delete the objects from the remote store, and then their copies, whether or not it could.
+        """Delete the objects from the remote store, and then their copies, even if that failed.
 
-        An object whose deletion failed, or whose answer was lost, may be there or not. Without its copy the remote store
-        is asked, and that is never wrong; first of all the copies, and a reader could bring one back meanwhile.
+        An object whose deletion failed, or whose answer was lost, may still exist. Without its copy the remote store is
+        asked, which is never wrong. If the copies went first, a reader could bring one back in between.
         """
         keys = [*object_keys]
         try:
@@ -136,13 +136,13 @@ class TieredStore:
         return self.remote.time()
 
     def close(self) -> None:
-        """Close the remote store; of the copies nothing is held open."""
+        """Close the remote store; no copies are held open."""
         close = getattr(self.remote, "close", None)
         if close is not None:
             close()
 
     def copy_of(self, object_key: str) -> bytearray | None:
-        """Return the object's bytes if there is a copy here, without asking the remote store; or None."""
+        """Return the local copy of an object, without asking the remote store; or None."""
         copies = self._copies_of(object_key)
         if copies is not None:
             with self._surviving("read"):
@@ -150,7 +150,7 @@ class TieredStore:
         return None
 
     def drop_copy(self, object_key: str) -> None:
-        """Let the next read ask the remote store."""
+        """Delete the local copy; the next read asks the remote store."""
         copies = self._copies_of(object_key)
         if copies is not None:
             with self._surviving("delete"):
@@ -163,20 +163,20 @@ class TieredStore:
                 aside(partial(copies.keep, object_key, data))
 
     def _copies_of(self, object_key: str) -> Copies | None:
-        """Return where the object's copy is, or None if it is not one to be copied."""
+        """Return the copies an object belongs to, or None if it is not to be copied."""
         if not is_immutable(object_key):
             return None
         if self._copies is None:
             try:
                 directory = self._directory / _folder_of(self.url, self.endpoint)
-            except S3MemoError:  # there is no remote store to be reached; it says so itself when it is asked
+            except S3MemoError:  # the remote store is misconfigured; it says so itself when asked
                 return None
             self._copies = Copies(os.fspath(directory), self.max_bytes, self._own_clock)
         return self._copies
 
     @contextmanager
     def _surviving(self, action: str) -> Iterator[None]:
-        """Tell of trouble with a copy, and go on without."""
+        """Report trouble with a copy, and go on without it."""
         try:
             yield
         except (OSError, MemoryError) as error:
@@ -189,7 +189,7 @@ class TieredStore:
 
 
 def is_immutable(object_key: str) -> bool:
-    """Return whether it names a result, whose bytes never change; a tombstone is empty and read by its name alone."""
+    """Return whether an object is a result, whose bytes never change; a tombstone is empty and read by name alone."""
     parsed = parse_object_key(object_key)
     return parsed is not None and not parsed[1].dead
 
@@ -209,7 +209,7 @@ def _checked_directory(local: LocalPlace) -> Path:
 
 
 def _folder_of(url: str, endpoint: str) -> str:
-    """Return a name that no other store has: the same bucket on two servers is two."""
+    """Return a folder name unique to a store: the same bucket on two servers is two stores."""
     label = re.sub(r"[^A-Za-z0-9.]+", "-", url)[:_LABEL_LENGTH]
     place = f"{endpoint}\n{url}".encode()
     return f"{label}-{base32(hashlib.blake2b(place, digest_size=10).digest())}"

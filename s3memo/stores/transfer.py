@@ -1,4 +1,4 @@
-"""An object's bytes on their way, in blocks, so that a deadline holds while they flow."""
+"""Transfers of an object's bytes in blocks, so that a deadline holds while they flow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BLOCK = 256 * 1024
 
 
 def read_body(answer: Mapping[str, Any], deadline: Deadline) -> bytearray:
-    """Return the body of a GET's answer in a buffer of its own, so that values may be built over it without a copy."""
+    """Return the body of a GET in a new buffer, so that values can be built over it without a copy."""
     data = bytearray()
     size = answer.get("ContentLength", math.inf)
     at_once = None if size <= _BLOCK else _BLOCK
@@ -31,18 +31,18 @@ def read_body(answer: Mapping[str, Any], deadline: Deadline) -> bytearray:
 
 
 def whole(answer: Mapping[str, Any], _deadline: Deadline) -> Mapping[str, Any]:
-    """Return an answer that has no body to be read."""
+    """Return an answer that has no body to read."""
     return answer
 
 
 def flat(data: Buffer) -> memoryview:
-    """Return a buffer's bytes in a row, copied only where they do not lie so."""
+    """Return a buffer's bytes as a contiguous view, copied only if they are not contiguous."""
     view = memoryview(data)
     return view.cast("B") if view.c_contiguous and view.nbytes else memoryview(view.tobytes())
 
 
 def read_into(target: memoryview, body: Any, deadline: Deadline) -> None:
-    """Fill a buffer from a body that goes on behind it, or ends there. Raises what reading does, and OSError."""
+    """Fill a buffer from a body, which may be longer. Raises read errors, and ConnectionError if it is shorter."""
     filled, patience = 0, deadline.policy.read_timeout
     while filled < len(target):
         left = min(deadline.left(), deadline.policy.read_timeout)
@@ -58,12 +58,12 @@ def read_into(target: memoryview, body: Any, deadline: Deadline) -> None:
 
 
 def _set_timeout(body: Any, seconds: float) -> None:
-    with suppress(AttributeError):  # a mocked client's body comes from no socket
+    with suppress(AttributeError):  # the body of a mocked client has no socket
         body.set_socket_timeout(seconds)
 
 
 def as_body(data: Buffer, deadline: Deadline) -> bytes | io.BufferedReader:
-    """Return a buffer as a file, which is read without a copy of the whole, and not beyond the deadline; or one block."""
+    """Return a buffer as a file that is read block by block within the deadline, or as bytes if it is one block."""
     view = flat(data)
     return bytes(view) if view.nbytes <= _BLOCK else io.BufferedReader(_Upload(view, deadline), _BLOCK)
 

@@ -1,4 +1,4 @@
-"""What is asked of obstore, one request each: blocking, or across a bridge so that a loop goes on meanwhile."""
+"""The requests to obstore, one function each: blocking, or across a bridge that lets a loop go on meanwhile."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _BLOCK = 1024 * 1024
 
 
 def read_first(engine: Engine, path: str) -> tuple[bytearray, ObjectMeta]:
-    """Return a buffer of an object's size with its first part in it, which of most is all, and what is told of it."""
+    """Return a buffer of an object's size with its first part, for most objects the whole, and the metadata."""
     if is_crossed():
         return wait_for(_read_first_async(engine, path))
     answer = obstore.get(engine, path)
@@ -45,7 +45,7 @@ async def _read_first_async(engine: Engine, path: str) -> tuple[bytearray, Objec
 
 
 def read_part(engine: Engine, path: str, data: bytearray, part: slice) -> ObjectMeta:
-    """Read a part of an object into the buffer for all of it; return what is told of the object."""
+    """Read a part of an object into the buffer for the whole; return the object's metadata."""
     if is_crossed():
         return wait_for(_read_part_async(engine, path, data, part))
     answer = obstore.get(engine, path, options={"range": (part.start, part.stop)})
@@ -80,7 +80,7 @@ async def _fill_async(data: bytearray, part: slice, answer: GetResult) -> None:
 
 
 class _Filling:
-    """A part of an object on its way into a buffer for all of it."""
+    """Fills one part of an object into the buffer for the whole."""
 
     def __init__(self, data: bytearray, part: slice) -> None:
         self._data = data
@@ -88,20 +88,20 @@ class _Filling:
         self._end: int = part.stop
 
     def take(self, block: Buffer) -> bool:
-        """Take what comes next; return whether that was enough."""
+        """Take the next block; return whether the part is complete."""
         taken = memoryview(block)[: self._end - self._filled]
         self._data[self._filled : self._filled + len(taken)] = taken
         self._filled += len(taken)
         return self._filled == self._end
 
     def check(self) -> None:
-        """Raise ConnectionError if the part is not all there."""
+        """Raise ConnectionError if the part is not complete."""
         if self._filled < self._end:
             raise ConnectionError(f"the body ended {self._end - self._filled} bytes too early")
 
 
 def read_all(engine: Engine, path: str) -> bytearray:
-    """Return an object's bytes out of one answer, however large it is."""
+    """Return an object's bytes from one answer, however large it is."""
     answer = obstore.get(engine, path)
     data = room_for(answer.meta["size"], path)
     _fill(data, slice(0, len(data)), answer)
@@ -125,9 +125,9 @@ def remove(engine: Engine, paths: str | Sequence[str]) -> None:
 
 
 def next_chunk(stream: ListStream[Page], seconds: float) -> Page | None:
-    """Return what a listing shows next, or None at its end; TimeoutError if nothing came within so many seconds.
+    """Return the next chunk of a listing, or None at its end. Raises TimeoutError if none came within `seconds`.
 
-    obstore would go on for ever with a server that sends empty pages without end. So a blocking call does not wait in it.
+    If a server sends empty pages without end, obstore would never return; so a blocking call does not wait in it.
     """
     try:
         if is_crossed():

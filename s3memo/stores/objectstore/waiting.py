@@ -1,8 +1,8 @@
-"""Waiting in a thread, so long and no longer, for what obstore brings asynchronously: without an event loop.
+"""Bounded waiting in a thread for obstore's asynchronous calls, without an event loop.
 
-obstore's blocking calls cannot be given up, neither after a time nor by an interruption. Its asynchronous ones can, but
-want a running loop, which would have to be in another thread: two changes of thread for each request. All they ask of it
-is a future, and to be called back from their own threads.
+obstore's blocking calls cannot be abandoned, neither on a time-out nor on an interrupt. Its asynchronous ones can, but
+want a running loop, which would have to be in another thread: two thread switches for each request. All they ask of the
+loop is a future, and to be called back from their own threads.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ T = TypeVar("T")
 
 
 def waited(begin: Callable[[], Awaitable[T]], seconds: float) -> T:
-    """Return what a call of obstore's brings; after so many seconds, or interrupted, give it up.
+    """Return the result of an obstore call; abandon it after `seconds`, or on an interrupt.
 
-    Raises TimeoutError without words if it took too long.
+    Raises TimeoutError without a message if it took too long.
     """
-    around = _get_running_loop()  # of code that blocks in a loop
+    around = _get_running_loop()  # the caller may block inside a loop
     try:
-        _set_running_loop(_LOOP)  # an interruption may come right after it
+        _set_running_loop(_LOOP)  # inside the try, since an interrupt may come right after it
         answer = cast("_Answer", begin())
     finally:
         _set_running_loop(around)
@@ -33,7 +33,7 @@ def waited(begin: Callable[[], Awaitable[T]], seconds: float) -> T:
 
 
 class _Answer:
-    """As much of a future as obstore knows."""
+    """The part of a future that obstore uses."""
 
     def __init__(self) -> None:
         self._arrived = threading.Lock()
@@ -44,7 +44,7 @@ class _Answer:
         self._tell: Callable[[_Answer], object] | None = None
 
     def wait(self, seconds: float) -> Any:
-        """Return or raise what arrives; TimeoutError without words if nothing does."""
+        """Return or raise what arrives; TimeoutError without a message if nothing does."""
         try:
             has_arrived = self._arrived.acquire(timeout=min(seconds, threading.TIMEOUT_MAX))
         except BaseException:
@@ -58,7 +58,7 @@ class _Answer:
             if error is not None:
                 raise error
         finally:
-            del error  # it would refer to itself by way of this frame
+            del error  # breaks its reference cycle with this frame
         return self._result
 
     def _cancel(self) -> None:
@@ -66,7 +66,7 @@ class _Answer:
         if self._tell is not None:
             self._tell(self)
 
-    # what obstore calls
+    # called by obstore
 
     def add_done_callback(self, tell: Callable[[_Answer], object]) -> None:
         self._tell = tell
@@ -84,12 +84,12 @@ class _Answer:
 
 
 class _Loop:
-    """As much of a loop as obstore knows."""
+    """The part of a loop that obstore uses."""
 
     def create_future(self) -> _Answer:
         return _Answer()
 
-    def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any, context: object = None) -> None:  # noqa: ARG002  it comes by this name
+    def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any, context: object = None) -> None:  # noqa: ARG002  passed by this name
         callback(*args)
 
 
