@@ -39,8 +39,9 @@ class Flight:
     """One look-up or computation under way.
 
     `detached` says that what it brings is for those who wait for it already, and for nobody else: its key was set,
-    invalidated or cleared meanwhile. The lock `landed` is free from when it has landed. Where an asyncio.Task does the
-    work, that is `task`; while it `asks` the store it is not cancelled when nobody waits any more, but `is_unwanted`.
+    invalidated or cleared meanwhile. The lock `landed` is free from when it has landed. `thread` began it, and does the
+    work unless an asyncio.Task does, which is `task`; while that `asks` the store it is not cancelled when nobody waits
+    any more, but `is_unwanted`.
     """
 
     __slots__ = (
@@ -57,6 +58,7 @@ class Flight:
         "outcome",
         "scope",
         "task",
+        "thread",
         "waiters",
         "waits_for",
     )
@@ -65,6 +67,7 @@ class Flight:
         self.key = key
         self.scope = scope
         self.detached = False
+        self.thread = threading.get_ident()
         self.task: Any = None
         self.asks = self.is_unwanted = self.has_landed = False
         self.landed = threading.Lock()
@@ -104,7 +107,12 @@ class Flight:
         return not self.detached and version.name <= self._newest and version.created > self._tombstone
 
     def depends_on(self, others: tuple[Flight, ...]) -> bool:
-        """Whether it waits for one of the others, or is one, or waits for what does."""
+        """Whether it waits for one of the others, or is one, or waits for what does; or for what this thread does next.
+
+        That is so where a signal's handler, or a finalizer, makes the call that it came amidst.
+        """
+        if self.task is None and self.thread == threading.get_ident():
+            return True
         met, pending = set[Flight](), [self]
         while pending:
             flight = pending.pop()
@@ -173,7 +181,8 @@ class Flights:
                 return
             flight.waiters -= 1
             for outer in part.within:
-                outer.waits_for.remove(flight)
+                if flight in outer.waits_for:  # an interruption may have come between them
+                    outer.waits_for.remove(flight)
             if not flight.waiters:
                 self._forget(flight)
 
@@ -201,7 +210,7 @@ class Flights:
             if running is not None:
                 running.discard(flight)
                 if not running:
-                    del self._running[flight.key]
+                    self._running.pop(flight.key, None)  # a signal's handler may have done it
             if not flight.has_landed:
                 flight.has_landed = True
                 flight.landed.release()
