@@ -27,7 +27,7 @@ from s3memo.quick import Cell
 from s3memo.stores.base import Store
 from s3memo.stores.clock import local_clock
 from s3memo.terms import Terms
-from s3memo.versions import MICROSECONDS, NOTHING_LISTED, Key, Listing, Version
+from s3memo.versions import MICROSECONDS, NOTHING_LISTED, Key, Listing, Version, tombstone
 
 _LOOKS = 3
 """How often a version that vanished between LIST and GET is looked for again."""
@@ -249,6 +249,8 @@ class Tiers:
             self.notice(key, Listing((version,)))
             self.flights.overtake(key, by=computing)
         self._memo.delete(key, terms, void)
+        if taken_back:  # others may have read it meanwhile, and memory got it from them
+            self.notice(key, Listing((tombstone(version.created, nonce=version.nonce),)))
 
     def _remember_if_possible(
         self, flight: Flight, terms: Terms, listing: Listing, value: Any, elapsed: float, *, raised: bool = False

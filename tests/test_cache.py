@@ -461,6 +461,35 @@ def test_a_computation_that_ends_while_its_function_is_cleared_is_not_stored(clo
     assert function.cache_get("slow") is None
 
 
+def test_what_a_computation_takes_back_stays_in_no_memory_that_read_it_meanwhile(clock: Clock) -> None:
+    putting, go_on, deleting, go_away = (threading.Event() for _ in range(4))
+
+    class BusyStore(BrokenStore):
+        def put(self, *args: Any, **kwargs: Any) -> None:
+            putting.set()
+            assert go_on.wait(10)
+            super().put(*args, **kwargs)
+
+        def delete(self, *args: Any) -> None:
+            deleting.set()
+            assert go_away.wait(10)
+            super().delete(*args)
+
+    calls = Calls()
+    function = Cache(BusyStore(clock)).cached(name="f", version=1)(calls_of(calls))
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(function, "a")
+        assert putting.wait(10)
+        function.cache_clear()
+        go_on.set()
+        assert deleting.wait(10)
+        assert function("a") == "a"
+        go_away.set()
+        assert slow.result() == "a"
+    assert function("a") == "a"
+    assert calls.count == 2
+
+
 def test_an_age_is_never_taken_for_less_than_it_may_be(clock: Clock) -> None:
     class VagueStore(BrokenStore):
         def time(self) -> TimeBounds:
