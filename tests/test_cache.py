@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 from collections.abc import Callable
@@ -488,6 +489,30 @@ def test_what_a_computation_takes_back_stays_in_no_memory_that_read_it_meanwhile
         assert slow.result() == "a"
     assert function("a") == "a"
     assert calls.count == 2
+
+
+def test_what_a_write_rested_on_is_not_known_again_after_memory_was_cleared(clock: Clock) -> None:
+    putting, go_on = threading.Event(), threading.Event()
+
+    class BusyStore(BrokenStore):
+        def put(self, *args: Any, **kwargs: Any) -> None:
+            if threading.current_thread() is not threading.main_thread():
+                putting.set()
+                assert go_on.wait(10)
+            super().put(*args, **kwargs)
+
+    numbers = itertools.count()
+    function = Cache(BusyStore(clock), memory=None).cached(name="f", version=1, keep=3)(lambda _: next(numbers))
+    function("a")
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(function.cache_refresh, "a")
+        assert putting.wait(10)
+        clock.now += 1
+        assert function.cache_refresh("a") == 2
+        function.cache_clear(memory_only=True)
+        go_on.set()
+        assert slow.result() == 1
+    assert function("a") == 2
 
 
 def test_an_age_is_never_taken_for_less_than_it_may_be(clock: Clock) -> None:
