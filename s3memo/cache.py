@@ -235,9 +235,9 @@ class Cache(Surveys):
         """Invalidate every result whose computation began before now. Raises StoreError."""
         self.check_writable("cache_invalidate")
         try:
-            self._names.forget(key)
+            forgotten = self._names.forget(key)
             grave, listing = self._memo.bury(key, terms)
-            self._names.bury(key, grave, listing)
+            self._names.bury(key, grave, listing, forgotten)
         finally:
             self.drop(key)
         terms.recorder.emit("invalidate", key=key)

@@ -66,9 +66,9 @@ class Hit(NamedTuple):
 
     def outcome(self) -> Outcome[Any]:
         """Return the outcome with the value, or raise the stored exception."""
-        if self.held.raised is not None:
-            raise self.value
         held = self.held
+        if held.raised is not None:
+            raise held.load()  # another one: `value` would refer to itself by way of the frames that hold this
         return Outcome(
             self.value,
             held.load,

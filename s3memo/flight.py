@@ -40,8 +40,8 @@ class Flight:
 
     `detached`: its key was set, invalidated or cleared meanwhile, so its outcome goes only to those who wait already.
     `bypasses_memory`: only memory was cleared, so its outcome still goes to the store. `landed` is a lock, released
-    when the flight has landed. `task` is the asyncio.Task that does the work, if any; while it `asks` the store it is
-    not cancelled when the last waiter leaves, but marked `is_unwanted`.
+    when the flight has landed. `thread` began it and does the work, unless `task`, an asyncio.Task, does; while that
+    `asks` the store it is not cancelled when the last waiter leaves, but marked `is_unwanted`.
     """
 
     __slots__ = (
@@ -59,6 +59,7 @@ class Flight:
         "outcome",
         "scope",
         "task",
+        "thread",
         "waiters",
         "waits_for",
     )
@@ -67,6 +68,7 @@ class Flight:
         self.key = key
         self.scope = scope
         self.detached = self.bypasses_memory = False
+        self.thread = threading.get_ident()
         self.task: Any = None
         self.asks = self.is_unwanted = self.has_landed = False
         self.landed = threading.Lock()
@@ -107,7 +109,12 @@ class Flight:
         return not is_void and version.name <= self._newest and version.created > self._tombstone
 
     def depends_on(self, others: tuple[Flight, ...]) -> bool:
-        """Whether it is one of the others or waits for one, directly or indirectly."""
+        """Whether it is one of the others or waits for one, directly or indirectly, or for this very thread.
+
+        The last happens where a signal handler or a finalizer makes the call that it interrupted.
+        """
+        if self.task is None and self.thread == threading.get_ident():
+            return True
         met, pending = set[Flight](), [self]
         while pending:
             flight = pending.pop()
@@ -176,7 +183,8 @@ class Flights:
                 return
             flight.waiters -= 1
             for outer in part.within:
-                outer.waits_for.remove(flight)
+                if flight in outer.waits_for:  # an interruption may have come between them
+                    outer.waits_for.remove(flight)
             if not flight.waiters:
                 self._forget(flight)
 
@@ -204,7 +212,7 @@ class Flights:
             if running is not None:
                 running.discard(flight)
                 if not running:
-                    del self._running[flight.key]
+                    self._running.pop(flight.key, None)  # a signal's handler may have done it
             if not flight.has_landed:
                 flight.has_landed = True
                 flight.landed.release()

@@ -6,13 +6,13 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from s3memo.bridge import Errand, side_by_side
 from s3memo.index import Index, Walk
 from s3memo.locks import process_lock, rebuild_after_fork
 from s3memo.memo import Draft, Memo
-from s3memo.spans import Known, Name, Span
+from s3memo.spans import Known, Span
 from s3memo.terms import Terms
 from s3memo.versions import NOTHING_LISTED, Key, Listing, Version
 
@@ -34,6 +34,9 @@ class Reading(NamedTuple):
 
 
 NOTHING_READ = Reading()
+
+Forgotten: TypeAlias = tuple[Index, int]
+"""Where a key was forgotten, and when in the order of its questions."""
 
 
 class Sighting(NamedTuple):
@@ -141,36 +144,42 @@ class Names:
     def learn(self, key: Key, draft: Draft, gone: Iterable[Version]) -> None:
         """Update the index after a write, keeping what others in this process have learned meanwhile.
 
-        The new name counts as long as the listing before it.
+        The name counts as long as the listing before it. If that was forgotten meanwhile, nothing is known: others may
+        have written versions that the listing does not show.
         """
-        self._take(key, draft.listing, (draft.held.version.name, draft.held.size), gone)
+        index, names = self._index(key), _names(draft.listing)
+        with process_lock:
+            former = index.find(key.digest)
+            if former is None:
+                index.learn(key.digest, None)
+            else:
+                names |= {draft.held.version.name: draft.held.size} | dict(former.versions)
+                index.learn(key.digest, _known(names, gone, draft.listing.seen_at))
 
-    def bury(self, key: Key, grave: Version, listing: Listing) -> None:
-        """Update the index after an invalidation."""
-        self._take(key, listing, (grave.name, 0), listing.buried(grave))
+    def bury(self, key: Key, grave: Version, listing: Listing, forgotten: Forgotten) -> None:
+        """Update the index after an invalidation, whose listing was asked for after the key was forgotten."""
+        index, asked = forgotten
+        names = _names(listing) | {grave.name: 0}
+        with process_lock:
+            former = index.find(key.digest)
+            if former is not None:
+                names |= dict(former.versions)
+            known = _known(names, listing.buried(grave), listing.seen_at)
+            index.learn(key.digest, known, asked=asked if former is None else None)
 
-    def forget(self, key: Key) -> None:
-        """Forget what is known of a key."""
+    def forget(self, key: Key) -> Forgotten:
+        """Forget what is known of a key; return what tells later whether more was forgotten meanwhile."""
         index = self._index(key)
         with process_lock:
-            index.learn(key.digest, None)
+            asked = index.ask()
+            index.learn(key.digest, None, asked=asked)
+        return index, asked
 
     def forget_all(self, belongs: Callable[[Key], bool]) -> None:
         """Forget the functions that `belongs` accepts; pages being listed for them are lost."""
         with process_lock:
             for folder in [folder for folder, (key, _) in self._indexes.items() if belongs(key)]:
                 del self._indexes[folder]
-
-    def _take(self, key: Key, listing: Listing, written: Name, gone: Iterable[Version] = ()) -> None:
-        """Merge a listing, what else is known, and the name written after it, without the names that are gone."""
-        index = self._index(key)
-        names = dict([*((version.name, 0) for version in listing.versions), written])
-        with process_lock:
-            former = index.find(key.digest)
-            names |= dict(former.versions if former else ())
-            for version in gone:
-                names.pop(version.name, None)
-            index.learn(key.digest, Known(tuple(sorted(names.items())), listing.seen_at))
 
     def _index(self, key: Key) -> Index:
         folder = key.folder
@@ -278,6 +287,16 @@ class Names:
             if self._is_held(other):
                 self._notice(other, _listing(span.find(digest), latest))
         return span
+
+
+def _names(listing: Listing) -> dict[str, int]:
+    return {version.name: 0 for version in listing.versions}
+
+
+def _known(names: dict[str, int], gone: Iterable[Version], seen_at: float) -> Known:
+    """Return what is known when some versions have gone."""
+    left = names.keys() - {version.name for version in gone}
+    return Known(tuple((name, names[name]) for name in sorted(left)), seen_at)
 
 
 def _listing(known: Known, latest: float) -> Listing:

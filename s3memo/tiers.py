@@ -27,7 +27,7 @@ from s3memo.quick import Cell
 from s3memo.stores.base import Store
 from s3memo.stores.clock import local_clock
 from s3memo.terms import Terms
-from s3memo.versions import MICROSECONDS, NOTHING_LISTED, Key, Listing, Version
+from s3memo.versions import MICROSECONDS, NOTHING_LISTED, Key, Listing, Version, tombstone
 
 _LOOKS = 3
 """How often a version that vanished between LIST and GET is looked for again."""
@@ -247,14 +247,13 @@ class Tiers:
         terms.recorder.emit("store", key=key, size=draft.held.size)
         taken_back = computing is not None and computing.detached
         void = [version] if taken_back else draft.listing.superseded(version, keep=terms.keep)
-        if computing is not None and computing.bypasses_memory:
-            self._names.forget(key)  # its listing is older than the clearing of memory
-        else:
-            self._names.learn(key, draft, void)
+        self._names.learn(key, draft, void)
         if not taken_back:  # an older version may have entered memory during the PUT, if this one was evicted
             self.notice(key, Listing((version,)))
             self.flights.overtake(key, by=computing)
         self._memo.delete(key, terms, void)
+        if taken_back:  # others may have read it meanwhile, and memory got it from them
+            self.notice(key, Listing((tombstone(version.created, nonce=version.nonce),)))
 
     def _remember_if_possible(
         self, flight: Flight, terms: Terms, listing: Listing, value: Any, elapsed: float, *, raised: bool = False

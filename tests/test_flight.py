@@ -102,6 +102,28 @@ def test_who_is_interrupted_at_the_entrance_leaves_no_flight_behind(
     assert not flights.is_running(KEY)
 
 
+def test_a_call_amidst_the_same_call_of_its_thread_waits_for_nobody() -> None:
+    flights = Flights()
+    with flights.board(KEY, None) as (flight, _), flights.board(KEY, None) as (amidst, is_new):
+        assert is_new
+        assert amidst is not flight
+    assert not flights.is_led(KEY, None)
+    assert not flights.is_running(KEY)
+
+
+def test_who_is_interrupted_between_two_that_wait_raises_that() -> None:
+    flights = Flights()
+
+    class Interrupted(list[Flight]):
+        def append(self, _: Flight) -> None:
+            raise KeyboardInterrupt
+
+    with flights.board(OTHER, None) as (outer, _), flights.working(outer):
+        outer.waits_for = Interrupted()
+        with pytest.raises(KeyboardInterrupt), flights.board(KEY, None):
+            pass
+
+
 def test_an_error_that_many_wait_for_has_the_trace_of_each_of_them_and_no_others() -> None:
     flight = Flight(KEY)
     try:

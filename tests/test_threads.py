@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from s3memo import Cache, Event, MemoryStore, s3_cached
+from s3memo import Cache, Event, MemoryStore, MemoryTier, s3_cached
 from s3memo.flight import Flight, Flights
 from s3memo.versions import Key
 
@@ -405,6 +405,27 @@ def test_a_call_that_raised_keeps_nothing_even_before_the_collector_comes(cache:
         with contextlib.suppress(ValueError):
             function(argument)
         del argument
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("memory", [MemoryTier(), None], ids=["memory", "store"])
+def test_a_remembered_exception_leaves_nothing_to_the_collector(memory: MemoryTier | None) -> None:
+    @Cache(MemoryStore(), memory=memory).cached(name="f", version=1, cache_exceptions={ValueError: "1h"})
+    def function(argument: Argument) -> int:
+        raise ValueError
+
+    with contextlib.suppress(ValueError):
+        function(Argument())
+    argument = Argument()
+    gone = weakref.ref(argument)
+    gc.disable()
+    try:
+        with contextlib.suppress(ValueError):
+            function(argument)
+        del argument
+        assert function.cache_info().hits == 1
         assert gone() is None
     finally:
         gc.enable()
