@@ -585,7 +585,7 @@ def test_pages_without_names_and_without_end_are_not_read_for_ever(
     scripted: ScriptedServer, monkeypatch: pytest.MonkeyPatch, across: bool
 ) -> None:
     scripted.server.set_environment(monkeypatch)
-    store = ObjectStore("s3+obstore://bucket", connect_timeout=2, read_timeout=2, operation_timeout=2)
+    store = ObjectStore("s3+obstore://bucket", connect_timeout=1, read_timeout=1, operation_timeout=2)
     scripted.behave = page(then="more")
     with pytest.raises(StoreUnavailableError, match="no names came within"):
         asyncio.run(bridged(lambda: list(store.list("")))) if across else list(store.list(""))
