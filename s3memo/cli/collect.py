@@ -42,9 +42,13 @@ _TOMBSTONE = {True: "a tombstone with nothing to bury", False: "a tombstone that
 def gc(
     *,
     url: Url = None,
-    grace: Annotated[str, typer.Option(help="How long what expired or was superseded stays: 90s, 15m, 6h, 7d.")] = "7d",
-    keep: Annotated[int, typer.Option(help="Results of each call that stay: the highest keep= of your functions.")] = 1,
-    keep_states: Annotated[int, typer.Option(help="Versions of each state that stay: the highest keep=.")] = 10,
+    grace: Annotated[str, typer.Option(help="How long expired and superseded results stay: 90s, 15m, 6h, 7d.")] = "7d",
+    keep: Annotated[
+        int, typer.Option(help="How many results of each call stay: the highest keep= of your functions.")
+    ] = 1,
+    keep_states: Annotated[
+        int, typer.Option(help="How many versions of each state stay: the highest keep= of your states.")
+    ] = 10,
     tags: Annotated[
         list[str] | None,
         typer.Option(
@@ -52,20 +56,22 @@ def gc(
         ),
     ] = None,
     older_than: Annotated[
-        str | None, typer.Option(help="Delete all results created so long ago, expired or not: 26w.")
+        str | None, typer.Option(help="Also delete results older than this, expired or not: 26w.")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Delete nothing; tell of each object what would become of it.")
+        bool, typer.Option("--dry-run", help="Delete nothing; list each object that would go or stay, and why.")
     ] = False,
     as_json: Annotated[
         bool,
-        typer.Option("--json", help="Print JSON, one document a line: with --dry-run each object, and last the sum."),
+        typer.Option(
+            "--json", help="Print JSON, one document per line: with --dry-run each object, and the totals last."
+        ),
     ] = False,
 ) -> None:
-    """Delete what nobody needs: results that expired or were superseded, tombstones and leases that have done their work.
+    """Delete garbage: expired and superseded results, and tombstones and leases that are no longer needed.
 
-    It goes by names alone, a LIST for each thousand objects; jobs may run meanwhile. A state's newest version never goes,
-    nor what s3memo did not write. Interrupt it whenever you like: the store stays right, and the next run goes on.
+    Works from names alone, one LIST per thousand objects, and is safe beside running jobs. Never deletes a state's newest
+    version, nor anything that s3memo did not write. You can interrupt it at any time; the next run continues.
 
     Example: s3memo gc --dry-run --url s3://bucket/prefix
 
@@ -98,7 +104,7 @@ def clear(
     function: Annotated[str, typer.Argument(metavar="FUNCTION", help="The function, named as ls names it.")],
     *,
     url: Url = None,
-    tag: Annotated[str | None, typer.Option(help="Only the results of the code that has this tag.")] = None,
+    tag: Annotated[str | None, typer.Option(help="Delete only the results of the code with this tag.")] = None,
     yes: Yes = False,
     as_json: JsonDocument = False,
 ) -> None:

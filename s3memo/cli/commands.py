@@ -33,7 +33,7 @@ def _root(
         bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Remember what Python functions returned, in S3 or on this machine."""
+    """Inspect, check and clean the results that s3memo keeps, in S3 or on this machine."""
 
 
 for command in (demo, ls, show, history, du, report, gc, clear, doctor, policy, lifecycle):

@@ -44,16 +44,16 @@ def demo(
         str | None,
         typer.Option(
             help="Where results are kept: s3://bucket/prefix, file:///directory. "
-            "If not given: what S3MEMO_URL says, else your cache directory."
+            "Default: S3MEMO_URL, else your cache directory."
         ),
     ] = None,
     source: Annotated[
         Path | None,
         typer.Option(help="Analyze the .py files below this directory instead.", exists=True, file_okay=False),
     ] = None,
-    limit: Annotated[int | None, typer.Option(help="Analyze only so many files.", min=1)] = None,
+    limit: Annotated[int | None, typer.Option(help="Analyze at most this many files.", min=1)] = None,
 ) -> None:
-    """Analyze the source of Python's standard library, and remember the results.
+    """Analyze the source of Python's standard library, and cache the results.
 
     Run it twice: the second run computes nothing.
 

@@ -30,7 +30,7 @@ _KILLED = 128
 
 
 def doctor(*, url: UrlArgument = None, as_json: JsonDocument = False) -> None:
-    """Try a store, and say what works there.
+    """Check a store, and say what works there.
 
     Writes some small objects below v1/probe/ and deletes them again; touches nothing else. About 130 requests.
 

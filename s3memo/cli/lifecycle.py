@@ -24,7 +24,9 @@ def lifecycle(
     url: BucketUrl = None,
     expire_after: Annotated[
         int | None,
-        typer.Option(min=1, metavar="DAYS", help="Delete results so long after they were written, live ones too."),
+        typer.Option(
+            min=1, metavar="DAYS", help="Delete results this many days after they were written, live ones too."
+        ),
     ] = None,
 ) -> None:
     """Print the lifecycle rules that back gc up.

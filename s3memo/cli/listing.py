@@ -22,19 +22,19 @@ _OTHERS: dict[Kind, str] = {"state": "states", "lease": "leases", "probe": "prob
 
 def ls(
     function: Annotated[
-        str | None, typer.Argument(help="List the results of this function or mapping, named as ls names it.")
+        str | None, typer.Argument(help="List the results of this function or mapping, as ls names it.")
     ] = None,
     *,
     url: Url = None,
-    limit: Annotated[int | None, typer.Option(help="List only so many results.", min=1)] = None,
+    limit: Annotated[int | None, typer.Option(help="List at most this many results.", min=1)] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document; with FUNCTION one a line, as results are found.")
+        bool, typer.Option("--json", help="Print one JSON document; with FUNCTION, one per line as results are found.")
     ] = False,
 ) -> None:
-    """List the functions and mappings that results are stored of, or the results of one.
+    """List the functions and mappings with stored results, or the results of one.
 
-    An entry is a call with a result, an expired one is over the ttl that it was written with. "holds" is how long the
-    entries took to compute. This sends a LIST for each thousand objects, and reads none.
+    An entry is a call with a stored result; an expired one is older than the ttl it was written with. "holds" is the
+    time that the entries took to compute. Sends one LIST per thousand objects, and reads none.
 
     Example: s3memo ls --url s3://bucket/prefix
 
@@ -56,11 +56,11 @@ def du(
     *,
     url: Url = None,
     tags: Annotated[
-        bool, typer.Option("--tags", help="Tell a function's tags apart, one for each code it had.")
+        bool, typer.Option("--tags", help="List each tag of a function, one per version of its code.")
     ] = False,
     as_json: JsonDocument = False,
 ) -> None:
-    """Tell how many bytes and objects each function has, the largest first.
+    """Show how many bytes and objects each function has, largest first.
 
     Example: s3memo du --tags --url s3://bucket/prefix
     """

@@ -24,14 +24,13 @@ Url = Annotated[
     typer.Option(
         "--url",
         help="The store: s3://bucket/prefix, file:///directory, gs://…, az://…. "
-        "If not given: what S3MEMO_URL says, else your cache directory.",
+        "Default: S3MEMO_URL, else your cache directory.",
     ),
 ]
 UrlArgument = Annotated[
     str | None,
     typer.Argument(
-        help="The store: s3://bucket/prefix, file:///directory, … "
-        "If not given: what S3MEMO_URL says, else your cache directory."
+        help="The store: s3://bucket/prefix, file:///directory, … Default: S3MEMO_URL, else your cache directory."
     ),
 ]
 _SHOWN = 20

@@ -16,20 +16,20 @@ from s3memo.stores.s3 import DIRECTORY_BUCKET, folder_of
 _READ = ["s3:GetObject"]
 _WRITE = ["s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"]
 
-BucketUrl = Annotated[
-    str | None, typer.Argument(help="The store: s3://bucket/prefix. If not given: what S3MEMO_URL says.")
-]
+BucketUrl = Annotated[str | None, typer.Argument(help="The store: s3://bucket/prefix. Default: S3MEMO_URL.")]
 
 
 def policy(
     *,
     url: BucketUrl = None,
-    read_only: Annotated[bool, typer.Option("--read-only", help="Let results be read, and none be stored.")] = False,
+    read_only: Annotated[
+        bool, typer.Option("--read-only", help="Allow reading results, but not storing them.")
+    ] = False,
     kms_key: Annotated[
         str | None, typer.Option(metavar="ARN", help="The KMS key that the bucket's objects are encrypted with.")
     ] = None,
 ) -> None:
-    """Print the least IAM policy that s3memo works with, for a user or a role.
+    """Print the least-privilege IAM policy for a user or role that runs s3memo.
 
     Example: s3memo policy s3://bucket/prefix
 

@@ -30,14 +30,14 @@ def report(
             "--output",
             "-o",
             metavar="FILE",
-            help="The page to write, or - for stdout. A report that is there is replaced; nothing else is.",
+            help="The file to write, or - for stdout. Replaces an older report, but no other file.",
         ),
     ] = None,
     as_json: JsonDocument = False,
 ) -> None:
     """Write a page that shows what a store holds: by function, over time, by age and size, and what gc would delete.
 
-    The page is one file that opens in any browser and needs no network. This sends a LIST for each thousand objects,
+    The page is one file that opens in any browser and needs no network. Sends one LIST per thousand objects,
     and reads none.
 
     Example: s3memo report s3://bucket/prefix -o report.html

@@ -21,7 +21,7 @@ from s3memo.versions import MICROSECONDS, Listing, Version
 KeyArgument = Annotated[
     str,
     typer.Argument(
-        metavar="KEY", help="function/tag/digest, or mapping/digest; of the digest its beginning, if no other has that."
+        metavar="KEY", help="function/tag/digest, or mapping/digest; a unique beginning of the digest is enough."
     ),
 ]
 _SIGNATURES = {
@@ -38,8 +38,8 @@ _CODECS = {"msgpack", "pickle"}  # the headers of both are read, but no pickled 
 def show(key: KeyArgument, *, url: Url = None, as_json: JsonDocument = False) -> None:
     """Show the newest result of one call: where it came from, how old it is, and the beginning of its value.
 
-    No code of the value's is run: what consists of classes of yours, or was pickled, is not shown. With
-    S3MEMO_SIGNING_KEYS only what one of them signed is believed.
+    Runs no code of the value: objects of your own classes and pickled values are not shown. With S3MEMO_SIGNING_KEYS
+    set, only signed values are trusted.
 
     Example: s3memo show jobs.simulate/2dvlbs96ati64794075dveg36rao5i7i/aebcjk
     """
@@ -60,7 +60,7 @@ def show(key: KeyArgument, *, url: Url = None, as_json: JsonDocument = False) ->
 
 
 def history(key: KeyArgument, *, url: Url = None, as_json: JsonDocument = False) -> None:
-    """List all versions of one call, newest first: results that were superseded or made void, and tombstones.
+    """List all versions of one call, newest first: its results, also superseded and buried ones, and tombstones.
 
     Example: s3memo history jobs.simulate/2dvlbs96ati64794075dveg36rao5i7i/aebcjk
     """

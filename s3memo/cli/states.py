@@ -51,7 +51,7 @@ class _Listed(NamedTuple):
 
 @state.command("ls")
 def list_states(*, url: Url = None, as_json: JsonLines = False) -> None:
-    """List the states: the number of the newest version, how many are there, and when it was written.
+    """List the states: the newest version's number, how many versions there are, and when the newest was written.
 
     Example: s3memo state ls --url s3://bucket/prefix
     """
@@ -74,7 +74,7 @@ def list_states(*, url: Url = None, as_json: JsonLines = False) -> None:
 
 @state.command("get")
 def get(name: Name, *, url: Url = None, as_json: JsonDocument = False) -> None:
-    """Print a state's value, shortened; with --json whole, where it is of what JSON has.
+    """Print a state's value, shortened; with --json all of it, if JSON can express it.
 
     Nothing in it is run, so a value of classes of yours is not shown.
 
@@ -122,13 +122,13 @@ def list_versions(name: Name, *, url: Url = None, as_json: JsonDocument = False)
 @state.command("rollback")
 def rollback(
     name: Name,
-    number: Annotated[int, typer.Argument(metavar="N", help="The number of the version, as history tells it.", min=1)],
+    number: Annotated[int, typer.Argument(metavar="N", help="The version's number, as history shows it.", min=1)],
     *,
     url: Url = None,
     yes: Yes = False,
     as_json: JsonDocument = False,
 ) -> None:
-    """Write the value of an older version again, as the newest. No version is lost by it.
+    """Write the value of an older version again, as the newest. No version is lost.
 
     Example: s3memo state rollback import-cursor 41
     """
