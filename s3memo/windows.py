@@ -49,7 +49,6 @@ class Progress:
     computed: int = 0
     failed: int = 0
     seconds_saved: float = 0.0
-    seconds_computed: float = 0.0
     requests: Counter[RequestKind] = field(default_factory=Counter)
     """The requests sent to the store for the batch, once it has ended."""
 
@@ -63,7 +62,6 @@ class Progress:
             self.seconds_saved += item.outcome.seconds
         else:
             self.computed += 1
-            self.seconds_computed += item.outcome.seconds
 
 
 class Board:
