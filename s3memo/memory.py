@@ -28,6 +28,7 @@ _SEALED = 650
 """Bytes that a sealed object costs beside its data."""
 
 _CONTAINERS = frozenset({tuple, frozenset})
+_FEW = 8  # parts that are weighed one by one sooner than together
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,7 @@ def _room(value: Any, most: int) -> int:
     the user's is asked.
     """
     size, pending, met = 0, [value], set[int]()
+    kinds: set[Any]
     while pending and size <= most:
         part = pending.pop()
         kind = type(part)
@@ -123,11 +125,10 @@ def _room(value: Any, most: int) -> int:
         elif id(part) not in met:
             met.add(id(part))
             size += sys.getsizeof(part)
-            kinds: set[Any] = set(map(type, part))
-            if kinds <= PLAIN:  # no loop of ours, for there may be millions
-                size += sum(map(kinds.pop().__sizeof__ if len(kinds) == 1 else sys.getsizeof, part))
-            else:
+            if len(part) < _FEW or not (kinds := set(map(type, part))) <= PLAIN:
                 pending += part
+            else:  # no loop of ours, for there may be millions
+                size += sum(map(kinds.pop().__sizeof__ if len(kinds) == 1 else sys.getsizeof, part))
     return size
 
 
