@@ -28,6 +28,7 @@ _SEALED = 650
 """Overhead of a sealed object in bytes, beside its data."""
 
 _CONTAINERS = frozenset({tuple, frozenset})
+_FEW = 8  # fewer parts are weighed faster one by one than together
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,7 @@ def _room(value: Any, most: int) -> int:
     The parts of tuples and frozensets count, each container once. No method of a user's class is called.
     """
     size, pending, met = 0, [value], set[int]()
+    kinds: set[Any]
     while pending and size <= most:
         part = pending.pop()
         kind = type(part)
@@ -122,11 +124,10 @@ def _room(value: Any, most: int) -> int:
         elif id(part) not in met:
             met.add(id(part))
             size += sys.getsizeof(part)
-            kinds: set[Any] = set(map(type, part))
-            if kinds <= PLAIN:  # no Python loop, since there may be millions
-                size += sum(map(kinds.pop().__sizeof__ if len(kinds) == 1 else sys.getsizeof, part))
-            else:
+            if len(part) < _FEW or not (kinds := set(map(type, part))) <= PLAIN:
                 pending += part
+            else:  # no Python loop, since there may be millions
+                size += sum(map(kinds.pop().__sizeof__ if len(kinds) == 1 else sys.getsizeof, part))
     return size
 
 
