@@ -35,6 +35,7 @@ _SCHEMA = (
 _MAX_IDLE = 16
 _RETRY_SECONDS = 0.01
 _FORK_PATIENCE_SECONDS = 15.0
+_LOOK_SECONDS = 0.1
 
 _NO_PERMISSION = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
 
@@ -204,8 +205,12 @@ class Loan:
 
     def __enter__(self) -> sqlite3.Connection:
         try:
-            with _forks.entrance:
-                _forks.inside.add(id(self))
+            thread = threading.get_ident()
+            if _forks.is_awaited and thread in _forks.inside.values():  # amidst another, as a signal's handler does
+                _forks.inside[id(self)] = thread
+            else:
+                with _forks.entrance:
+                    _forks.inside[id(self)] = thread
             self._connection = self._database.lend()
         except BaseException as error:
             _forks.let_go(self)
@@ -266,27 +271,31 @@ class _ForkGuard:
 
     def let_go(self, loan: Loan) -> None:
         """Let a fork happen that waits for the end of a loan, which entered or was about to."""
-        self.inside.discard(id(loan))
-        if self._is_awaited:  # else no lock: a fork that comes now finds that it is gone
+        self.inside.pop(id(loan), None)
+        if self.is_awaited:  # else no lock: a fork that comes now finds that it is gone
             with self._left:
                 self._left.notify_all()
 
     def _reset(self) -> None:
         self.entrance = threading.RLock()  # a signal's handler may come back in
         self._left = threading.Condition()
-        self.inside: set[int] = set()  # ids: a loan that nobody holds any more is to end
-        self._is_awaited = False
+        self.inside: dict[int, int] = {}  # ids, of loans and their threads: a loan that nobody holds any more is to end
+        self.is_awaited = False
 
     def _before(self) -> None:
+        self.is_awaited = True
         self.entrance.acquire()
+        self.is_awaited = True  # again, for another fork may just have ended
+        own = {threading.get_ident()}  # what this thread is amidst ends no sooner for being waited for
+        deadline = time.monotonic() + _FORK_PATIENCE_SECONDS
         with self._left:
-            self._is_awaited = True
-            self._left.wait_for(lambda: not self.inside, timeout=_FORK_PATIENCE_SECONDS)
+            while not own.issuperset(self.inside.values()) and time.monotonic() < deadline:
+                self._left.wait(_LOOK_SECONDS)  # an interruption may have come before who left could tell
             for database in self._databases:
                 database.close()
 
     def _in_parent(self) -> None:
-        self._is_awaited = False
+        self.is_awaited = False
         self.entrance.release()
 
     def _in_child(self) -> None:
