@@ -35,7 +35,7 @@ _SCHEMA = (
 _MAX_IDLE = 16
 _RETRY_SECONDS = 0.01
 _FORK_PATIENCE_SECONDS = 15.0
-_LOOK_SECONDS = 0.1
+_LOOK_SECONDS = 0.001
 
 _NO_PERMISSION = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
 
@@ -206,14 +206,14 @@ class Loan:
     def __enter__(self) -> sqlite3.Connection:
         try:
             thread = threading.get_ident()
-            if _forks.is_awaited and thread in _forks.inside.values():  # amidst another, as a signal's handler does
+            if thread in _forks.inside.values():  # as a signal's handler amidst another, for whose end a fork may wait
                 _forks.inside[id(self)] = thread
             else:
                 with _forks.entrance:
                     _forks.inside[id(self)] = thread
             self._connection = self._database.lend()
         except BaseException as error:
-            _forks.let_go(self)
+            _forks.inside.pop(id(self), None)
             self._explain(error)
             raise
         return self._connection
@@ -227,7 +227,7 @@ class Loan:
         except sqlite3.DatabaseError as failure:
             error = failure
         finally:
-            _forks.let_go(self)
+            _forks.inside.pop(id(self), None)
         if error is not None:
             self._explain(error)
 
@@ -236,7 +236,7 @@ class Loan:
         if id(self) in _forks.inside:
             with contextlib.suppress(AttributeError):  # it may have come sooner
                 self._connection.close()
-            _forks.let_go(self)
+            del _forks.inside[id(self)]
 
     def _explain(self, error: BaseException) -> None:
         """Raise a StoreError in place of an error that is sqlite3's, or the system's."""
@@ -252,12 +252,12 @@ class _ForkGuard:
     opens for itself would rely on locks that nobody holds, and another process could delete the log under it.
     (https://www.sqlite.org/howtocorrupt.html, "Carrying an open database connection across a fork()")
 
-    An operation enters by the `entrance`, and is `inside` until it is let go; without another lock, for whoever reads
-    pays for each.
+    An operation enters by the `entrance`, and is `inside` until it is gone from there, by its id and its thread's. A fork
+    looks for that now and then, for whoever reads pays for each lock, and could be interrupted before it had told.
     """
 
     def __init__(self) -> None:
-        self._databases: weakref.WeakSet[Database] = weakref.WeakSet()
+        self._databases: list[weakref.ref[Database]] = []
         self._reset()
         os.register_at_fork(before=self._before, after_in_parent=self._in_parent, after_in_child=self._in_child)
 
@@ -266,42 +266,31 @@ class _ForkGuard:
 
         Whoever opens one may hold a lock that fork() waits for behind the entrance.
         """
-        with self._left:
-            self._databases.add(database)
-
-    def let_go(self, loan: Loan) -> None:
-        """Let a fork happen that waits for the end of a loan, which entered or was about to."""
-        self.inside.pop(id(loan), None)
-        if self.is_awaited:  # else no lock: a fork that comes now finds that it is gone
-            with self._left:
-                self._left.notify_all()
+        self._databases.append(weakref.ref(database, self._databases.remove))
 
     def _reset(self) -> None:
         self.entrance = threading.RLock()  # a signal's handler may come back in
-        self._left = threading.Condition()
-        self.inside: dict[int, int] = {}  # ids, of loans and their threads: a loan that nobody holds any more is to end
-        self.is_awaited = False
+        self.inside: dict[int, int] = {}
 
     def _before(self) -> None:
-        self.is_awaited = True
         self.entrance.acquire()
-        self.is_awaited = True  # again, for another fork may just have ended
         own = {threading.get_ident()}  # what this thread is amidst ends no sooner for being waited for
         deadline = time.monotonic() + _FORK_PATIENCE_SECONDS
-        with self._left:
-            while not own.issuperset(self.inside.values()) and time.monotonic() < deadline:
-                self._left.wait(_LOOK_SECONDS)  # an interruption may have come before who left could tell
-            for database in self._databases:
-                database.close()
+        while not own.issuperset(self.inside.values()) and time.monotonic() < deadline:
+            time.sleep(_LOOK_SECONDS)
+        for database in self._alive():
+            database.close()
 
     def _in_parent(self) -> None:
-        self.is_awaited = False
         self.entrance.release()
 
     def _in_child(self) -> None:
         self._reset()
-        for database in self._databases:
+        for database in self._alive():
             database.disown()
+
+    def _alive(self) -> list[Database]:
+        return [database for reference in [*self._databases] if (database := reference()) is not None]
 
 
 _forks = _ForkGuard()

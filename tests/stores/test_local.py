@@ -347,7 +347,8 @@ def awaited_fork() -> threading.Thread:
     thread = threading.Thread(target=in_a_child, args=(lambda: None,), daemon=True)
     thread.start()
     deadline = time.monotonic() + 10
-    while not _forks.is_awaited:
+    while _forks.entrance.acquire(blocking=False):
+        _forks.entrance.release()
         assert time.monotonic() < deadline
         time.sleep(0.001)
     return thread
@@ -362,7 +363,7 @@ def test_a_signals_handler_amidst_an_operation_may_use_the_store_while_a_fork_wa
     with store._database.connection("wait"):
         thread = awaited_fork()
         assert store.get("object") == b"data"
-        assert _forks.is_awaited
+        assert thread.is_alive()
     thread.join(10)
     assert not thread.is_alive()
 
@@ -371,22 +372,10 @@ def test_a_fork_amidst_an_operation_of_its_thread_does_not_wait_for_that(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
-    monkeypatch.setattr(_forks._left, "wait", waits.append)
+    monkeypatch.setattr(time, "sleep", waits.append)
     with store._database.connection("fork"):
         in_a_child(lambda: None)
     assert not waits
-
-
-@forks_beside_threads
-def test_who_is_interrupted_before_it_could_tell_that_it_left_holds_off_no_fork(
-    store: LocalStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sqlite, "_FORK_PATIENCE_SECONDS", 20.0)
-    monkeypatch.setattr(_forks._left, "notify_all", lambda: None)
-    with store._database.connection("wait"):
-        thread = awaited_fork()
-    thread.join(10)
-    assert not thread.is_alive()
 
 
 @forks_beside_threads
