@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import logging
 import threading
@@ -540,6 +541,30 @@ def test_what_is_dated_far_ahead_is_neither_shown_nor_deleted(cached: Any, store
 
 
 # --- trouble ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("memory", [MemoryTier(), MemoryTier(revalidate_after=60)], ids=["", "revalidated"])
+def test_a_store_that_cannot_tell_the_time_is_a_visible_miss(clock: Clock, memory: MemoryTier) -> None:
+    class TimelessStore(BrokenStore):
+        def time(self) -> TimeBounds:
+            if self.broken:
+                raise StoreUnavailableError("no time")
+            return super().time()
+
+    store, calls, events = TimelessStore(clock), Calls(), list[Event]()
+    cache = Cache(store, memory=memory, hooks=[events.append])
+    function = cache.cached(name="f", version=1)(calls_of(calls))
+    coroutine = cache.cached(name="f", version=1)(returning)
+    function("a")
+    store.broken = {"time"}
+    assert function("a") == "a"
+    assert asyncio.run(coroutine("a")) == "a"
+    assert calls.count == 2
+    assert "error" in {event.kind for event in events}
+
+
+async def returning(value: str) -> str:
+    return value
 
 
 @pytest.mark.parametrize("operation", ["list", "put"])
