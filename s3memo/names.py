@@ -164,8 +164,9 @@ class Names:
             former = index.find(key.digest)
             if former is not None:
                 names |= dict(former.versions)
-            known = _known(names, listing.buried(grave), listing.seen_at)
-            index.learn(key.digest, known, asked=asked if former is None else None)
+            elif index.last_word(key.digest) != asked:
+                return  # it was forgotten again, for others have written since
+            index.learn(key.digest, _known(names, listing.buried(grave), listing.seen_at))
 
     def forget(self, key: Key) -> Forgotten:
         """Know nothing of a key any more; return what tells later whether more was forgotten meanwhile."""

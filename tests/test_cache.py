@@ -26,8 +26,9 @@ from s3memo import (
     TimeBounds,
     s3_cached,
 )
+from s3memo.names import Names
 from s3memo.stores.base import Buffer
-from s3memo.versions import DAY, Version, parse_object_key, tombstone
+from s3memo.versions import DAY, Key, Version, parse_object_key, tombstone
 
 
 @dataclass
@@ -514,6 +515,39 @@ def test_what_a_write_rested_on_is_not_known_again_after_memory_was_cleared(cloc
         go_on.set()
         assert slow.result() == 1
     assert function("a") == 2
+
+
+def test_an_invalidation_outlives_a_page_that_was_listed_before_it(clock: Clock) -> None:
+    listed, go_on = threading.Event(), threading.Event()
+
+    class BusyStore(BrokenStore):
+        def list(self, *args: Any, **kwargs: Any) -> Any:
+            found = [*super().list(*args, **kwargs)]
+            if threading.current_thread() is not threading.main_thread():
+                listed.set()
+                assert go_on.wait(10)
+            return iter(found)
+
+    store, calls = BusyStore(clock), Calls()
+    function = Cache(store, memory=None).cached(name="f", version=1)(calls_of(calls))
+    function("a")
+    store.broken = {"delete"}
+    forget = Names.forget
+    with ThreadPoolExecutor(1) as pool, pytest.MonkeyPatch.context() as patch:
+        pages = []
+
+        def forgetting(self: Names, key: Key) -> Any:
+            forgotten = forget(self, key)
+            pages.append(pool.submit(function.preload))
+            assert listed.wait(10)
+            return forgotten
+
+        patch.setattr(Names, "forget", forgetting)
+        function.cache_invalidate("a")
+        go_on.set()
+        assert pages[0].result() == 1
+    function("a")
+    assert calls.count == 2
 
 
 def test_an_age_is_never_taken_for_less_than_it_may_be(clock: Clock) -> None:
