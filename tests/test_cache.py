@@ -550,6 +550,23 @@ def test_an_invalidation_outlives_a_page_that_was_listed_before_it(clock: Clock)
     assert calls.count == 2
 
 
+def test_an_invalidation_counts_for_names_that_were_learned_after_memory_was_cleared(clock: Clock) -> None:
+    class BusyStore(BrokenStore):
+        def put(self, object_key: str, *args: Any, **kwargs: Any) -> None:
+            if object_key.endswith(".dead"):
+                function.cache_clear(memory_only=True)
+                assert function("a") == "a"
+            super().put(object_key, *args, **kwargs)
+
+    store, calls = BusyStore(clock), Calls()
+    function = Cache(store, memory=None).cached(name="f", version=1)(calls_of(calls))
+    function("a")
+    store.broken = {"delete"}
+    function.cache_invalidate("a")
+    function("a")
+    assert calls.count == 2
+
+
 def test_an_age_is_never_taken_for_less_than_it_may_be(clock: Clock) -> None:
     class VagueStore(BrokenStore):
         def time(self) -> TimeBounds:
