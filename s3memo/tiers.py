@@ -256,6 +256,7 @@ class Tiers:
         self._memo.delete(key, terms, void)
         if taken_back:  # others may have read it meanwhile, and memory got it from them
             self.notice(key, Listing((tombstone(version.created, nonce=version.nonce),)))
+            self.flights.overtake(key, by=computing)
 
     def _remember_if_possible(
         self, flight: Flight, terms: Terms, listing: Listing, value: Any, elapsed: float, *, raised: bool = False
