@@ -188,7 +188,7 @@ class Index:
         None forgets the digest. How long it is trusted stays as it was.
         """
         asked = self.ask() if asked is None else asked
-        if asked < self._last_word(digest):
+        if asked < self.last_word(digest):
             return
         if known is not None:
             sources = known, self.source(digest), self._span(digest)
@@ -197,6 +197,11 @@ class Index:
         self._singles.move_to_end(digest)
         if len(self._singles) > self._max_singles:
             self._fold()
+
+    def last_word(self, digest: str) -> int:
+        """Return the number of what is known of a digest, or may have been known and was forgotten to save room."""
+        single, span = self._singles.get(digest), self._span(digest)
+        return max(self._lost, single[0] if single else 0, span.asked if span else 0)
 
     def land(self, span: Span) -> None:
         """Take what a page showed."""
@@ -245,11 +250,6 @@ class Index:
         is_whole = span.high == END
         self._whole_at = span.seen_at if is_whole else float("-inf")
         self._patience = RENT if is_whole else int(RENT / max(span.width, 1e-6))
-
-    def _last_word(self, digest: str) -> int:
-        """Return the number of what is known of a digest, or may have been known and was forgotten to save room."""
-        single, span = self._singles.get(digest), self._span(digest)
-        return max(self._lost, single[0] if single else 0, span.asked if span else 0)
 
     def _span(self, digest: str) -> Span | None:
         spans = self._spans

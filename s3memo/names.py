@@ -158,14 +158,15 @@ class Names:
 
     def bury(self, key: Key, grave: Version, listing: Listing, forgotten: Forgotten) -> None:
         """Update the index after an invalidation, whose listing was asked for after the key was forgotten."""
-        index, asked = forgotten
-        names = _names(listing) | {grave.name: 0}
+        index, names = self._index(key), _names(listing) | {grave.name: 0}
         with process_lock:
             former = index.find(key.digest)
             if former is not None:
                 names |= dict(former.versions)
-            known = _known(names, listing.buried(grave), listing.seen_at)
-            index.learn(key.digest, known, asked=asked if former is None else None)
+            known = None  # where it was forgotten again, for others may have written since
+            if former is not None or (index, index.last_word(key.digest)) == forgotten:
+                known = _known(names, listing.buried(grave), listing.seen_at)
+            index.learn(key.digest, known)
 
     def forget(self, key: Key) -> Forgotten:
         """Forget what is known of a key; return what tells later whether more was forgotten meanwhile."""

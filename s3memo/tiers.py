@@ -84,7 +84,10 @@ class Tiers:
         if self._has_hooks or self._memory.timer not in _OWN_CLOCKS:
             return
         is_bounded = terms.policy.ttl is not None or self._memory.revalidate_after is not None
-        latest = self.store.time().latest if is_bounded else 0.0
+        latest = math.inf if is_bounded else 0.0
+        if is_bounded:
+            with terms.fail_open(key, "how old a result is could not be told"):
+                latest = self.store.time().latest
         with process_lock:  # the slot may be evicted meanwhile
             slot = self._slot(key, terms)
             if slot is None or slot.held.raised is not None or not slot.held.is_shared:
@@ -95,8 +98,8 @@ class Tiers:
             if self._memory.revalidate_after is not None:
                 left = min(left, self._memory.revalidate_after - (latest - slot.held.confirmed))
             tally = terms.recorder.tally(slot.held.version.elapsed / 1000)
+            slot.add_cell(cell)  # first, since an interruption may come between
             cell.lease = slot.held.load(), time.monotonic() + left, tally
-            slot.add_cell(cell)
 
     def holds_large(self, key: Key, size: int) -> bool:
         """Whether memory holds a value of more than `size` bytes that is decoded for each caller."""
@@ -112,7 +115,9 @@ class Tiers:
             found = self.recall(key, terms, flight, serves_stale=serves_stale, reading=reading)
         except Exception as error:  # noqa: BLE001  like fail_open, which would slow down hits
             terms.survive(error, key, "the store could not be read, which counts as a miss")
-            found = self._old(key, terms) or Miss()
+            found = Miss()
+            with terms.fail_open(key, "how old a result is could not be told"):
+                found = self._old(key, terms) or found
         self.tell(key, terms, found)
         return found
 
@@ -254,6 +259,7 @@ class Tiers:
         self._memo.delete(key, terms, void)
         if taken_back:  # others may have read it meanwhile, and memory got it from them
             self.notice(key, Listing((tombstone(version.created, nonce=version.nonce),)))
+            self.flights.overtake(key, by=computing)
 
     def _remember_if_possible(
         self, flight: Flight, terms: Terms, listing: Listing, value: Any, elapsed: float, *, raised: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import logging
 import threading
@@ -25,8 +26,9 @@ from s3memo import (
     TimeBounds,
     s3_cached,
 )
+from s3memo.names import Names
 from s3memo.stores.base import Buffer
-from s3memo.versions import DAY, Version, parse_object_key, tombstone
+from s3memo.versions import DAY, Key, Version, parse_object_key, tombstone
 
 
 @dataclass
@@ -573,6 +575,60 @@ def test_what_a_write_rested_on_is_not_known_again_after_memory_was_cleared(cloc
     assert function("a") == 2
 
 
+def test_an_invalidation_outlives_a_page_that_was_listed_before_it(clock: Clock) -> None:
+    listed, go_on = threading.Event(), threading.Event()
+
+    class BusyStore(BrokenStore):
+        def list(self, *args: Any, **kwargs: Any) -> Any:
+            found = [*super().list(*args, **kwargs)]
+            if threading.current_thread() is not threading.main_thread():
+                listed.set()
+                assert go_on.wait(10)
+            return iter(found)
+
+        def delete(self, *_: Any) -> None:
+            """Keep what is void, as until a delete that is under way."""
+
+    calls = Calls()
+    function = Cache(BusyStore(clock), memory=None).cached(name="f", version=1)(calls_of(calls))
+    function("a")
+    forget = Names.forget
+    with ThreadPoolExecutor(1) as pool, pytest.MonkeyPatch.context() as patch:
+        pages = []
+
+        def forgetting(self: Names, key: Key) -> Any:
+            forgotten = forget(self, key)
+            pages.append(pool.submit(function.preload))
+            assert listed.wait(10)
+            return forgotten
+
+        patch.setattr(Names, "forget", forgetting)
+        function.cache_invalidate("a")
+        go_on.set()
+        assert pages[0].result() == 1
+    function("a")
+    assert calls.count == 2
+
+
+def test_an_invalidation_counts_for_names_that_were_learned_after_memory_was_cleared(clock: Clock) -> None:
+    class BusyStore(BrokenStore):
+        def put(self, object_key: str, *args: Any, **kwargs: Any) -> None:
+            if object_key.endswith(".dead"):
+                function.cache_clear(memory_only=True)
+                assert function("a") == "a"
+            super().put(object_key, *args, **kwargs)
+
+        def delete(self, *_: Any) -> None:
+            """Keep what is void, as until a delete that is under way."""
+
+    calls = Calls()
+    function = Cache(BusyStore(clock), memory=None).cached(name="f", version=1)(calls_of(calls))
+    function("a")
+    function.cache_invalidate("a")
+    function("a")
+    assert calls.count == 2
+
+
 def test_an_age_is_never_taken_for_less_than_it_may_be(clock: Clock) -> None:
     class VagueStore(BrokenStore):
         def time(self) -> TimeBounds:
@@ -598,6 +654,30 @@ def test_what_is_dated_far_ahead_is_neither_shown_nor_deleted(cached: Any, store
 
 
 # --- trouble ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("memory", [MemoryTier(), MemoryTier(revalidate_after=60)], ids=["", "revalidated"])
+def test_a_store_that_cannot_tell_the_time_is_a_visible_miss(clock: Clock, memory: MemoryTier) -> None:
+    class TimelessStore(BrokenStore):
+        def time(self) -> TimeBounds:
+            if self.broken:
+                raise StoreUnavailableError("no time")
+            return super().time()
+
+    store, calls, events = TimelessStore(clock), Calls(), list[Event]()
+    cache = Cache(store, memory=memory, hooks=[events.append])
+    function = cache.cached(name="f", version=1)(calls_of(calls))
+    coroutine = cache.cached(name="f", version=1)(returning)
+    function("a")
+    store.broken = {"time"}
+    assert function("a") == "a"
+    assert asyncio.run(coroutine("a")) == "a"
+    assert calls.count == 2
+    assert "error" in {event.kind for event in events}
+
+
+async def returning(value: str) -> str:
+    return value
 
 
 @pytest.mark.parametrize("operation", ["list", "put"])

@@ -6,6 +6,7 @@ import math
 import sys
 import tracemalloc
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
 from types import FrameType
@@ -204,18 +205,22 @@ def test_an_interruption_leaves_the_books_of_memory_in_order() -> None:
         frame.f_trace_lines, frame.f_trace_opcodes = False, True
         return step
 
-    former = sys.gettrace()
-    while instructions >= number:
-        number, instructions = number + 1, 0
-        memory = Memory(MemoryTier(max_entries=1))
-        sys.settrace(traced)
-        try:
-            with contextlib.suppress(KeyboardInterrupt):
-                use(memory, values)
-        finally:
-            sys.settrace(former)
-        use(memory, values)
-        assert memory.count(lambda _: True) == memory._slots.currsize == 0
+    def interrupt_everywhere() -> None:
+        nonlocal number, instructions
+        while instructions >= number:
+            number, instructions = number + 1, 0
+            memory = Memory(MemoryTier(max_entries=1))
+            sys.settrace(traced)
+            try:
+                with contextlib.suppress(KeyboardInterrupt):
+                    use(memory, values)
+            finally:
+                sys.settrace(None)
+            use(memory, values)
+            assert memory.count(lambda _: True) == memory._slots.currsize == 0
+
+    with ThreadPoolExecutor(1) as pool:  # to interrupt an except clause leaves its thread with that for a context
+        pool.submit(interrupt_everywhere).result()
     assert number > 500
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from s3memo import Cache, MemoryStore, MemoryTier, disabled, s3_cached
 from s3memo import settings as process_settings
 from s3memo.functions import CachedFunction
+from s3memo.memory import Slot
 
 
 class Count:
@@ -259,3 +260,21 @@ def test_a_clock_of_somebody_elses_is_asked_each_time(count: Count) -> None:
     function(1)
     assert function.cache_info().misses == before + 1
     assert count.long == 4
+
+
+def test_a_call_that_is_interrupted_leaves_nothing_that_an_invalidation_does_not_reach(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    numbers = iter(range(10))
+    function = Cache(MemoryStore()).cached(name="f", version=1)(lambda _x: next(numbers))
+    function(1)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Slot, "add_cell", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            function(1)
+    function.cache_invalidate(1)
+    assert function(1) == 1

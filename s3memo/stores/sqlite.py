@@ -35,6 +35,7 @@ _SCHEMA = (
 _MAX_IDLE = 16
 _RETRY_SECONDS = 0.01
 _FORK_PATIENCE_SECONDS = 15.0
+_LOOK_SECONDS = 0.001
 
 _NO_PERMISSION = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
 
@@ -204,11 +205,15 @@ class Loan:
 
     def __enter__(self) -> sqlite3.Connection:
         try:
-            with _forks.entrance:
-                _forks.inside.add(id(self))
+            thread = threading.get_ident()
+            if thread in _forks.inside.values():  # as a signal's handler amidst another, for whose end a fork may wait
+                _forks.inside[id(self)] = thread
+            else:
+                with _forks.entrance:
+                    _forks.inside[id(self)] = thread
             self._connection = self._database.lend()
         except BaseException as error:
-            _forks.let_go(self)
+            _forks.inside.pop(id(self), None)
             self._explain(error)
             raise
         return self._connection
@@ -222,7 +227,7 @@ class Loan:
         except sqlite3.DatabaseError as failure:
             error = failure
         finally:
-            _forks.let_go(self)
+            _forks.inside.pop(id(self), None)
         if error is not None:
             self._explain(error)
 
@@ -231,7 +236,7 @@ class Loan:
         if id(self) in _forks.inside:
             with contextlib.suppress(AttributeError):  # interrupted even before it had one
                 self._connection.close()
-            _forks.let_go(self)
+            del _forks.inside[id(self)]
 
     def _explain(self, error: BaseException) -> None:
         """Raise a StoreError in place of an error of sqlite3 or the system."""
@@ -247,12 +252,12 @@ class _ForkGuard:
     the child would rely on locks that nobody holds, and another process could delete the log under it.
     (https://www.sqlite.org/howtocorrupt.html, "Carrying an open database connection across a fork()")
 
-    An operation enters through the `entrance`, and is `inside` until it is let go. It takes no other lock, since every
-    read pays for each lock.
+    An operation enters through the `entrance`, and is `inside`, by its id and its thread's, until it removes itself. A
+    fork polls for that: a lock would slow down every read, and an interruption could keep an operation from telling.
     """
 
     def __init__(self) -> None:
-        self._databases: weakref.WeakSet[Database] = weakref.WeakSet()
+        self._databases: list[weakref.ref[Database]] = []
         self._reset()
         os.register_at_fork(before=self._before, after_in_parent=self._in_parent, after_in_child=self._in_child)
 
@@ -261,38 +266,31 @@ class _ForkGuard:
 
         Does not take the `entrance`: the caller may hold a lock that fork() waits for while it holds the entrance.
         """
-        with self._left:
-            self._databases.add(database)
-
-    def let_go(self, loan: Loan) -> None:
-        """Note that a loan has ended, whether it entered or was about to, for a fork that waits for it."""
-        self.inside.discard(id(loan))
-        if self._is_awaited:  # otherwise no lock: a fork that begins now sees that it is gone
-            with self._left:
-                self._left.notify_all()
+        self._databases.append(weakref.ref(database, self._databases.remove))
 
     def _reset(self) -> None:
         self.entrance = threading.RLock()  # a signal handler may enter again
-        self._left = threading.Condition()
-        self.inside: set[int] = set()  # ids, so that an abandoned loan can be collected
-        self._is_awaited = False
+        self.inside: dict[int, int] = {}
 
     def _before(self) -> None:
         self.entrance.acquire()
-        with self._left:
-            self._is_awaited = True
-            self._left.wait_for(lambda: not self.inside, timeout=_FORK_PATIENCE_SECONDS)
-            for database in self._databases:
-                database.close()
+        own = {threading.get_ident()}  # what this thread is amidst ends no sooner for being waited for
+        deadline = time.monotonic() + _FORK_PATIENCE_SECONDS
+        while not own.issuperset(self.inside.values()) and time.monotonic() < deadline:
+            time.sleep(_LOOK_SECONDS)
+        for database in self._alive():
+            database.close()
 
     def _in_parent(self) -> None:
-        self._is_awaited = False
         self.entrance.release()
 
     def _in_child(self) -> None:
         self._reset()
-        for database in self._databases:
+        for database in self._alive():
             database.disown()
+
+    def _alive(self) -> list[Database]:
+        return [database for reference in [*self._databases] if (database := reference()) is not None]
 
 
 _forks = _ForkGuard()

@@ -12,6 +12,7 @@ import shutil
 import sqlite3
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -27,6 +28,7 @@ from s3memo.errors import (
     StoreNotSupportedError,
     StoreUnavailableError,
 )
+from s3memo.stores import sqlite
 from s3memo.stores.base import ObjectInfo, TimeBounds
 from s3memo.stores.local import _LIST, FILE_NAME, MAX_OBJECT_BYTES, LocalStore
 from s3memo.stores.sqlite import Loan, _forks
@@ -338,6 +340,42 @@ def test_an_operation_that_is_interrupted_as_it_ends_holds_off_no_fork(
     with contextlib.suppress(KeyboardInterrupt):
         store.get("object")
     assert not _forks.inside
+
+
+def awaited_fork() -> threading.Thread:
+    """Let another thread fork, and return it when it waits for what is under way."""
+    thread = threading.Thread(target=in_a_child, args=(lambda: None,), daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 10
+    while _forks.entrance.acquire(blocking=False):
+        _forks.entrance.release()
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    return thread
+
+
+@forks_beside_threads
+def test_a_signals_handler_amidst_an_operation_may_use_the_store_while_a_fork_waits(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "_FORK_PATIENCE_SECONDS", 20.0)
+    store.put("object", b"data")
+    with store._database.connection("wait"):
+        thread = awaited_fork()
+        assert store.get("object") == b"data"
+        assert thread.is_alive()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_a_fork_amidst_an_operation_of_its_thread_does_not_wait_for_that(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    with store._database.connection("fork"):
+        in_a_child(lambda: None)
+    assert not waits
 
 
 @forks_beside_threads
