@@ -260,42 +260,33 @@ class Memory:
 
     def discard(self, key: Key) -> None:
         """Forget one key."""
+        self._discard(lambda: [key])
+
+    def discard_outdated(self, key: Key, listing: Listing) -> None:
+        """Forget a key if a listing shows that the version held must no longer be served."""
+
+        def outdated() -> list[Key]:
+            slot = self._slots.get(key)
+            return [key] if slot and listing.outdates(slot.held.version) else []
+
+        if self.keeps:
+            self._discard(outdated)
+
+    def discard_all(self, belongs: Callable[[Key], bool]) -> None:
+        """Forget every key that `belongs` accepts."""
+        self._discard(lambda: [key for key in self._slots if belongs(key)])
+
+    def _discard(self, doomed: Callable[[], list[Key]]) -> None:
         try:
             with process_lock:
-                self._slots.drop(key)
+                self._slots.expire()
+                for key in doomed():
+                    self._slots.drop(key)
                 gone = self._taken()
         except BaseException:
             self._begin_anew()
             raise
         del gone  # freed only now that the lock is released
-
-    def discard_outdated(self, key: Key, listing: Listing) -> None:
-        """Forget a key if a listing shows that the version held must no longer be served."""
-        if not self.keeps:
-            return
-        try:
-            with process_lock:
-                slot = self._slots.get(key)
-                if slot and listing.outdates(slot.held.version):
-                    self._slots.drop(key)
-                gone = self._taken()
-        except BaseException:
-            self._begin_anew()
-            raise
-        del gone  # as above
-
-    def discard_all(self, belongs: Callable[[Key], bool]) -> None:
-        """Forget every key that `belongs` accepts."""
-        try:
-            with process_lock:
-                self._slots.expire()
-                for key in [key for key in self._slots if belongs(key)]:
-                    self._slots.drop(key)
-                gone = self._taken()
-        except BaseException:
-            self._begin_anew()
-            raise
-        del gone  # as above
 
     def _begin_anew(self) -> None:
         """Forget everything after an interrupt, which may have left cachetools' bookkeeping half changed."""
