@@ -266,8 +266,8 @@ class Cache(Surveys):
 
     def forget(self, belongs: Callable[[Key], bool]) -> None:
         """Drop the keys that `belongs` accepts from memory; their running flights reach the store only."""
-        self.flights.lead_past_memory(belongs)
         self._names.forget_all(belongs)
+        self.flights.lead_past_memory(belongs)  # after that, or one that begins between them would go by an old name
         self._memory.discard_all(belongs)
 
     def history(self, key: Key, terms: Terms) -> list[Version]:

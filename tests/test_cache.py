@@ -358,6 +358,40 @@ def test_who_asks_after_memory_alone_was_cleared_waits_for_nobody_who_began_befo
     assert function() == 1, "which memory holds"
 
 
+def test_what_is_read_by_a_name_from_before_memory_alone_is_cleared_does_not_come_to_memory(clock: Clock) -> None:
+    getting, go_on = threading.Event(), threading.Event()
+
+    class BusyStore(BrokenStore):
+        def get(self, object_key: str) -> Any:
+            if threading.current_thread() is not threading.main_thread():
+                getting.set()
+                assert go_on.wait(10)
+            return super().get(object_key)
+
+    store, numbers, forget_all = BusyStore(clock), itertools.count(), Names.forget_all
+
+    def cached(memory: MemoryTier | None) -> Any:
+        return Cache(store, memory=memory).cached(name="f", version=1, keep=2)(lambda _: next(numbers))
+
+    here, elsewhere = cached(MemoryTier(max_entries=1)), cached(None)
+    assert [here("a"), here("b")] == [0, 1], "only the name of the first is known, and the second in memory"
+    clock.now += 1
+    assert elsewhere.cache_refresh("a") == 2
+    with ThreadPoolExecutor(1) as pool, pytest.MonkeyPatch.context() as patch:
+        reads = []
+
+        def forgetting(*args: Any) -> None:
+            reads.append(pool.submit(here, "a"))
+            assert getting.wait(10)
+            forget_all(*args)
+
+        patch.setattr(Names, "forget_all", forgetting)
+        here.cache_clear(memory_only=True)
+        go_on.set()
+        assert reads[0].result() == 0
+    assert here("a") == 2
+
+
 def test_mutable_results_are_fresh_for_every_caller_and_immutable_ones_shared(store: BrokenStore) -> None:
     @Cache(store).cached
     def rows(count: int) -> list[int]:
