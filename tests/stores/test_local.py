@@ -378,6 +378,22 @@ def test_a_fork_amidst_an_operation_of_its_thread_does_not_wait_for_that(
     assert not waits
 
 
+def test_code_that_comes_amidst_a_delete_may_write(store: LocalStore) -> None:
+    """A signal's handler, say, or the child that it forks: until the delete goes on they would wait for each other."""
+
+    class Name(str):
+        __slots__ = ()
+
+        def __conform__(self, _: object) -> str:  # sqlite3 asks for it as it takes a parameter
+            LocalStore(store.directory, timeout=0).put(f"beside {self}", b"")
+            return str(self)
+
+    for name in ("first", "second"):
+        store.put(name, b"")
+    store.delete([Name("first"), Name("second")])
+    assert keys(store.list("")) == ["beside first", "beside second"]
+
+
 @forks_beside_threads
 def test_forks_in_the_midst_of_other_threads_writes(store: LocalStore) -> None:
     stop = threading.Event()
