@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from s3memo.locks import process_lock, rebuild_after_fork
+from s3memo.locks import holds_process_lock, process_lock, rebuild_after_fork
 from s3memo.versions import Key, Listing, Version
 
 T = TypeVar("T")
@@ -159,11 +159,11 @@ class Flights:
             self._running[flight.key].add(flight)
 
     def take_part(self, part: Boarded) -> None:
-        """Join the flight of the same calls, or a new one if there is none or it would wait for this call in turn."""
-        own = part.own
+        """Join the flight of the same calls, or a new one if there is none or it might wait for this call in turn."""
+        own, may_wait = part.own, not holds_process_lock()
         with process_lock:
             flight = self._led.get((own.key, own.scope))
-            if flight is None or flight.depends_on(part.within):
+            if flight is None or not may_wait or flight.depends_on(part.within):
                 flight = own
                 self._running[own.key].add(own)
                 self._led.setdefault((own.key, own.scope), own)

@@ -22,6 +22,14 @@ process_lock = fork_safe_lock()
 _rebuilds: list[WeakMethod[Callable[[], None]]] = []
 
 
+def holds_process_lock() -> bool:
+    """Whether this thread holds the process lock: then a signal's handler or a finalizer has interrupted a change.
+
+    It must wait for no other thread, since that may wait for the lock.
+    """
+    return bool(process_lock._is_owned())  # type: ignore[attr-defined]  # noqa: SLF001  as threading.Condition asks it
+
+
 def rebuild_after_fork(method: Callable[[], None]) -> None:
     """Call a method in each forked child, where only the forking thread exists, as long as its object lives."""
     with process_lock:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import traceback
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 
 from s3memo.flight import Flight, Flights
+from s3memo.locks import process_lock
 from s3memo.versions import Key, Listing, Version, tombstone
 
 KEY = Key("f", "t", "0" * 32)
@@ -109,6 +112,20 @@ def test_a_call_amidst_the_same_call_of_its_thread_waits_for_nobody() -> None:
         assert amidst is not flight
     assert not flights.is_led(KEY, None)
     assert not flights.is_running(KEY)
+
+
+def test_a_call_amidst_a_change_under_the_process_lock_waits_for_nobody() -> None:
+    """As a signal's handler may make it: whoever it waited for would wait for the lock."""
+    flights = Flights()
+    with ThreadPoolExecutor(1) as pool, ExitStack() as stack:
+        led, is_led = pool.submit(lambda: stack.enter_context(flights.board(KEY, None))).result()
+        assert is_led
+        with flights.board(KEY, None) as (flight, is_new):
+            assert flight is led
+            assert not is_new
+        with process_lock, flights.board(KEY, None) as (flight, is_new):
+            assert flight is not led
+            assert is_new
 
 
 def test_who_is_interrupted_between_two_that_wait_raises_that() -> None:
