@@ -79,7 +79,7 @@ class Database:
         self._file = os.fspath(path)
         self._timeout = timeout
         self._idle: list[Connection] = []
-        weakref.finalize(self, _close_all, self._idle)
+        weakref.finalize(self, _close_dropped, self._idle)
         _forks.watch(self)
 
     def connection(self, purpose: str, *objects: object) -> Loan:
@@ -110,7 +110,12 @@ class Database:
 
     def close(self) -> None:
         """Close the idle connections; the next operation opens a new one."""
-        _close_all(self._idle)
+        operation = object()
+        try:
+            _forks.enter(id(operation))
+            _close_all(self._idle)
+        finally:
+            _forks.inside.pop(id(operation), None)
 
     def disown(self) -> None:
         """In a forked child: keep the parent's connections for ever, neither using nor closing them."""
@@ -205,12 +210,7 @@ class Loan:
 
     def __enter__(self) -> sqlite3.Connection:
         try:
-            thread = threading.get_ident()
-            if thread in _forks.inside.values():  # as a signal's handler amidst another, for whose end a fork may wait
-                _forks.inside[id(self)] = thread
-            else:
-                with _forks.entrance:
-                    _forks.inside[id(self)] = thread
+            _forks.enter(id(self))
             self._connection = self._database.lend()
         except BaseException as error:
             _forks.inside.pop(id(self), None)
@@ -268,6 +268,15 @@ class _ForkGuard:
         """
         self._databases.append(weakref.ref(database, self._databases.remove))
 
+    def enter(self, operation: int) -> None:
+        """Let an operation in, by its id, as soon as no fork is under way; it is to remove itself from `inside`."""
+        thread = threading.get_ident()
+        if thread in self.inside.values():  # as a signal's handler amidst another, for whose end a fork may wait
+            self.inside[operation] = thread
+        else:
+            with self.entrance:
+                self.inside[operation] = thread
+
     def _reset(self) -> None:
         self.entrance = threading.RLock()  # a signal handler may enter again
         self.inside: dict[int, int] = {}
@@ -301,6 +310,15 @@ def _close_all(connections: list[Connection]) -> None:
     with contextlib.suppress(IndexError):  # the list may shrink meanwhile
         while True:
             connections.pop().close()
+
+
+def _close_dropped(connections: list[Connection]) -> None:
+    """Close a dropped database's connections, at whatever moment: a fork waits for that, but it does not wait for one."""
+    try:
+        _forks.inside[id(connections)] = threading.get_ident()
+        _close_all(connections)
+    finally:
+        _forks.inside.pop(id(connections), None)
 
 
 def _file_at(path: str) -> tuple[int, int] | None:

@@ -368,6 +368,31 @@ def test_a_signals_handler_amidst_an_operation_may_use_the_store_while_a_fork_wa
     assert not thread.is_alive()
 
 
+@forks_beside_threads
+@pytest.mark.parametrize("how", ["close", "drop"])
+def test_a_fork_waits_for_connections_that_are_being_closed(how: str, store: LocalStore) -> None:
+    """Or the child would inherit a lock of SQLite's that nobody releases there."""
+    forks: list[threading.Thread] = []
+
+    class Slow(sqlite.Connection):
+        def close(self) -> None:
+            forks.append(awaited_fork())
+            forks[0].join(0.1)
+            assert forks[0].is_alive()
+            super().close()
+
+    idle = store._database._idle
+    store.put("object", b"")
+    idle[:] = [sqlite3.connect(file_of(store), check_same_thread=False, factory=Slow)]
+    if how == "close":
+        store.close()
+    else:
+        del store._database
+    assert not idle
+    forks[0].join(10)
+    assert not forks[0].is_alive()
+
+
 def test_a_fork_amidst_an_operation_of_its_thread_does_not_wait_for_that(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
