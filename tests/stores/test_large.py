@@ -616,10 +616,10 @@ def test_one_attempt_is_one(scripted: ScriptedServer) -> None:
     assert scripted.counts() == {"GET": 1}
 
 
-def test_helpers_take_from_the_end_what_is_slow_to_come(
-    scripted: ScriptedServer, store: S3Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_helpers_take_from_the_end_what_is_slow_to_come(scripted: ScriptedServer) -> None:
     """While the first answer stalls, the others bring all the rest."""
+    options = scripted.server.client_options
+    store = S3Store("bucket", client_options=options, read_timeout=60, operation_timeout=120, sleep=no_pause)
     asked = threading.Semaphore(0)
 
     def stall(exchange: Exchange) -> None:
