@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -75,14 +75,13 @@ def plan(infos: Iterable[ObjectInfo], policy: Policy, *, earliest: float, latest
     Only the objects of one prefix that may be ours are held in memory. Foreign objects come in plans of their own.
     """
     for prefix, group in by_prefix(infos):
-        is_result, is_chain = is_result_prefix(prefix), is_chain_prefix(prefix)
+        read = reader(prefix, latest)
         sizes, links = dict[Version, int](), list[ObjectInfo]()
         for info in group:
-            name = info.key[len(prefix) :]
-            version = parse_version(name) if is_result else None
-            if version is not None and not version.is_foreign(latest):
-                sizes[version] = info.size
-            elif is_chain and parse_sequence(name) is not None:
+            found = read(info)
+            if isinstance(found, Version):
+                sizes[found] = info.size
+            elif found is not None:
                 links.append(info)
             else:
                 yield _plan_other(prefix, info, earliest)
@@ -92,13 +91,18 @@ def plan(infos: Iterable[ObjectInfo], policy: Policy, *, earliest: float, latest
             yield _plan_chain(prefix, links, policy, earliest)
 
 
-def is_ours(prefix: str, info: ObjectInfo, latest: float) -> bool:
-    """Whether an object below a prefix is a result, a tombstone, or a version of a state or lease."""
-    name = info.key[len(prefix) :]
+def reader(prefix: str, latest: float) -> Callable[[ObjectInfo], Version | int | None]:
+    """Return what reads the names of a prefix: as a version, as the number of a state or lease, or as None if foreign."""
+
+    def read_version(info: ObjectInfo) -> Version | None:
+        version = parse_version(info.key[len(prefix) :])
+        return None if version is None or version.is_foreign(latest) else version
+
     if is_result_prefix(prefix):
-        version = parse_version(name)
-        return version is not None and not version.is_foreign(latest)
-    return is_chain_prefix(prefix) and parse_sequence(name) is not None
+        return read_version
+    if is_chain_prefix(prefix):
+        return lambda info: parse_sequence(info.key[len(prefix) :])
+    return lambda _: None
 
 
 def by_prefix(infos: Iterable[ObjectInfo]) -> Iterator[tuple[str, Iterator[ObjectInfo]]]:

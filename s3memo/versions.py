@@ -24,6 +24,7 @@ MICROSECONDS = 1_000_000
 DAY = 86_400 * MICROSECONDS
 MEMO_ROOT = "v1/memo/"
 MAP_ROOT = "v1/map/"
+RESULT_ROOTS = (MEMO_ROOT, MAP_ROOT)
 MAX_KEY_BYTES = 512
 """The longest object key below a store's root, in bytes: two escaped parts, a digest, a version and some margin."""
 

@@ -12,7 +12,7 @@ from s3memo.cli.examination import Facts
 from s3memo.errors import StoreAccessError, StoreError, StoreNotSupportedError
 from s3memo.events import RequestKind
 from s3memo.sequences import STATE_ROOT
-from s3memo.versions import MAP_ROOT, MEMO_ROOT
+from s3memo.versions import RESULT_ROOTS
 
 Level: TypeAlias = Literal["ok", "note", "warning", "problem"]
 Service: TypeAlias = Literal["memo", "fleet", "state"]
@@ -25,7 +25,6 @@ SERVICES: dict[Service, str] = {
 _ALL: tuple[Service, ...] = ("memo", "fleet", "state")
 _SHARED: tuple[Service, ...] = ("fleet", "state")
 _VERBS: dict[RequestKind, str] = {"LIST": "listed", "GET": "read", "PUT": "written", "DELETE": "deleted"}
-_RESULTS = (MEMO_ROOT, MAP_ROOT)
 _SKEW = 60.0
 """Seconds by which clocks may differ without a warning; S3 refuses requests that are 15 minutes off."""
 
@@ -262,7 +261,7 @@ def _hazards(rule: Rule, root: str) -> Iterator[Finding]:
             "limit it to other prefixes; `s3memo lifecycle --expire-after` prints rules for results alone",
             ("state",),
         )
-    elif rule.expires_after is not None and any(rule.touches(root + folder) for folder in _RESULTS):
+    elif rule.expires_after is not None and any(rule.touches(root + folder) for folder in RESULT_ROOTS):
         yield Finding(
             "warning",
             "lifecycle",

@@ -10,13 +10,11 @@ import typer
 from s3memo.cli.policy import BucketUrl, bucket_location
 from s3memo.settings import Location
 from s3memo.stores.s3 import folder_of
-from s3memo.versions import MAP_ROOT, MEMO_ROOT
+from s3memo.versions import RESULT_ROOTS
 
 _UPLOAD_DAYS = 3
 _NONCURRENT_DAYS = 7
 """How long a deleted object can be restored in a versioned bucket."""
-
-_RESULTS = (MEMO_ROOT, MAP_ROOT)
 
 
 def lifecycle(
@@ -62,7 +60,7 @@ def make_rules(location: Location, *, expire_after: int | None = None) -> dict[s
     if expire_after is not None:
         rules += [
             _rule(f"s3memo-expire-{folder.split('/')[1]}", root + folder, Expiration={"Days": expire_after})
-            for folder in _RESULTS
+            for folder in RESULT_ROOTS
         ]
     return {"Rules": rules}
 

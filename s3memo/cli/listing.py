@@ -15,7 +15,7 @@ from s3memo.cli.place import Url, check_name, no_such, nothing_in, open_cache, p
 from s3memo.cli.plain import plain
 from s3memo.cli.screen import NARROW, JsonDocument, print_json, say, screen, size, span, table, watching
 from s3memo.stores.base import Store
-from s3memo.versions import MAP_ROOT, MEMO_ROOT
+from s3memo.versions import MEMO_ROOT, RESULT_ROOTS
 
 _OTHERS: dict[Kind, str] = {"state": "states", "lease": "leases", "probe": "probes", "foreign": "foreign"}
 
@@ -158,7 +158,7 @@ def _cells(holding: Holding, latest: float) -> dict[str, str]:
 
 def _list_results(store: Store, name: str, limit: int | None, *, as_json: bool) -> None:
     latest = store.time().latest
-    found_at = [f"{root}{part}/" for root in (MEMO_ROOT, MAP_ROOT) if (part := part_of(store, root, name))]
+    found_at = [f"{root}{part}/" for root in RESULT_ROOTS if (part := part_of(store, root, name))]
     if not found_at:
         raise no_such("function", name, store, MEMO_ROOT)
     infos = chain.from_iterable(map(store.list, found_at))

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from s3memo.cli.bins import AGES, SIZES, Amount, Histogram, Timeline
 from s3memo.cli.inventory import Holding, Kind, Living, Owner, Share, add_up, shares
 from s3memo.cli.summary import History, Pile, Row, Series, Summary
-from s3memo.garbage import Policy, Reason, Standing, by_prefix, is_ours, plan
+from s3memo.garbage import Policy, Reason, Standing, by_prefix, plan, reader
 from s3memo.stores.base import PAGE_SIZE, ObjectInfo, TimeBounds
 from s3memo.versions import MICROSECONDS
 
@@ -43,9 +43,10 @@ def _parts(prefix: str, group: Iterator[ObjectInfo], latest: float) -> Iterator[
     if len(first) < PAGE_SIZE:  # there is no need to ask whose they are
         yield first
         return
+    read = reader(prefix, latest)
     ours, others = list[ObjectInfo](), list[ObjectInfo]()
     for info in chain(first, group):
-        if is_ours(prefix, info, latest):
+        if read(info) is not None:
             ours.append(info)
             continue
         others.append(info)
