@@ -33,10 +33,7 @@ def fetch(call: Call) -> Any:
 def bring(call: Call) -> Outcome[Any]:
     """Return the outcome of a call: cached, or computed and then stored."""
     cache, key, terms = call.cache, call.key, call.terms
-    try:
-        found = cache.held(key, terms)
-    except Exception:  # noqa: BLE001  of the store's clock, which the look below meets, too, and tells
-        found = None
+    found = cache.held(key, terms)
     if found is not None and not (found.freshness == "stale" and is_frozen_between_calls()):
         cache.tell(key, terms, found)
         return _served(call, found.outcome())

@@ -68,13 +68,16 @@ class Tiers:
         """Whether nothing is written to the store."""
         return self._read_only or settings.current().read_only
 
-    def held(self, key: Key, terms: Terms) -> Hit | None:
-        """Return what memory holds, if it may be served without asking the store."""
-        slot = self._servable(key, terms)
-        if slot is None:
+    def held(self, key: Key, terms: Terms, *, most: int | None = None) -> Hit | None:
+        """Return what memory holds, if it may be served without asking the store.
+
+        With `most`, not if more bytes than that would be decoded. Nor if the store's clock fails: the look-up that
+        follows meets that again, and reports it.
+        """
+        try:
+            return None if most is not None and self._holds_large(key, most) else self._held(key, terms)
+        except Exception:  # noqa: BLE001  as above
             return None
-        freshness = self._judge(slot.held, terms)
-        return Hit(key, slot.held, loaded(slot.held), "memory", freshness) if freshness in SERVED else None
 
     def open_cell(self, cell: Cell, key: Key, terms: Terms) -> None:
         """Let a function serve a key's value from a cell for a moment, if all callers share that value.
@@ -100,11 +103,6 @@ class Tiers:
             tally = terms.recorder.tally(slot.held.version.elapsed / 1000)
             slot.add_cell(cell)  # first, since an interruption may come between
             cell.lease = slot.held.load(), time.monotonic() + left, tally
-
-    def holds_large(self, key: Key, size: int) -> bool:
-        """Whether memory holds a value of more than `size` bytes that is decoded for each caller."""
-        slot = self._memory.slot(key)
-        return slot is not None and slot.held.raw_size > size and not slot.held.is_shared
 
     def find(
         self, key: Key, terms: Terms, flight: Flight, *, serves_stale: bool = True, reading: Reading = NOTHING_READ
@@ -151,7 +149,7 @@ class Tiers:
         With `lists` the index is not asked. Raises StoreError.
         """
         served = SERVED if serves_stale else ("fresh",)
-        hit = self.held(key, terms)
+        hit = self._held(key, terms)
         if hit is not None and hit.freshness in served:
             return hit
         listing, fallback = NOTHING_LISTED, None
@@ -340,6 +338,18 @@ class Tiers:
         """Return the memory slot that these callers may use: not one whose value was lent and may have been changed."""
         slot = self._memory.slot(key)
         return None if slot is None or (slot.held.is_lent and terms.copy) else slot
+
+    def _held(self, key: Key, terms: Terms) -> Hit | None:
+        slot = self._servable(key, terms)
+        if slot is None:
+            return None
+        freshness = self._judge(slot.held, terms)
+        return Hit(key, slot.held, loaded(slot.held), "memory", freshness) if freshness in SERVED else None
+
+    def _holds_large(self, key: Key, size: int) -> bool:
+        """Whether memory holds a value of more than `size` bytes that is decoded for each caller."""
+        slot = self._memory.slot(key)
+        return slot is not None and slot.held.raw_size > size and not slot.held.is_shared
 
     def _servable(self, key: Key, terms: Terms) -> Slot | None:
         """Return the memory slot that may be served without asking whether it was replaced meanwhile."""
