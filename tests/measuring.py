@@ -1,10 +1,12 @@
-"""What an action takes."""
+"""What an action takes, and leaves."""
 
 from __future__ import annotations
 
+import gc
 import sys
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 
 def peak(action: Callable[[], object]) -> int:
@@ -31,3 +33,13 @@ def calls(action: Callable[[], object]) -> int:
         return count
     finally:
         sys.setprofile(None)
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    """Let reference cycles stay while the block runs: what goes goes because nobody refers to it."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()

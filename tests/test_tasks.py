@@ -19,6 +19,7 @@ from s3memo import Cache, MemoryStore, ObjectStore, SettingsError, disabled, s3_
 from s3memo.flight import Flight, Flights
 from s3memo.stores.base import Buffer
 from s3memo.versions import Key
+from tests.measuring import without_collector
 from tests.troubled import Clock
 
 SOON = 60.0
@@ -188,16 +189,13 @@ async def test_of_a_cancelled_call_nothing_is_left_to_the_collector(cache: Cache
     del argument
     await begun.wait()
     gc.collect()
-    gc.disable()
-    try:
+    with without_collector():
         task.cancel()
         while len(asyncio.all_tasks()) > 1:  # noqa: ASYNC110  nothing tells
             await asyncio.sleep(0)
         await asyncio.sleep(0)  # what a task calls back has it
         del task
         assert gone() is None
-    finally:
-        gc.enable()
 
 
 async def test_a_refresh_behind_is_not_lost_to_the_collector(clock: Clock) -> None:

@@ -18,6 +18,7 @@ import pytest
 from s3memo import Cache, Event, MemoryStore, MemoryTier, s3_cached
 from s3memo.flight import Flight, Flights
 from s3memo.versions import Key
+from tests.measuring import without_collector
 
 SOON = 60.0
 """Seconds within which all that can happen has happened."""
@@ -400,14 +401,11 @@ def test_a_call_that_raised_keeps_nothing_even_before_the_collector_comes(cache:
 
     argument = Argument()
     gone = weakref.ref(argument)
-    gc.disable()
-    try:
+    with without_collector():
         with contextlib.suppress(ValueError):
             function(argument)
         del argument
         assert gone() is None
-    finally:
-        gc.enable()
 
 
 @pytest.mark.parametrize("memory", [MemoryTier(), None], ids=["memory", "store"])
@@ -420,15 +418,12 @@ def test_a_remembered_exception_leaves_nothing_to_the_collector(memory: MemoryTi
         function(Argument())
     argument = Argument()
     gone = weakref.ref(argument)
-    gc.disable()
-    try:
+    with without_collector():
         with contextlib.suppress(ValueError):
             function(argument)
         del argument
         assert function.cache_info().hits == 1
         assert gone() is None
-    finally:
-        gc.enable()
 
 
 def test_what_leaves_memory_is_released_without_a_lock(cache: Cache) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import os
 import pickle
@@ -41,6 +40,7 @@ from s3memo.stores.objectstore import client, waiting
 from s3memo.stores.objectstore.client import endpoint_of, make_engine
 from s3memo.stores.objectstore.names import offset
 from s3memo.stores.retry import RetryPolicy
+from tests.measuring import without_collector
 from tests.servers.engine import engine_on
 from tests.servers.recording import Behaviour, Exchange
 from tests.servers.scripted import ScriptedServer, answer, hang_up, page, refusal, script
@@ -636,8 +636,7 @@ def test_the_end_of_a_listing_leaves_the_collector_nothing(
 
     monkeypatch.setattr(waiting._Loop, "create_future", watched)
     scripted.behave = objects()
-    gc.disable()
-    try:
+    with without_collector():
         assert list(store.list("")) == []
         assert answers
         deadline = time.monotonic() + 60
@@ -645,8 +644,6 @@ def test_the_end_of_a_listing_leaves_the_collector_nothing(
             assert time.monotonic() < deadline
             assert store.endpoint  # what such a thread drops without the GIL goes with obstore's next call
             time.sleep(0.01)
-    finally:
-        gc.enable()
 
 
 @given(whole=_names, after=_names, rest=_names)
