@@ -590,6 +590,11 @@ def test_pages_without_names_and_without_end_are_not_read_for_ever(
     with pytest.raises(StoreUnavailableError, match="no names came within"):
         asyncio.run(bridged(lambda: list(store.list("")))) if across else list(store.list(""))
 
+    deadline, sent = time.monotonic() + 60, 0
+    while len(scripted.requests) > sent:  # that it was given up has yet to reach obstore's threads
+        assert time.monotonic() < deadline
+        sent = len(scripted.requests)
+        time.sleep(0.2)
     sent = len(scripted.requests)
     time.sleep(0.2)
     assert len(scripted.requests) <= sent + 1, "and obstore reads on no more"
